@@ -14,9 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
-use crate::counted;
 use crate::findings::{STRANGERS_WAITING_MAX, Seen};
-use crate::making::{Answer, Made, Permitting};
+use crate::making::{Answer, Made, Permitting, UsedUp};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
 use crate::pip::{FactsError, Gathered, Pip};
@@ -276,9 +275,14 @@ impl Authority {
     async fn decide_and_record<A: Governed>(&self, act: A) -> Result<Permit<A>, NotPermitted> {
         let _on_its_way = self.journal.store().announce();
         let mut place = Some(self.place()?);
-        let mut forced = None;
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(made) = Box::pin(self.make(&act, forced.clone())).await? else { continue };
+        let mut used_up = None;
+        // That something is used up is written down once more than it is tried to permit it.
+        for attempt in 0..=ATTEMPTS_MAX {
+            if attempt == ATTEMPTS_MAX && used_up.is_none() {
+                break;
+            }
+            let made = Box::pin(self.make(&act, used_up.as_ref())).await?;
+            let Some(made) = made else { continue };
             let Made { answer, unit, leaf } = made;
             let (opening, denial) = match answer {
                 Answer::Permit(permitting) => {
@@ -295,12 +299,8 @@ impl Authority {
                     return Ok(self.permit(act, opening?, &committed));
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
-                Err(CommitError::OverLimit { counter }) => {
-                    forced = Some(counted::over(&counter));
-                }
-                Err(CommitError::Used(Some(OnceScope::Token))) => {
-                    forced = Some(Denial::TokenUsed);
-                }
+                Err(CommitError::OverLimit { counter }) => used_up = Some(UsedUp::Limit(counter)),
+                Err(CommitError::Used(Some(OnceScope::Token))) => used_up = Some(UsedUp::Token),
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));

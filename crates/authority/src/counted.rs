@@ -4,7 +4,9 @@
 //! INVARIANT: nobody begins anew what is used up: what has a limit for a day is counted by names that
 //! outlive instances and tasks (`n_088_…`).
 
-use model::{Amount, BudgetName, Denial, ElevationId, Spend, Standing, TaskId, Timestamp, ToolRef};
+use std::collections::BTreeMap;
+
+use model::{Amount, ElevationId, Grant, MandateId, Spend, Standing, TaskId, Timestamp, ToolRef};
 use pdp::Shown;
 use store::{CounterKey, Effect, Store, StoreError, Unit};
 
@@ -105,23 +107,45 @@ const OF_BUDGETS: &str = "budget/";
 /// name, so who changes how much there is does not begin anew what is used up.
 pub(crate) fn spent(spends: &[Spend]) -> impl Iterator<Item = Effect> {
     let used = spends.iter().filter(|spend| spend.amount.parts() != 0);
-    used.map(|Spend { budget, place, amount, cap }| {
-        let counter = CounterKey(format!("{}{place}", of_budget(budget)));
-        Effect::Count { counter, amount: amount.parts(), limit: Some(cap.parts()) }
+    used.map(|spend| {
+        let (amount, limit) = (spend.amount.parts(), Some(spend.cap.parts()));
+        Effect::Count { counter: counter(spend), amount, limit }
     })
 }
 
-fn of_budget(budget: &BudgetName) -> String {
-    format!("{OF_BUDGETS}{budget}/")
+fn counter(spend: &Spend) -> CounterKey {
+    CounterKey(format!("{OF_BUDGETS}{}", spend.counter()))
 }
 
-/// Why what would pass the limit of `counter` is denied.
-pub(crate) fn over(counter: &CounterKey) -> Denial {
-    let budget = counter.0.strip_prefix(OF_BUDGETS).and_then(|it| it.split_once('/'));
-    match budget.map(|(budget, _)| budget.parse()) {
-        Some(Ok(budget)) => Denial::BudgetExceeded { budget },
-        _ => Denial::LimitReached { counter: counter.0.clone() },
+/// Until when anything counts by `counter`, if that is not for ever: where its hour or day is over.
+pub(crate) fn counted_until(counter: &CounterKey) -> Option<Timestamp> {
+    let name = &counter.0;
+    if let Some(of_budget) = name.strip_prefix(OF_BUDGETS) {
+        return of_budget.split('/').nth(1).and_then(pdp::window_end);
     }
+    let (rest, what) = name.rsplit_once('/')?;
+    let (who, day) = rest.rsplit_once('/')?;
+    // A tool of a session may be called like that as well.
+    let has_days =
+        who.starts_with("agent/") || who.starts_with("person/") || who.parse::<MandateId>().is_ok();
+    (has_days && ["calls", "tasks"].contains(&what)).then(|| pdp::window_end(day)).flatten()
+}
+
+/// Whether `counter` is of a budget: what is used up of it is a fact, on which is decided.
+pub(crate) fn is_of_budget(counter: &CounterKey) -> bool {
+    counter.0.starts_with(OF_BUDGETS)
+}
+
+/// What is used up by now where the first of what `grant` uses has too little left; nothing, if it all fits.
+pub(crate) async fn used_up(
+    store: &dyn Store,
+    grant: &Grant,
+) -> Result<BTreeMap<String, Amount>, StoreError> {
+    let counters: Vec<_> = grant.spends.iter().map(counter).collect();
+    let used = store.counters(&counters).await?.into_iter().map(Amount::from_parts);
+    let used: BTreeMap<_, _> = grant.spends.iter().map(Spend::counter).zip(used).collect();
+    let over = grant.over(|spend| used[&spend.counter()]);
+    Ok(over.map(|spend| (spend.counter(), used[&spend.counter()])).into_iter().collect())
 }
 
 /// Of a budget, whom `place` names and how much they have used.
@@ -134,9 +158,9 @@ pub async fn used(
     (budget, window): (&Shown<'_>, &str),
     most: usize,
 ) -> Result<Vec<UsedBy>, StoreError> {
-    let prefix = format!("{}{window}/", of_budget(budget.budget));
+    let prefix = format!("{OF_BUDGETS}{}/{window}/", budget.budget);
     let places = format!("{prefix}{}", budget.per.place());
-    let listed = store.list_counters(&places, most).await?.into_iter();
+    let listed = store.list_counters(&places, None, most).await?.into_iter();
     Ok(listed
         .map(|(counter, parts)| {
             let who = counter.0.strip_prefix(&prefix).unwrap_or(&counter.0).to_owned();

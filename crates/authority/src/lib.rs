@@ -21,6 +21,7 @@ mod counted;
 mod elevations;
 mod ending;
 mod findings;
+mod forgetting;
 mod in_force;
 mod known;
 mod labels;
@@ -56,6 +57,7 @@ pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX,
     FindingKeeper, FindingNumbers, HUMAN_CREDENTIAL, STRANGERS_WAITING_MAX, Shown,
 };
+pub use forgetting::{COUNTERS_AT_ONCE, Forgetting};
 pub use in_force::PolicyInForce;
 pub use known::Fact;
 pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};

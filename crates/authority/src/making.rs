@@ -44,6 +44,14 @@ pub(crate) enum Answer {
     Deny(NotPermitted),
 }
 
+/// What a commit found used up that it should have used.
+pub(crate) enum UsedUp {
+    /// What this counts, up to its limit.
+    Limit(CounterKey),
+    /// The token that was shown.
+    Token,
+}
+
 /// A permit that is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Permitting {
@@ -78,19 +86,17 @@ impl Permitting {
 }
 
 impl Authority {
-    /// Decides on `act` (a denial for what is `forced`); `None` if the facts changed meanwhile.
+    /// Decides on `act`, of which the last commit was refused because something was `used_up`, if it was;
+    /// `None` if the facts changed meanwhile.
     pub(crate) async fn make<A: Governed>(
         &self,
         act: &A,
-        forced: Option<Denial>,
+        used_up: Option<&UsedUp>,
     ) -> Result<Option<Made>, NotPermitted> {
-        let Some(question) = self.ask(act.request(), act.circumstances()).await? else {
+        let Some(mut question) = self.ask(act.request(), act.circumstances()).await? else {
             return Ok(None);
         };
-        let decision = match forced {
-            Some(denial) => Decision::Deny(denial),
-            None => self.decide_on(&question).await?,
-        };
+        let decision = self.decide_on(&mut question, used_up).await?;
         let mut made = self.made(&question, decision).await?;
         if let Answer::Permit(permitting) = &made.answer {
             if let Some((keys, revision)) = act.rests() {
@@ -137,9 +143,28 @@ impl Authority {
         Ok(Some(Question { request, circumstances, gathered, facts, act }))
     }
 
-    async fn decide_on(&self, question: &Question<'_>) -> Result<Decision, NotPermitted> {
+    async fn decide_on(
+        &self,
+        question: &mut Question<'_>,
+        used_up: Option<&UsedUp>,
+    ) -> Result<Decision, NotPermitted> {
         let Question { request, gathered, facts, .. } = question;
-        let decision = self.answer(&gathered.snapshot, request, facts);
+        let mut decision = self.answer(&gathered.snapshot, request, facts);
+        // By now it may be for another day, or another set: then it fits, or the commit says so again.
+        match (&decision, used_up) {
+            (Decision::Permit(grant), Some(UsedUp::Limit(counter))) => {
+                if !counted::is_of_budget(counter) {
+                    return Ok(Decision::Deny(Denial::LimitReached { counter: counter.0.clone() }));
+                }
+                let used = counted::used_up(self.pip.store(), grant).await;
+                facts.session.used = used.map_err(FactsError::from)?;
+                decision = self.answer(&gathered.snapshot, request, facts);
+            }
+            (Decision::Permit(grant), Some(UsedUp::Token)) if grant.uses_token => {
+                return Ok(Decision::Deny(Denial::TokenUsed));
+            }
+            _ => {}
+        }
         let permits = matches!(decision, Decision::Permit(_));
         let consequential = facts.is_consequential();
         if permits && consequential && self.pip.outcome_unknown(&question.act).await? {

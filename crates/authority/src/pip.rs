@@ -324,6 +324,7 @@ impl Pip {
                 used_tools: session.value.used_tools.clone(),
                 counters,
                 provenance: provenance.map(|it| it.value).unwrap_or_default(),
+                used: BTreeMap::new(),
                 token_age_s: None,
             },
             flowing,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Receivers, Streams};
 use authority::{
-    Authority, FactsError, FindingKeeper, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
+    Authority, FindingKeeper, Forgetting, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
     SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
@@ -457,6 +457,7 @@ async fn look(
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
+    let mut forgetting = Forgetting::default();
     loop {
         let meant = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => false,
@@ -467,8 +468,7 @@ async fn look(
         administration.catch_up_token_keys().await;
         // By a clock that ran ahead, what could still be used again would be forgotten.
         if let Ok(now) = authority.trusted_now() {
-            let store = authority.journal().store();
-            let forgotten = store.forget_expired(now).await.map_err(FactsError::from);
+            let forgotten = authority.forget_past(&mut forgetting, now).await;
             let forgotten = forgotten.and(tokens.forget_shown(now).await);
             let forgotten = forgotten.and(administration.forget_signals(now).await);
             if let Err(error) = administration.widen(now).await {

@@ -107,9 +107,10 @@ impl Store for WatchedStore {
     async fn list_counters(
         &self,
         prefix: &str,
+        after: Option<&CounterKey>,
         limit: usize,
     ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        self.read(self.inner.list_counters(prefix, limit).await)
+        self.read(self.inner.list_counters(prefix, after, limit).await)
     }
 
     fn announce(&self) -> Box<dyn Send> {

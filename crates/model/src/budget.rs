@@ -11,8 +11,11 @@ use crate::BudgetName;
 /// How many parts a unit of an amount has: an amount has four places, as a decimal of policies has.
 const PARTS: i64 = 10_000;
 
-/// The most digits before the point of an amount that is written as a text.
+/// The most digits before the point of an amount that is an argument and written as a text.
 const DIGITS_MAX: usize = 14;
+
+/// The most of any amount.
+const WRITTEN_MAX: usize = DIGITS_MAX + 1;
 
 /// An exact amount with at most four places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +76,11 @@ impl Amount {
         self.0 % 10_i64.pow(unused) == 0
     }
 
+    /// Both together, unless that is more than an amount can be.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
     /// What is left of it once `used` is used up.
     #[must_use]
     pub fn less(self, used: Self) -> Self {
@@ -86,15 +94,19 @@ impl FromStr for Amount {
     /// Reads digits, with at most four more after a point. A sign, a zero before other digits or anything
     /// else is refused: a tool might read it in another way.
     fn from_str(text: &str) -> Result<Self, InvalidAmount> {
-        let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
-        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let leads_with_zero = whole.len() > 1 && whole.starts_with('0');
-        let fits = (1..=DIGITS_MAX).contains(&whole.len()) && (1..=4).contains(&places.len());
-        if !fits || leads_with_zero || !is_digits(whole) || !is_digits(places) {
-            return Err(InvalidAmount);
-        }
-        format!("{whole}{places:0<4}").parse().map(Self).map_err(|_| InvalidAmount)
+        read(text, DIGITS_MAX)
     }
+}
+
+fn read(text: &str, digits_max: usize) -> Result<Amount, InvalidAmount> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let leads_with_zero = whole.len() > 1 && whole.starts_with('0');
+    let fits = (1..=digits_max).contains(&whole.len()) && (1..=4).contains(&places.len());
+    if !fits || leads_with_zero || !is_digits(whole) || !is_digits(places) {
+        return Err(InvalidAmount);
+    }
+    format!("{whole}{places:0<4}").parse().map(Amount).map_err(|_| InvalidAmount)
 }
 
 impl fmt::Display for Amount {
@@ -117,8 +129,11 @@ impl Serialize for Amount {
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Self::of_value(&value).ok_or_else(|| serde::de::Error::custom(InvalidAmount))
+        let read = match Value::deserialize(deserializer)? {
+            Value::String(text) => read(&text, WRITTEN_MAX),
+            value => Self::of_value(&value).ok_or(InvalidAmount),
+        };
+        read.map_err(serde::de::Error::custom)
     }
 }
 
@@ -136,6 +151,11 @@ pub struct Spend {
 }
 
 impl Spend {
+    /// What counts what is used up there, among all budgets.
+    pub fn counter(&self) -> String {
+        format!("{}/{}", self.budget, self.place)
+    }
+
     /// Whether there is as much left, once `used` is used up. Who uses nothing always finds that.
     pub fn fits(&self, used: Amount) -> bool {
         let all = used.0.checked_add(self.amount.0);
@@ -191,6 +211,16 @@ mod tests {
         ];
         let texts = texts.map(|text| json!(text));
         numbers.into_iter().chain(huge).chain(texts).for_each(|value| check(value, None));
+    }
+
+    #[test]
+    fn every_amount_reads_as_it_is_written() {
+        for parts in [0, 1, 15_000, i64::MAX] {
+            let amount = Amount::from_parts(parts);
+            let read = serde_json::from_value::<Amount>(json!(amount)).expect("it reads");
+            assert_eq!(read, amount, "{amount}");
+        }
+        assert!(serde_json::from_value::<Amount>(json!("999999999999999")).is_err());
     }
 
     #[test]

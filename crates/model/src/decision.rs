@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BudgetName, ElevationId, Spend};
+use crate::{Amount, BudgetName, ElevationId, Spend};
 
 /// The `@id` of a policy, unique in its set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -213,6 +213,13 @@ pub struct Grant {
     pub spends: Vec<Spend>,
     /// Whether it uses up the token that was shown: there is no permit if that is used up already.
     pub uses_token: bool,
+}
+
+impl Grant {
+    /// The first of what it uses of which there is not as much left, once as much is used up as `used` says.
+    pub fn over(&self, used: impl Fn(&Spend) -> Amount) -> Option<&Spend> {
+        self.spends.iter().find(|spend| !spend.fits(used(spend)))
+    }
 }
 
 /// Why access was denied.

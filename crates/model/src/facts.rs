@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId, Enrolled,
-    FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId, Provenance,
-    Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task, Timestamp,
-    Tool, ToolRef, UnitName,
+    Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
+    Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
+    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
+    Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -235,6 +235,10 @@ pub struct SessionFacts {
     /// Where the arguments of the call come from that is asked about, where policy looks at that.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
+    /// What is used up of a budget, by its name and where that is ([`Spend::counter`](crate::Spend::counter)):
+    /// only where a commit found that too little is left.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<String, Amount>,
     /// How many whole seconds before the decision the token was issued that was shown, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_age_s: Option<u64>,

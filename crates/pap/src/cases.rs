@@ -345,13 +345,14 @@ impl Case {
             return Err(format!("the set has no budget `{budget}`"));
         }
         let Decision::Permit(grant) = &decision else { return Ok(decision) };
+        let used = |spend: &Spend| self.used.get(&spend.budget).copied().unwrap_or_default();
+        if let Some(Spend { budget, .. }) = grant.over(used) {
+            return Ok(Decision::Deny(Denial::BudgetExceeded { budget: budget.clone() }));
+        }
         if grant.uses_token && self.token_used {
             return Ok(Decision::Deny(Denial::TokenUsed));
         }
-        let used = |budget| self.used.get(budget).copied().unwrap_or_default();
-        let over = grant.spends.iter().find(|spend| !spend.fits(used(&spend.budget)));
-        let over = over.map(|Spend { budget, .. }| budget.clone());
-        Ok(over.map_or(decision, |budget| Decision::Deny(Denial::BudgetExceeded { budget })))
+        Ok(decision)
     }
 
     fn holds(&self, decision: &Decision) -> bool {

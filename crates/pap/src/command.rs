@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
-use crate::flips::Tried;
+use crate::flips::Trying;
 use crate::log::Exports;
 use crate::policy::Publisher;
 use crate::release::PolicyKey;
@@ -115,8 +115,8 @@ pub struct Administration {
     pub(crate) counted: Counted,
     /// Held by the one report that is made: each reads the register and the whole log.
     pub(crate) reports: tokio::sync::Mutex<()>,
-    /// The policy set that was tried last.
-    pub(crate) tried: tokio::sync::Mutex<Tried>,
+    /// The policy sets that were tried last.
+    pub(crate) trying: tokio::sync::Mutex<Trying>,
     pub(crate) refusals: RefusalLog,
 }
 
@@ -225,7 +225,7 @@ impl Administration {
     ) -> Self {
         let (exports, counted) = (Mutex::default(), Counted::default());
         let refusals = RefusalLog::default();
-        let (reports, tried) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (reports, trying) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
             authority,
             publisher,
@@ -239,7 +239,7 @@ impl Administration {
             exports,
             counted,
             reports,
-            tried,
+            trying,
             refusals,
         }
     }

@@ -2,8 +2,9 @@
 //! what flips is told before it is in force.
 //!
 //! Each is decided with the tools as they were pinned then, on the facts and with the built-in rules that
-//! it was decided by; only the policies and schema parts are others. What state that the commit checks denied
-//! (a limit that was reached) is denied by any set.
+//! it was decided by; only the policies and schema parts are others. What is left of budgets is what would have
+//! been left, had the set come into force then. What other state that the commit checks denied (a limit that was
+//! reached, a token that was used up) is denied by any set.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use std::sync::Arc;
 use authority::SharedCompiler;
 use model::record::Verdict;
 use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
-use pdp::{BUDGETS_FILE, Bundle, LABELS_FILE, STRICTNESS_FILE, Snapshot};
+use pdp::{BUDGETS_FILE, Budgets, Bundle, CompileErrors, LABELS_FILE, STRICTNESS_FILE, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::recall::{Question, Recall, Recorded};
-use crate::replay::NOT_BY_POLICY;
+use crate::used_up::{Unknown, UsedUp};
 
 /// The most records of one page.
 const PAGE: usize = 2_000;
@@ -82,13 +83,26 @@ impl From<Bundle> for PolicyFiles {
 /// The most sets of tools with which the set that is tried is kept.
 const SNAPSHOTS_MAX: usize = 8;
 
-/// The set that was tried last, with the sets of tools that were met last: pages follow one another.
+/// The most sets that are tried at once.
+const TRYING_MAX: usize = 4;
+
+/// The sets that were tried last, each as far as it was.
+#[derive(Default)]
+pub(crate) struct Trying(Vec<Tried>);
+
+/// A set that is tried, with the sets of tools that were met last: pages follow one another.
 #[derive(Default)]
 pub(crate) struct Tried {
     files: PolicyFiles,
     compiler: SharedCompiler,
     snapshots: HashMap<PolicyDigest, Arc<Snapshot>>,
     recall: Recall,
+    budgets: Budgets,
+    used: UsedUp,
+    /// Since when it is in force, as far as its pages say.
+    since: Option<Timestamp>,
+    /// Where its next page begins.
+    next: u64,
 }
 
 /// Decisions that flip alike.
@@ -126,41 +140,58 @@ impl Administration {
         files: PolicyFiles,
         (from, since): (u64, Option<Timestamp>),
     ) -> Result<Value, AdminError> {
-        let mut tried = self.tried.lock().await;
-        if tried.files != files {
-            *tried = Tried { files, ..Tried::default() };
-        }
+        let mut trying = self.trying.lock().await;
+        let mut tried = trying.take(files, (from, since))?;
+        let page = self.try_page(&mut tried, from).await?;
+        tried.next = page["next"].as_u64().unwrap_or_default();
+        trying.0.push(tried);
+        Ok(page)
+    }
+
+    async fn try_page(&self, tried: &mut Tried, from: u64) -> Result<Value, AdminError> {
         tried.recall.forget_disclosed();
         let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
         let mut page = Page::default();
         for (recorded, question) in recalled {
-            let is_asked = since.is_none_or(|since| recorded.time >= since);
-            if !is_asked || NOT_BY_POLICY.contains(&recorded.reason.as_str()) {
+            let is_asked = tried.is_asked(&recorded);
+            if recorded.is_by_commit() || !(is_asked || tried.counts(&recorded)) {
                 continue;
             }
-            let (request, facts) = match question {
+            let (request, mut facts) = match question {
                 Question::Known(known) => *known,
                 Question::Erased => {
-                    page.erased += 1;
+                    page.erased += u64::from(is_asked);
                     continue;
                 }
                 Question::Damaged(_) => {
-                    page.damaged += 1;
+                    page.damaged += u64::from(is_asked);
                     continue;
                 }
             };
             let Some(then) = self.snapshot(recorded.policy, &mut tried.recall).await? else {
-                page.damaged += 1;
+                page.damaged += u64::from(is_asked);
                 continue;
             };
-            let now = tried.with_tools_of(&then).await?;
             // Others want to be served meanwhile.
             tokio::task::yield_now().await;
+            // It says what was used up then, where that was too much.
+            facts.session.used.clear();
+            if !is_asked {
+                // Where there is no room any more, that is unknown of what it is asked of.
+                if let Decision::Permit(grant) = then.decide(&request, &facts) {
+                    let _ = tried.used.uses(&grant);
+                }
+                continue;
+            }
+            let now = tried.with_tools_of(&then).await?;
             if now.looks_beyond(&then, &request, &facts) {
                 page.unknown += 1;
                 continue;
             }
-            page.note(&recorded, &now.decide(&request, &facts), (&request, &facts));
+            match tried.used.counted(now.decide(&request, &facts)) {
+                Ok(decision) => page.note(&recorded, &decision, (&request, &facts)),
+                Err(Unknown) => page.unknown += 1,
+            }
         }
         // A page that is not full is the last: that it was asked for is itself a record.
         let next = (records == PAGE).then(|| from + PAGE as u64);
@@ -168,7 +199,56 @@ impl Administration {
     }
 }
 
+impl Trying {
+    /// What was tried of the set `files` before the page from index `from` on, which is no longer here until it is
+    /// put back.
+    fn take(
+        &mut self,
+        files: PolicyFiles,
+        (from, since): (u64, Option<Timestamp>),
+    ) -> Result<Tried, AdminError> {
+        // What is left of budgets follows from all pages before, and from nothing if there are none.
+        let goes_on = |it: &Tried| {
+            let is_next = it.next == from && (from == 0 || it.since == since);
+            it.files == files && (is_next || it.budgets.is_empty())
+        };
+        let known = self.0.iter().position(goes_on).map(|at| self.0.remove(at));
+        let mut tried = match known {
+            Some(known) => known,
+            None => Tried::of(files)?,
+        };
+        if from > 0 && tried.next != from && !tried.budgets.is_empty() {
+            let why = format!("a replay of this set that goes on at {from}: begin anew");
+            return Err(AdminError::Missing(why));
+        }
+        tried.since = since;
+        if from == 0 {
+            tried.used = UsedUp::default();
+        }
+        if self.0.len() == TRYING_MAX {
+            self.0.remove(0);
+        }
+        Ok(tried)
+    }
+}
+
 impl Tried {
+    fn of(files: PolicyFiles) -> Result<Self, AdminError> {
+        let budgets = Budgets::of(&files.clone().into()).map_err(|it| not_compiled(&it))?;
+        Ok(Self { files, budgets, ..Self::default() })
+    }
+
+    /// Whether it is asked of the decision.
+    fn is_asked(&self, recorded: &Recorded) -> bool {
+        self.since.is_none_or(|since| recorded.time >= since)
+    }
+
+    /// Whether what was permitted before it is asked is still used up when it is.
+    fn counts(&self, recorded: &Recorded) -> bool {
+        let is_used_up = |since| recorded.time >= self.budgets.used_up_since(since);
+        recorded.verdict == Verdict::Permit && self.since.is_some_and(is_used_up)
+    }
+
     /// The set with the tools of `then`.
     async fn with_tools_of(&mut self, then: &Snapshot) -> Result<Arc<Snapshot>, AdminError> {
         if let Some(known) = self.snapshots.get(&then.digest()) {
@@ -177,9 +257,7 @@ impl Tried {
         let tools = then.bundle().tools.clone();
         let bundle = Bundle { tools, ..self.files.clone().into() };
         let snapshot = self.compiler.compile(bundle).await;
-        let snapshot = snapshot.map_err(|errors| {
-            AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
-        })?;
+        let snapshot = snapshot.map_err(|errors| not_compiled(&errors))?;
         if let Some(gap) = snapshot.gap() {
             return Err(AdminError::Invalid(gap.to_string()));
         }
@@ -189,6 +267,10 @@ impl Tried {
         self.snapshots.insert(then.digest(), snapshot.clone());
         Ok(snapshot)
     }
+}
+
+fn not_compiled(errors: &CompileErrors) -> AdminError {
+    AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
 }
 
 impl Page {
@@ -254,6 +336,43 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is left of budgets follows from the pages before, so no page is told that follows from others.
+    #[test]
+    fn a_page_goes_on_where_the_last_one_ended_or_not_at_all() {
+        let of = |budgets: Option<&str>| PolicyFiles {
+            budgets: budgets.map(str::to_owned),
+            ..PolicyFiles::default()
+        };
+        let budgets =
+            "budgets: { b: { description: x, match: {}, amount: calls, cap: 1, per: task } }";
+        let (counting, other) = (of(Some(budgets)), of(None));
+        let mut trying = Trying::default();
+        let mut page = |files: &PolicyFiles, at: (u64, Option<Timestamp>), next: u64| {
+            let mut tried = trying.take(files.clone(), at)?;
+            tried.next = next;
+            trying.0.push(tried);
+            Ok::<_, AdminError>(trying.0.len())
+        };
+        let since = Some(Timestamp::from_seconds(1));
+        assert!(page(&counting, (10, None), 20).is_err(), "it was not begun");
+        assert_eq!(page(&counting, (0, None), 10).ok(), Some(1));
+        // Somebody else begins, with the same set and with another one.
+        assert_eq!(page(&counting, (0, since), 10).ok(), Some(2));
+        assert_eq!(page(&other, (10, None), 20).ok(), Some(3));
+        assert_eq!(page(&other, (0, None), 20).ok(), Some(3));
+        assert!(page(&counting, (20, None), 30).is_err(), "one page is missing");
+        assert_eq!(page(&counting, (10, None), 20).ok(), Some(3));
+        assert!(page(&counting, (20, since), 30).is_err(), "it is asked since when it began");
+        assert_eq!(page(&counting, (10, since), 0).ok(), Some(3));
+        assert_eq!(page(&counting, (20, None), 0).ok(), Some(3));
+        // What is done is begun anew.
+        assert_eq!(page(&counting, (0, None), 10).ok(), Some(3));
+        for _ in 0..=TRYING_MAX {
+            page(&counting, (0, None), 10).expect("there is room for who begins");
+        }
+        assert_eq!(trying.0.len(), TRYING_MAX);
+    }
 
     /// No flip vanishes: those of kinds that are not told are counted.
     #[test]

@@ -51,6 +51,7 @@ mod tasks;
 mod token_keys;
 mod tools;
 mod undo;
+mod used_up;
 mod widening;
 mod words;
 

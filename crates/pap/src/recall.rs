@@ -7,9 +7,9 @@ use std::sync::Arc;
 use authority::{LogEntry, SharedCompiler};
 use model::record::{AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, Verdict};
 use model::{
-    AccessRequest, ActionName, Binding, DecisionId, Directory, ElevationId, FactKey, Facts, Person,
-    PolicyDigest, PolicyId, Principal, PrincipalFacts, RecordDigest, RecordId, ResourceRef,
-    Revision, SessionFacts, Timestamp,
+    AccessRequest, ActionName, Binding, BudgetName, DecisionId, Directory, ElevationId, FactKey,
+    Facts, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts, RecordDigest, RecordId,
+    ResourceRef, Revision, SessionFacts, Timestamp,
 };
 use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ pub(crate) struct Recorded {
     pub(crate) reason: String,
     pub(crate) policies: Vec<PolicyId>,
     pub(crate) elevation: Option<ElevationId>,
+    /// The budget that determined it.
+    pub(crate) budget: Option<BudgetName>,
     /// Whether it was made with all rules of this build.
     pub(crate) is_current: bool,
 }
@@ -82,6 +84,7 @@ impl Recorded {
                 reason: record.reason.clone(),
                 policies: record.policies.clone(),
                 elevation: record.elevation,
+                budget: record.budget.clone(),
                 is_current: record.v >= DECISION_VERSION,
             },
             Read::Administration(record) => Self {
@@ -92,6 +95,7 @@ impl Recorded {
                 reason: record.reason.clone(),
                 policies: record.policies.clone(),
                 elevation: None,
+                budget: None,
                 is_current: false,
             },
         }

@@ -12,8 +12,8 @@ use crate::recall::{Question, Recall, Recorded};
 /// The most records of one page.
 const PAGE: usize = 1_000;
 
-/// Denials that are no matter of what a policy set says.
-pub(crate) const NOT_BY_POLICY: [&str; 5] = Denial::NOT_BY_POLICY;
+/// The denial that follows from what was used up of a budget, which its record tells.
+const BUDGET_EXCEEDED: &str = "budget_exceeded";
 
 /// Rules that earlier builds did not have: what these permitted, they may deny.
 const LATER: [&str; 1] = ["owners_not_active"];
@@ -74,7 +74,7 @@ impl Administration {
         question: Question,
         recall: &mut Recall,
     ) -> Result<Again, AdminError> {
-        if NOT_BY_POLICY.contains(&recorded.reason.as_str()) {
+        if recorded.is_by_commit() {
             return Ok(Again::Agrees);
         }
         let (request, facts) = match question {
@@ -82,6 +82,10 @@ impl Administration {
             Question::Erased => return Ok(Again::Erased),
             Question::Damaged(why) => return Ok(Again::Differs(why)),
         };
+        if recorded.reason == BUDGET_EXCEEDED && facts.session.used.is_empty() {
+            // Earlier builds did not tell what was used up.
+            return Ok(Again::Agrees);
+        }
         let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
@@ -92,6 +96,13 @@ impl Administration {
 }
 
 impl Recorded {
+    /// Whether it follows from what the commit alone has seen, or from how long the set counted: it is not made
+    /// again.
+    pub(crate) fn is_by_commit(&self) -> bool {
+        let reason = self.reason.as_str();
+        Denial::NOT_BY_POLICY.contains(&reason) && reason != BUDGET_EXCEEDED
+    }
+
     /// Whether `decision` is what is recorded; else how it differs.
     pub(crate) fn is_answered(&self, decision: &Decision) -> Result<(), String> {
         match self.held_against(decision) {
@@ -108,6 +119,10 @@ impl Recorded {
             }
             Decision::Deny(denial) => (Verdict::Deny, denial.code(), denial.policies(), None),
         };
+        let budget = match decision {
+            Decision::Permit(_) => None,
+            Decision::Deny(denial) => denial.budget().cloned(),
+        };
         let later = LATER.into_iter().find(|rule| *rule == reason);
         if let (Verdict::Permit, Some(rule)) = (self.verdict, later) {
             return Again::DeniedLater(rule);
@@ -118,6 +133,9 @@ impl Recorded {
         }
         if policies != recorded {
             return Again::Differs("other policies determine it now".to_owned());
+        }
+        if budget != self.budget {
+            return Again::Differs("another budget determines it now".to_owned());
         }
         if elevation != self.elevation {
             return Again::Differs("it rests on another elevation now".to_owned());

@@ -4,9 +4,12 @@
 //! said what a call uses; the commit that permits the call counts it, or refuses it.
 //!
 //! INVARIANT: a call of which it cannot be read what it uses is denied (`n_088_…`): an amount that is missing,
-//! of another type, below zero or finer than the budget counts, and a currency that is another one.
+//! of another type, below zero or finer than the budget counts, a currency that is another one, and a
+//! condition that fails, or looks at what has no exact value.
 
 mod read;
+mod used;
+mod when;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +18,15 @@ use model::{
     PurposeId, ResourceRef, Spend, Standing, Timestamp, ToolPattern, ToolRef,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use crate::Bundle;
+use crate::candidates::{Asked, Placed};
+use crate::evaluate::Question;
+use crate::report::{CompileErrors, Finding};
+use crate::snapshot::Compiled;
 pub use read::{BUDGETS_FILE, BUDGETS_MAX};
+use used::Used;
+pub(crate) use when::When;
 
 /// How much may be used up, of what, and by whom.
 #[derive(Debug, Default)]
@@ -41,15 +50,7 @@ struct Of {
     /// The agents of whose calls: also of those that they hand on.
     agents: BTreeSet<AgentName>,
     purposes: BTreeSet<PurposeId>,
-}
-
-/// What a call uses of a budget.
-#[derive(Debug)]
-enum Used {
-    /// One.
-    Call,
-    /// What an argument says, with so many places, in a currency that another one names.
-    Argument { pointer: String, places: u8, currency: Option<(String, String)> },
+    when: Option<When>,
 }
 
 /// Who uses it up together.
@@ -85,8 +86,8 @@ pub struct Shown<'a> {
     pub budget: &'a BudgetName,
     /// What it is for.
     pub description: &'a str,
-    /// `calls`, or the argument that says how much.
-    pub amount: &'a str,
+    /// `calls`, or the arguments that say how much.
+    pub amount: String,
     /// How much there is.
     pub cap: Amount,
     /// Who uses it up together.
@@ -94,6 +95,20 @@ pub struct Shown<'a> {
     /// After which time there is all of it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Every>,
+}
+
+impl Every {
+    const fn seconds(self) -> i64 {
+        match self {
+            Self::Hour => 60 * 60,
+            Self::Day => 24 * 60 * 60,
+        }
+    }
+
+    /// Which one `now` is in, since the epoch.
+    const fn number(self, now: Timestamp) -> i64 {
+        now.as_seconds().div_euclid(self.seconds())
+    }
 }
 
 impl Per {
@@ -110,11 +125,12 @@ impl Per {
 }
 
 impl Budgets {
-    /// What the act that `request` asks for uses up.
+    /// What the act that `request` asks for uses up, which `actor` does and of which policies were asked
+    /// `question`.
     pub(crate) fn spent_by(
         &self,
-        request: &AccessRequest,
-        facts: &Facts,
+        (request, facts): (&AccessRequest, &Facts),
+        (question, actor): (&Question<'_>, &Placed),
     ) -> Result<Vec<Spend>, Denial> {
         let (ResourceRef::Tool(tool), PrincipalFacts::Instance(standing)) =
             (&request.resource, &facts.principal)
@@ -127,8 +143,13 @@ impl Budgets {
             if places.is_empty() {
                 continue;
             }
-            let amount = budget.used.by(&request.input);
-            let amount = amount.ok_or_else(|| Denial::BudgetUnread { budget: name.clone() })?;
+            let unread = || Denial::BudgetUnread { budget: name.clone() };
+            let when = budget.of.when.as_ref();
+            let is_met = when.map_or(Some(true), |when| when.is_met(question, actor));
+            if !is_met.ok_or_else(unread)? {
+                continue;
+            }
+            let amount = budget.used.by(&request.input).ok_or_else(unread)?;
             let cap = budget.cap;
             let spend = |place| Spend { budget: name.clone(), place, amount, cap };
             spends.extend(places.into_iter().map(spend));
@@ -136,15 +157,49 @@ impl Budgets {
         Ok(spends)
     }
 
+    /// Those of `bundle`, which is held against no tools but its own.
+    pub fn of(bundle: &Bundle) -> Result<Self, CompileErrors> {
+        Self::read(bundle).map(|(budgets, _)| budgets)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Since when what was used up of them still is at `now`.
+    pub fn used_up_since(&self, now: Timestamp) -> Timestamp {
+        let begun = |budget: &Budget| match budget.every {
+            Some(every) => Timestamp::from_seconds(every.number(now) * every.seconds()),
+            None => Timestamp::from_millis(0),
+        };
+        self.0.values().map(begun).min().unwrap_or(now)
+    }
+
     /// All of them, each with the time that is at `now`, as places begin in which it is used up.
     pub fn all(&self, now: Timestamp) -> impl Iterator<Item = (Shown<'_>, String)> {
         self.0.iter().map(move |(name, budget)| {
             let Budget { description, used, cap, per, every, .. } = budget;
-            let amount = used.as_str();
+            let amount = used.to_string();
             let (cap, per, every) = (*cap, *per, *every);
             let shown = Shown { budget: name, description, amount, cap, per, every };
             (shown, window(every, now))
         })
+    }
+
+    /// The conditions, each with what tells of something that is the matter with it.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (&When, impl Fn(&str) -> Finding)> {
+        self.0.iter().filter_map(|(name, budget)| {
+            let when = budget.of.when.as_ref()?;
+            let line = when.line;
+            let told = move |why: &str| read::finding(name, line, &format!("in `when`, {why}"));
+            Some((when, told))
+        })
+    }
+
+    /// What is asked of such an act for conditions of budgets.
+    pub(crate) fn asked(&self, asked: &Asked<'_>) -> impl Iterator<Item = &Compiled> {
+        self.0.values().filter_map(|budget| budget.of.when.as_ref()?.asked(asked))
     }
 
     /// Whether there is one of that name.
@@ -157,7 +212,7 @@ impl Budget {
     /// In which time a call of `tool` uses it up, and by whom; nowhere, if it is for other calls. Who handed
     /// the work on uses it up as whoever does it: nobody gets more by having it done.
     fn places(&self, (tool, facts): (&ToolRef, &Facts), standing: &Standing) -> BTreeSet<String> {
-        let Of { tools, harm, agents, purposes } = &self.of;
+        let Of { tools, harm, agents, purposes, when: _ } = &self.of;
         let is_tool = tools.is_empty() || tools.iter().any(|it| it.covers(tool));
         // Of a tool of which nothing is known it is not known either that it does no such harm.
         let does = |of: &BTreeSet<Harm>| !harm.is_disjoint(of);
@@ -179,33 +234,22 @@ impl Budget {
     }
 }
 
-impl Used {
-    /// What a call with these arguments uses, if it can be read.
-    fn by(&self, input: &Value) -> Option<Amount> {
-        let (pointer, places, currency) = match self {
-            Self::Call => return Some(Amount::ONE),
-            Self::Argument { pointer, places, currency } => (pointer, *places, currency),
-        };
-        if let Some((pointer, name)) = currency {
-            input.pointer(pointer).and_then(Value::as_str).filter(|it| it == name)?;
-        }
-        Amount::of_value(input.pointer(pointer)?).filter(|amount| amount.has_places(places))
-    }
-
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Call => read::CALLS,
-            Self::Argument { pointer, .. } => pointer,
-        }
-    }
+/// When the hour or day is over that a place begins with, in which something is used up; none, if that is never.
+pub fn window_end(window: &str) -> Option<Timestamp> {
+    let (every, number) = match window.split_once('-')? {
+        ("hour", number) => (Every::Hour, number),
+        ("day", number) => (Every::Day, number),
+        _ => return None,
+    };
+    let next = number.parse::<i64>().ok()?.checked_add(1)?;
+    next.checked_mul(every.seconds()).map(Timestamp::from_seconds)
 }
 
 /// The hour or day that `now` is in, by its number since the epoch; `ever`, where it never begins anew.
 fn window(every: Option<Every>, now: Timestamp) -> String {
-    let number = |seconds: i64| now.as_seconds().div_euclid(seconds);
     match every {
         None => "ever".to_owned(),
-        Some(Every::Hour) => format!("hour-{}", number(60 * 60)),
-        Some(Every::Day) => format!("day-{}", number(24 * 60 * 60)),
+        Some(every @ Every::Hour) => format!("hour-{}", every.number(now)),
+        Some(every @ Every::Day) => format!("day-{}", every.number(now)),
     }
 }

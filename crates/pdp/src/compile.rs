@@ -4,7 +4,7 @@
 //! (see [`Compiler`]). INVARIANT: the answer is the same as from nothing
 //! (`what_is_kept_changes_no_answer`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::str::FromStr as _;
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use jsonschema::Validator;
 use miette::Diagnostic as _;
 use model::{PolicyId, Sha256Digest};
 
-use crate::budgets::Budgets;
+use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
@@ -81,6 +81,17 @@ pub(crate) enum Fault {
     Form(Option<String>, Vec<String>),
 }
 
+impl Fault {
+    /// The reasons, in one line.
+    pub(crate) fn message(self) -> String {
+        let messages = match self {
+            Self::Syntax(found) => found.into_iter().map(|(_, message)| message).collect(),
+            Self::Form(_, messages) => messages,
+        };
+        messages.join("; ")
+    }
+}
+
 impl Snapshot {
     /// Compiles and validates `bundle`, from nothing.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
@@ -136,7 +147,9 @@ impl Compiler {
             sources.extend(over_chains(&sources)?);
         }
         let parsed = sources.iter().filter_map(|source| source.policy.as_deref().ok());
-        let remembered = Remembered::by(parsed, (&tools, bundle.labels.as_deref()));
+        let conditions = budgets.conditions().flat_map(|(when, _)| when.policies());
+        let asked = parsed.chain(conditions.map(|(_, policy)| policy.as_ref()));
+        let remembered = Remembered::by(asked, (&tools, bundle.labels.as_deref()));
         let mut errors = Vec::new();
         if self.role == Role::Deciding {
             errors.extend(remembered.wrong(&labels));
@@ -159,6 +172,9 @@ impl Compiler {
                 Err(found) => errors.extend(found),
             }
         }
+        let (wrong, doubtful) = self.conditions(&budgets, &mut checker);
+        errors.extend(wrong);
+        warnings.extend(doubtful);
         if !errors.is_empty() {
             return Err(CompileErrors(errors));
         }
@@ -281,6 +297,26 @@ impl Compiler {
         Ok((policy, doubts))
     }
 
+    /// What is wrong with the conditions of budgets, and what is doubtful.
+    fn conditions(
+        &mut self,
+        budgets: &Budgets,
+        checker: &mut Checker<'_>,
+    ) -> (BTreeSet<Finding>, BTreeSet<Finding>) {
+        let (mut wrong, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+        for (when, finding) in budgets.conditions() {
+            for (digest, policy) in when.policies() {
+                let policy = Ok(policy.clone());
+                let source = Source { file: BUDGETS_FILE, line: 0, digest, policy };
+                match self.checked(&source, checker) {
+                    Ok((_, doubts)) => doubtful.extend(doubts.iter().map(|it| finding(it))),
+                    Err(found) => wrong.extend(found.iter().map(|it| finding(&it.message))),
+                }
+            }
+        }
+        (wrong, doubtful)
+    }
+
     /// How many policies, checks and tools are kept.
     #[cfg(test)]
     pub(crate) fn kept(&self) -> (usize, usize, usize) {
@@ -346,6 +382,11 @@ fn gap(bundle: &Bundle, sources: &[Source<'_>]) -> Option<Finding> {
     let full: HashSet<&str> = sources.iter().map(|source| source.file).collect();
     let empty = bundle.policies.keys().find(|file| !full.contains(file.as_str()))?;
     Some(Finding::at(empty, None, "holds no policy: remove the file if that is meant"))
+}
+
+/// What the policy `text` says by itself, which is in no set.
+pub(crate) fn alone(text: &str) -> Result<Compiled, Fault> {
+    compile_policy(parse(text)?, Role::Deciding)
 }
 
 /// What one policy says by itself.

@@ -10,7 +10,9 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Entities, RestrictedExpression};
-use model::{AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy};
+use model::{
+    AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy, Spend,
+};
 
 use crate::candidates::{self, Placed};
 use crate::context::{self, AskedFor, Given};
@@ -66,12 +68,18 @@ impl Snapshot {
             Some(person) => Some(self.ask(question, person, of_person)?),
             None => None,
         };
-        let actor = self.ask(question, actor, of_actor)?;
-        let grant = self.answer(&Asked { person, actor }, &passed)?;
-        let spends = self.budgets.spent_by(request, facts)?;
+        let asked = Asked { person, actor: self.ask(question, actor, of_actor)? };
+        let grant = self.answer(&asked, &passed)?;
+        let spends = self.budgets.spent_by((request, facts), (question, actor))?;
+        let grant = Grant { spends, ..grant };
+        let known = &facts.session.used;
+        let used = |spend: &Spend| known.get(&spend.counter()).copied().unwrap_or_default();
+        if let (false, Some(Spend { budget, .. })) = (known.is_empty(), grant.over(used)) {
+            return Err(Denial::BudgetExceeded { budget: budget.clone() });
+        }
         // Last: a new token is asked for only where nothing else denies.
         let uses_token = self.strictness.uses_token(request, facts)?;
-        Ok(Grant { spends, uses_token, ..grant })
+        Ok(Grant { uses_token, ..grant })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -98,8 +106,11 @@ impl Snapshot {
         if !pointers.is_empty() {
             return Err(Denial::Unread { pointers });
         }
-        let asked = candidates.map(|position| &self.policies[*position].attributes).collect();
-        let asked = AskedFor::By(asked);
+        let (principal, resource) = (&world.actor, &world.resource);
+        let asked = candidates::Asked { principal, action: &action.placed, resource };
+        let conditions = self.budgets.asked(&asked).map(|it| &it.attributes);
+        let asked = candidates.map(|position| &self.policies[*position].attributes);
+        let asked = AskedFor::By(asked.chain(conditions).collect());
         let given = Given { input, unread: &unread, provenance: None };
         let named = (&self.remembered.counted, &asked);
         let context = context::of((facts, passed.elevation), given, named);
@@ -111,8 +122,9 @@ impl Snapshot {
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
 
-    /// Whether a policy that `request` is put to looks at what was not remembered, or not by the same labels,
-    /// while the set `then` was in force; or the answer hangs on a token of which nothing was.
+    /// Whether a policy that `request` is put to, or the condition of a budget, looks at what was not remembered,
+    /// or not by the same labels, while the set `then` was in force; or the answer hangs on a token of which
+    /// nothing was.
     pub fn looks_beyond(&self, then: &Self, request: &AccessRequest, facts: &Facts) -> bool {
         let is_token_unknown = facts.session.token_age_s.is_none();
         let wants_token = || {
@@ -128,8 +140,13 @@ impl Snapshot {
         let prepared = self
             .before_policies(request, facts)
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
-        let Ok(Some(Prepared { of_actor, of_person, .. })) = prepared else { return false };
-        let asked = of_actor.iter().chain(&of_person).map(|at| self.policies[*at].as_ref());
+        let Ok(Some(prepared)) = prepared else { return false };
+        let Prepared { question, actor, of_actor, of_person, .. } = &prepared;
+        let (principal, resource) = (actor, &question.resource);
+        let asked = candidates::Asked { principal, action: question.action, resource };
+        let conditions = self.budgets.asked(&asked);
+        let asked = of_actor.iter().chain(of_person).map(|at| self.policies[*at].as_ref());
+        let asked = asked.chain(conditions);
         let said = (&self.tools, self.bundle.labels.as_deref());
         Remembered::by(asked, said).is_beyond(&then.remembered)
     }

@@ -38,7 +38,8 @@ pub(crate) struct Observed {
     pub(crate) errors: BTreeSet<usize>,
 }
 
-enum Outcome {
+/// What one policy, or what is asked as one, came to.
+pub(crate) enum Outcome {
     Satisfied,
     NotSatisfied,
     Failed,
@@ -119,7 +120,7 @@ impl Said {
     }
 }
 
-fn outcome(policy: &Compiled, request: &Request, entities: &Entities) -> Outcome {
+pub(crate) fn outcome(policy: &Compiled, request: &Request, entities: &Entities) -> Outcome {
     let response = AUTHORIZER.is_authorized(request, &policy.alone, entities);
     let diagnostics = response.diagnostics();
     if diagnostics.errors().next().is_some() {

@@ -33,6 +33,8 @@ pub(crate) struct Reads {
     pub(crate) whole: bool,
     /// Whether it looks at where arguments come from.
     pub(crate) provenance: bool,
+    /// Whether its conditions name `principal`.
+    pub(crate) principal: bool,
 }
 
 /// Reads the syntax of `policy`, or says why it cannot be read.
@@ -100,6 +102,7 @@ impl Reads {
                 for (operator, operand) in members {
                     match (operator.as_str(), operand) {
                         ("Value", literal) => self.actions_in(literal),
+                        ("Var", name) => self.principal |= name == "principal",
                         // The keys of a record literal are its attributes, not operators.
                         ("Record", Value::Object(attributes)) => {
                             attributes.values().for_each(|value| self.expression(value));

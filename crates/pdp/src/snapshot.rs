@@ -46,6 +46,7 @@ pub struct Snapshot {
 }
 
 /// One policy, ready to be asked by itself.
+#[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,

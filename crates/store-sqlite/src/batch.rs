@@ -273,6 +273,9 @@ impl<'a, 'c> Batch<'a, 'c> {
         let over = || Refused::Cleanly(CommitError::OverLimit { counter: counter.clone() });
         let value = value.filter(within).ok_or_else(over)?;
         self.counted.push(value);
+        if value == 0 {
+            return Ok(self.sql.uncount.execute([&counter.0])?);
+        }
         Ok(self.sql.count.execute(params![counter.0, value])?)
     }
 }

@@ -217,15 +217,18 @@ impl Store for SqliteStore {
     async fn list_counters(
         &self,
         prefix: &str,
+        after: Option<&CounterKey>,
         limit: usize,
     ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
         let (Span { from, end, .. }, limit) = (Span::of(prefix, None), page(limit));
+        let after = after.map(|counter| counter.0.clone());
         self.read("list counters", move |connection| {
             let sql = "SELECT name, value FROM counter WHERE name >= ?1 \
-                       AND (?2 IS NULL OR name < ?2) ORDER BY name LIMIT ?3";
+                       AND (?2 IS NULL OR name < ?2) AND (?4 IS NULL OR name > ?4) \
+                       ORDER BY name LIMIT ?3";
             let mut query = connection.prepare_cached(sql)?;
             let counter = |row: &Row<'_>| Ok((CounterKey(row.get(0)?), row.get(1)?));
-            query.query_map(params![from, end, limit], counter)?.collect()
+            query.query_map(params![from, end, limit, after], counter)?.collect()
         })
         .await
     }

@@ -115,11 +115,12 @@ pub trait Store: Send + Sync + 'static {
     /// The values of counters, in the order asked for.
     async fn counters(&self, keys: &[crate::CounterKey]) -> Result<Vec<i64>, StoreError>;
 
-    /// The first up to `limit` counters (at most [`crate::PAGE_MAX`]) whose names begin with `prefix`, in the
-    /// order of the names' bytes, with their values.
+    /// The first up to `limit` counters (at most [`crate::PAGE_MAX`]) whose names begin with `prefix`, after
+    /// `after`, in the order of the names' bytes, with their values. One that came to zero is none.
     async fn list_counters(
         &self,
         prefix: &str,
+        after: Option<&crate::CounterKey>,
         limit: usize,
     ) -> Result<Vec<(crate::CounterKey, i64)>, StoreError>;
 

@@ -147,7 +147,7 @@ pub enum Effect {
     },
     /// Adds to a counter, else [`CommitError::OverLimit`]; commutes with others.
     Count {
-        /// The counter; zero if it does not exist.
+        /// The counter; zero if it does not exist, and gone when it comes to that.
         counter: CounterKey,
         /// What to add; may be negative to give back.
         amount: i64,

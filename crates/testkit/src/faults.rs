@@ -253,9 +253,10 @@ impl Store for FaultyStore {
     async fn list_counters(
         &self,
         prefix: &str,
+        after: Option<&CounterKey>,
         limit: usize,
     ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        let listed = self.behind.list_counters(prefix, limit);
+        let listed = self.behind.list_counters(prefix, after, limit);
         self.meet(Call::ListCounters, listed, Vec::new()).await
     }
 

@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A deployment with a task that outlives some days, and these budgets.
-    async fn budgeted(budgets: &str) -> Self {
+    pub(crate) async fn budgeted(budgets: &str) -> Self {
         let world = Self::with(|facts| facts.task.deadline = facts.mandate.valid_until).await;
         world.publish_budgets(budgets).await;
         world
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// What is used up, by whom, of the budget `name` in the time that is now.
-    async fn used(&self, name: &str) -> Vec<(String, String)> {
+    pub(crate) async fn used(&self, name: &str) -> Vec<(String, String)> {
         let policy = self.authority.pip().policy();
         let mut all = policy.snapshot.budgets().all(self.clock.now());
         let (shown, window) = all.find(|(it, _)| it.budget.as_str() == name).expect("a budget");
@@ -70,7 +70,7 @@ impl World {
 }
 
 /// `permitted`, or the reason.
-fn told(answer: &Result<Permit<Act>, NotPermitted>) -> String {
+pub(crate) fn told(answer: &Result<Permit<Act>, NotPermitted>) -> String {
     match answer {
         Ok(_) => "permitted".to_owned(),
         Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
@@ -152,6 +152,53 @@ async fn what_a_budget_denies_is_recorded_though_an_attempt_in_between_fails() {
     let changed = CommitError::Changed { key: FactKey::active_policy() };
     world.store.on_commit([OnCommit::After(Unit::default()), OnCommit::Refuse(changed)]);
     assert_eq!(told(&world.authorize(world.refund(1, 1)).await), "budget_exceeded");
+    assert_eq!(world.store.commits_left(), 0);
+}
+
+/// What was too much for one day is not denied in the name of the next one, nor by a set that lets it be.
+#[tokio::test]
+async fn what_is_denied_is_denied_by_the_day_and_the_set_of_its_record() {
+    let world = World::budgeted(REFUNDS).await;
+    assert_eq!(told(&world.authorize(world.refund(0, 100)).await), "permitted");
+    // The commit that is refused is followed by the first of the next day.
+    world.store.on_commit([OnCommit::Hold]);
+    let asked = world.authorize(world.refund(1, 1));
+    let passes = async {
+        while world.store.commits_left() > 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(Duration::from_hours(24));
+        world.store.release();
+    };
+    let (answer, ()) = tokio::join!(asked, passes);
+    assert_eq!(told(&answer), "permitted");
+    assert_eq!(world.refunded().await, 1);
+    let denied = world.records("decision").await;
+    assert!(denied.iter().all(|it| it.text_of("decision") == "permit"));
+}
+
+/// However often it was tried before, what is over a limit is told and recorded as that.
+#[tokio::test]
+async fn a_limit_that_is_first_met_at_the_last_attempt_is_told() {
+    let changed = || OnCommit::Refuse(CommitError::Changed { key: FactKey::active_policy() });
+    let world = World::budgeted(REFUNDS).await;
+    assert!(world.authorize(world.refund(0, 100)).await.is_ok());
+    world.store.on_commit([changed(), changed()]);
+    assert_eq!(told(&world.authorize(world.refund(1, 1)).await), "budget_exceeded");
+    // So it is of the limits of a scope.
+    let world = World::with(|facts| facts.task.scope.max_calls = Some(1)).await;
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    world.store.on_commit([changed(), changed()]);
+    let answer = world.authorize(world.call("lookup", json!({}))).await;
+    assert_eq!(told(&answer), "limit_reached");
+    assert_eq!(
+        world.records("decision").await.last().expect("it is").text_of("reason"),
+        "limit_reached"
+    );
+    // What only changes is not tried for ever.
+    world.store.on_commit([changed(), changed(), changed()]);
+    let answer = world.authorize(world.method("tools/list")).await;
+    assert!(matches!(answer, Err(NotPermitted::Contended)));
     assert_eq!(world.store.commits_left(), 0);
 }
 

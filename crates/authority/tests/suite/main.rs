@@ -6,11 +6,13 @@ mod support;
 
 mod accounts;
 mod administration;
+mod budget_sums;
 mod budgets;
 mod clock;
 mod counters;
 mod decisions;
 mod findings;
+mod forgetting;
 mod kept;
 mod labels;
 mod leading;

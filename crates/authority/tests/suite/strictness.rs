@@ -8,7 +8,7 @@ use model::{Clock as _, Sha256Digest, Timestamp};
 use pdp::{Bundle, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::Unit;
+use store::{OnceScope, Unit};
 
 use crate::support::stores::OnCommit;
 use crate::support::{Act, POLICY, World};
@@ -16,6 +16,16 @@ use crate::support::{Act, POLICY, World};
 const ONCE: &str = "calls: [{ description: x, harm: [moves-money], token: once }]";
 
 const MINUTE: &str = "calls: [{ description: x, harm: [moves-money], attested_s: 60 }]";
+
+const TWICE: &str = "
+budgets:
+  refunds:
+    description: How often an agent pays back.
+    match: { harm: [moves-money] }
+    amount: calls
+    cap: 2
+    per: agent
+";
 
 const RULES: &str = r#"
     @id("any-refund") permit (principal, action == Action::"crm/refund", resource);
@@ -130,13 +140,45 @@ async fn a_token_is_used_up_by_what_is_on_record_and_by_nothing_else() {
     assert_eq!(world.store.commits_left(), 0);
 }
 
+/// A new token is asked for only where nothing else denies, and what was denied for its token uses up no budget.
+#[tokio::test]
+async fn of_a_budget_and_a_token_that_are_used_up_the_budget_is_told() {
+    let world = World::strict(ONCE).await;
+    let bundle = world.authority.pip().policy().snapshot.bundle().clone();
+    let bundle = Bundle { budgets: Some(TWICE.to_owned()), ..bundle };
+    world.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+    let (one, other) = (world.token("one"), world.token("other"));
+    for (number, (token, expected)) in [
+        (one, "permitted"),
+        (one, "token_used"),
+        (other, "permitted"),
+        (other, "budget_exceeded"),
+        (world.token("third"), "budget_exceeded"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(world.answer_to(world.paid(number, token)).await, expected, "{number}");
+    }
+}
+
+/// By the time that it is denied another set may be in force, which wants no token of its own.
+#[tokio::test]
+async fn no_token_is_asked_for_that_the_set_in_force_does_not_want() {
+    let world = World::strict("calls: []").await;
+    let used = CommitError::Used(Some(OnceScope::Token));
+    world.store.on_commit([OnCommit::Refuse(used)]);
+    assert_eq!(world.answer_to(world.paid(0, world.token("one"))).await, "permitted");
+    assert_eq!(world.store.commits_left(), 0);
+}
+
 /// A proof that was used before is that, whatever token it is shown with: of whoever replays a request it is not
 /// told how to go on.
 #[tokio::test]
 async fn a_proof_that_was_used_is_no_token_that_was() {
     let world = World::strict(ONCE).await;
     let proof = store::Effect::UseOnce {
-        scope: store::OnceScope::Proof,
+        scope: OnceScope::Proof,
         id: [1; 32],
         expires: world.clock.now().plus(Duration::from_mins(2)),
     };
@@ -158,8 +200,7 @@ async fn a_proof_that_was_used_is_no_token_that_was() {
 async fn a_call_that_is_denied_for_its_token_keeps_its_state() {
     let world = World::strict(ONCE).await;
     let expires = world.clock.now().plus(Duration::from_mins(2));
-    let state =
-        store::Effect::UseOnce { scope: store::OnceScope::RequestState, id: [1; 32], expires };
+    let state = store::Effect::UseOnce { scope: OnceScope::RequestState, id: [1; 32], expires };
     let (one, other) = (world.token("one"), world.token("other"));
     assert_eq!(world.answer_to(world.paid(0, one)).await, "permitted");
     for (token, expected) in [

@@ -186,9 +186,10 @@ impl Store for Interposed {
     async fn list_counters(
         &self,
         prefix: &str,
+        after: Option<&CounterKey>,
         limit: usize,
     ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        self.inner.list_counters(prefix, limit).await
+        self.inner.list_counters(prefix, after, limit).await
     }
 
     fn announce(&self) -> Box<dyn Send> {

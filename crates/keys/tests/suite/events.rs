@@ -97,13 +97,13 @@ fn it_lies_in_a_file_of_its_own_that_others_do_not_read() {
         names.filter(|name| name.starts_with("event")).collect::<Vec<_>>()
     };
     assert!(files().is_empty(), "it is made when it is needed");
-    let key = make_event_key(&path).unwrap();
-    let kid = key.public().thumbprint_text();
+    let made = make_event_key(&path).unwrap();
+    let kid = made.public().thumbprint_text();
     let file = format!("event-{kid}.pem");
     assert_eq!(files(), [file.as_str()]);
-    let mode = fs::metadata(path.join(&file)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
-    assert_eq!(read_event_key(&path, &kid).unwrap().public(), key.public());
+    let access = fs::metadata(path.join(&file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(access, 0o600);
+    assert_eq!(read_event_key(&path, &kid).unwrap().public(), made.public());
     // Which other keys stay, of either kind, is no concern of the other.
     keep_token_key(&path, None).unwrap();
     let unused = make_event_key(&path).unwrap().public().thumbprint_text();

@@ -295,8 +295,8 @@ fn n_029_a_token_by_a_retired_key_is_taken_while_the_key_is_listed() {
 /// The key that signs events signs no access token, whatever it is made to sign.
 #[test]
 fn a_token_by_the_key_of_events_is_never_taken() {
-    let (signer, event) = (Arc::new(es256()), Arc::new(EventKey::generate().unwrap()));
-    let keys = TokenKeys::new(signer.clone(), Vec::new());
+    let (own, event) = (Arc::new(es256()), Arc::new(EventKey::generate().unwrap()));
+    let keys = TokenKeys::new(own.clone(), Vec::new());
     keys.replace_for_events(event.clone(), Vec::new());
     let check = |kid: String, expected: JwsError| {
         let header = json!({ "alg": "RS256", "kid": kid, "typ": TYP });
@@ -305,7 +305,7 @@ fn a_token_by_the_key_of_events_is_never_taken() {
         assert_eq!(verify(&token, &keys, (ISSUER, AUDIENCE), NOW), Err(expected), "{kid}");
     };
     check(event.public().thumbprint_text(), JwsError::UnknownKey);
-    check(signer.verifying().thumbprint_text(), JwsError::WrongAlgorithm);
+    check(own.verifying().thumbprint_text(), JwsError::WrongAlgorithm);
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Case {
                 used_tools: self.used_tools.clone(),
                 counters: self.counters(),
                 provenance: self.came_from(),
+                used: BTreeMap::new(),
                 token_age_s: Some(self.token_age_s),
             },
             binding: self.binding,

@@ -40,7 +40,8 @@ pub(crate) fn recorded(
     let (request, facts) = read.question(&tools)?;
     let again = snapshot.explain(&request, &facts);
     let untold = untold(&explained.asked, &again.asked);
-    if let Err(why) = recorded.is_answered(&again.decision) {
+    let answer = read.counted(again.decision, snapshot)?;
+    if let Err(why) = recorded.is_answered(&answer) {
         let untold: Vec<_> = untold.iter().map(|it| format!("; it cannot tell {it}")).collect();
         return Err(format!("as one it is answered otherwise, {why}{}", untold.concat()));
     }
@@ -93,6 +94,11 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
     let of_tools: BTreeMap<_, _> = of_tools.collect();
     if !of_tools.is_empty() {
         members.insert("counters".to_owned(), json!(of_tools));
+    }
+    let used = session.used.iter().filter_map(|(at, used)| Some((at.split_once('/')?.0, used)));
+    let used: BTreeMap<_, _> = used.collect();
+    if !used.is_empty() {
+        members.insert("used".to_owned(), json!(used));
     }
     if let Some(age) = session.token_age_s.filter(|age| *age != 0) {
         members.insert("token_age_s".to_owned(), json!(age));

@@ -197,6 +197,12 @@ fn a_question_says_which_token_is_shown() {
             "token_too_old",
             json!([{ "token_age_s": 0, "token_used": false }]),
         ),
+        // A new token is asked for only where nothing else denies.
+        (
+            json!({ "used": { "ids": 4 }, "token_used": true }),
+            "budget_exceeded",
+            json!([{ "used": {}, "token_used": false }]),
+        ),
     ] {
         let call = json!({ "tool": "crm/lookup", "input": { "id": 2 } });
         let mut case = json!({ "call": call });

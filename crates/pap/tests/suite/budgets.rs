@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use model::{Clock as _, Timestamp};
 use pap::{Command, PolicyFiles};
+use proptest::prelude::*;
 use serde_json::{Value, json};
+use store::Store as _;
 
 use crate::desk::{Desk, files};
 use crate::support::POLICY;
@@ -56,24 +59,171 @@ async fn what_is_left_is_shown_for_the_time_that_is_now() {
     assert_eq!(desk.left("calls").await[0]["left"], "4");
 }
 
-/// What was denied because too little was left is not asked of another set: only the commit knows. What could
-/// not be read is a matter of the set, and made again.
+impl Desk {
+    /// What becomes of a refund of `amount`, unlike any other.
+    async fn refund(&self, number: usize, amount: i64) -> String {
+        let input = json!({ "account": format!("account-{number}"), "amount": amount });
+        match self.world.authorize(self.world.call("refund", input)).await {
+            Ok(_) => "permitted".to_owned(),
+            Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// What flips by a set with these `budgets` that came into force at `since`: how, why and how often.
+    async fn flips(&self, budgets: Option<&str>, since: Option<Timestamp>) -> Vec<String> {
+        let budgets = budgets.map(str::to_owned);
+        let files = PolicyFiles { policies: files(POLICY), budgets, ..PolicyFiles::default() };
+        let asked = Command::PolicyReplay { files, from: 0, since };
+        let told = self.run(asked).await.expect("it is tried");
+        assert_eq!((&told["next"], &told["damaged"]), (&Value::Null, &json!(0)));
+        let told = told["flips"].as_array().expect("they are told");
+        let flip = |it: &Value| {
+            let kind = &it["kind"];
+            let text = |name: &str| kind[name].as_str().expect("a text").to_owned();
+            format!("{} {} by {}", it["times"], text("flip"), text("by"))
+        };
+        told.iter().map(flip).collect()
+    }
+
+    /// That every decision follows from its record; how many these are.
+    async fn agreed(&self) -> u64 {
+        let told = self.run(Command::LogReplay).await.expect("it is replayed");
+        assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
+        told["agreed"].as_u64().expect("a number")
+    }
+}
+
+/// The record tells what was used up, so the decision follows from it alone; it can be explained, and be a case.
 #[tokio::test]
-async fn what_a_budget_denied_is_made_again_as_far_as_the_set_decides_it() {
+async fn what_a_budget_denied_follows_from_its_record() {
     let desk = desk().await;
-    assert_eq!(desk.call("refund").await, "permitted");
-    assert_eq!(desk.call("refund").await, "budget_exceeded");
-    let unread = desk.world.call("refund", json!({ "amount": -1 }));
-    assert!(desk.world.authorize(unread).await.is_err());
-    let told = desk.run(Command::LogReplay).await.expect("it is replayed");
-    assert_eq!(told["differ"], json!([]));
-    let files = PolicyFiles { policies: files(POLICY), ..PolicyFiles::default() };
-    let asked = Command::PolicyReplay { files, from: 0, since: None };
-    let told = desk.run(asked).await.expect("it is tried");
-    let flips = told["flips"].as_array().expect("they are told");
-    assert_eq!(flips.len(), 1, "{flips:?}");
+    assert_eq!(desk.refund(1, 5).await, "permitted");
+    assert_eq!(desk.refund(2, 5).await, "budget_exceeded");
+    assert_eq!(desk.refund(3, -1).await, "budget_unread");
+    let decided = desk.world.records("decision").await;
+    assert!(desk.agreed().await >= decided.len() as u64);
+    let exceeded = decided.iter().find(|it| it.text_of("reason") == "budget_exceeded");
+    let id = exceeded.expect("it is recorded").text_of("id").to_owned();
+    let told = desk.run(Command::PolicyExplain { id: id.clone() }).await.expect("it is explained");
     assert_eq!(
-        (&flips[0]["kind"]["flip"], &flips[0]["times"]),
-        (&json!("newly_permitted"), &json!(1))
+        (&told["reason"], &told["recorded"]["reason"]),
+        (&json!("budget_exceeded"), &json!("budget_exceeded"))
     );
+    let told = desk.run(Command::PolicyCase { id }).await.expect("it is a case");
+    assert_eq!(
+        (&told["case"]["used"], &told["case"]["reason"]),
+        (&json!({ "refunds": "5" }), &json!("budget_exceeded"))
+    );
+}
+
+/// Another set is tried as if it had come into force then: what was used up before stays so, and what it denies
+/// uses up nothing.
+#[tokio::test]
+async fn what_another_budget_would_have_denied_is_listed() {
+    let desk = desk().await;
+    assert_eq!(desk.refund(1, 5).await, "permitted");
+    assert_eq!(desk.refund(2, 5).await, "budget_exceeded");
+    desk.world.clock.advance(Duration::from_secs(1));
+    let later = desk.world.clock.now();
+    assert_eq!(desk.refund(3, 2).await, "permitted");
+    assert_eq!(desk.refund(4, 1).await, "budget_exceeded");
+    let none: [&str; 0] = [];
+    let less = "1 newly_denied by the budget `refunds` has less left than this uses";
+    let more = "1 newly_permitted by refunds";
+    let with = |cap: &str| BUDGETS.replace("cap: 7.50", &format!("cap: {cap}"));
+    for since in [None, Some(later)] {
+        assert_eq!(desk.flips(Some(BUDGETS), since).await, none, "{since:?}");
+    }
+    assert_eq!(desk.flips(None, None).await, ["2 newly_permitted by refunds"]);
+    // Of six there are left: nothing for the second five, one for the two, and so one for the one.
+    assert_eq!(desk.flips(Some(&with("6")), None).await, [less, more]);
+    assert_eq!(desk.flips(Some(&with("6")), Some(later)).await, [less, more]);
+    assert_eq!(desk.flips(Some(&with("1")), Some(later)).await, [less]);
+    assert_eq!(desk.flips(Some(&with("10")), None).await, [less, more]);
+    assert_eq!(desk.flips(Some(&with("10")), Some(later)).await, [more]);
+    // Another name begins at nothing, and who calls it another thing forgets nothing that is used up.
+    let renamed = BUDGETS.replace("refunds:", "repaid:");
+    assert_eq!(desk.flips(Some(&renamed), Some(later)).await, [more]);
+}
+
+/// What is past is forgotten, and still is decided again, and tried, as it was.
+#[tokio::test]
+async fn what_is_forgotten_changes_no_decision_of_the_past() {
+    let desk = desk().await;
+    assert_eq!(desk.refund(1, 5).await, "permitted");
+    assert_eq!(desk.refund(2, 5).await, "budget_exceeded");
+    let id = desk
+        .world
+        .records("decision")
+        .await
+        .pop()
+        .expect("it is recorded")
+        .text_of("id")
+        .to_owned();
+    let with = |cap: &str| BUDGETS.replace("cap: 7.50", &format!("cap: {cap}"));
+    let told = async || {
+        let told = desk.run(Command::PolicyExplain { id: id.clone() }).await.expect("it is told");
+        let (less, more) = (with("4"), with("10"));
+        let flips = [desk.flips(Some(&less), None).await, desk.flips(Some(&more), None).await];
+        (told["reason"].clone(), flips, desk.agreed().await > 0)
+    };
+    let before = told().await;
+    desk.world.clock.advance(Duration::from_hours(72));
+    let used = async || {
+        let used = desk.world.store.list_counters("budget/refunds/", None, 9).await;
+        used.expect("they are listed").len()
+    };
+    assert_eq!(used().await, 1);
+    let (now, mut from) = (desk.world.clock.now(), authority::Forgetting::default());
+    desk.world.authority.forget_past(&mut from, now).await.expect("it is forgotten");
+    assert_eq!(used().await, 0);
+    assert_eq!(told().await, before);
+}
+
+/// What happens, while a set is tried or not.
+#[derive(Clone, Debug)]
+enum Step {
+    Refund(i64),
+    Cap(u8),
+    Later(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (-1_i64..6).prop_map(Step::Refund),
+        1 => (0_u8..15).prop_map(Step::Cap),
+        1 => (1_u64..5_000).prop_map(Step::Later),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Whatever was asked under whatever sets, each decision follows from its record; and the set in force, tried
+    /// since it is, answers as it did.
+    #[test]
+    fn what_budgets_decided_is_decided_again(steps in prop::collection::vec(step(), 1..24)) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let desk = desk().await;
+            let (mut budgets, mut since) = (BUDGETS.to_owned(), desk.world.clock.now());
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Refund(amount) => drop(desk.refund(number, amount).await),
+                    Step::Later(seconds) => desk.world.clock.advance(Duration::from_secs(seconds)),
+                    Step::Cap(cap) => {
+                        desk.world.clock.advance(Duration::from_secs(1));
+                        since = desk.world.clock.now();
+                        budgets = BUDGETS.replace("cap: 7.50", &format!("cap: {cap}"));
+                        let mut files = files(POLICY);
+                        files.insert("budgets.yaml".to_owned(), budgets.clone());
+                        desk.publisher.replace(files).await.expect("it is in force");
+                    }
+                }
+            }
+            desk.agreed().await;
+            assert_eq!(desk.flips(Some(&budgets), Some(since)).await, Vec::<String>::new());
+        });
+    }
 }

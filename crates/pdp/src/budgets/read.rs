@@ -6,11 +6,13 @@ use model::{AgentName, Amount, BudgetName, Harm, PurposeId, ToolPattern};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Budget, Budgets, Every, Of, Per, Used};
+use super::used::{Path, Unread, Used};
+use super::when::When;
+use super::{Budget, Budgets, Every, Of, Per};
 use crate::Bundle;
 use crate::beside;
 use crate::report::{CompileErrors, Finding};
-use crate::shape::{self, Members, Shape};
+use crate::shape;
 
 /// The name of the file, beside the policies.
 pub const BUDGETS_FILE: &str = "budgets.yaml";
@@ -37,9 +39,9 @@ struct Written {
     description: String,
     #[serde(rename = "match")]
     of: WrittenOf,
-    /// `calls`, or a pointer to an argument.
-    amount: Spanned<String>,
-    /// How many places the argument may have.
+    /// `calls`, or where the arguments are that say it.
+    amount: Spanned<Path>,
+    /// How many places such an argument may have.
     #[serde(default)]
     places: u8,
     currency: Option<Currency>,
@@ -56,13 +58,15 @@ struct WrittenOf {
     harm: BTreeSet<Harm>,
     agents: BTreeSet<AgentName>,
     purposes: BTreeSet<PurposeId>,
+    /// What else must be so, as a policy says it.
+    when: Option<Spanned<String>>,
 }
 
 /// The one that the amount must be in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Currency {
-    argument: Spanned<String>,
+    argument: Spanned<Path>,
     equals: String,
 }
 
@@ -94,7 +98,7 @@ struct Check<'a> {
 }
 
 /// What is the matter with the budget `name`, in a line of the file.
-fn finding(name: &BudgetName, line: u64, message: &str) -> Finding {
+pub(super) fn finding(name: &BudgetName, line: u64, message: &str) -> Finding {
     Finding::at(BUDGETS_FILE, usize::try_from(line).ok(), format!("budget `{name}`: {message}"))
 }
 
@@ -113,16 +117,19 @@ impl Check<'_> {
             let line = written.cap.referenced.line();
             wrong(line, "its `cap` has more `places` than its amount");
         }
-        let WrittenOf { tools, harm, agents, purposes } = written.of;
+        let WrittenOf { tools, harm, agents, purposes, when } = written.of;
         if [tools.len(), agents.len(), purposes.len()].iter().any(|it| *it > MATCHED_MAX) {
             let line = written.amount.referenced.line();
             wrong(line, &format!("more than {MATCHED_MAX} tools, agents or purposes"));
         }
-        for tool in &tools {
-            self.tools(&name, tool, &used);
+        if self.wrong.len() == found_before {
+            for tool in &tools {
+                self.tools(&name, tool, &used);
+            }
         }
-        let tools = tools.into_iter().map(|tool| tool.value).collect();
-        let of = Of { tools, harm, agents, purposes };
+        let tools: Vec<_> = tools.into_iter().map(|tool| tool.value).collect();
+        let when = when.and_then(|when| self.when(&name, &when, &tools));
+        let of = Of { tools, harm, agents, purposes, when };
         let Written { description, per, every, .. } = written;
         let budget = Budget { description, of, used, cap, per, every };
         (self.wrong.len() == found_before).then_some((name, budget))
@@ -133,7 +140,7 @@ impl Check<'_> {
         let Written { amount, places, currency, .. } = written;
         let mut wrong = |line, message: &str| self.wrong.push(finding(name, line, message));
         let line = amount.referenced.line();
-        if amount.value == CALLS {
+        if amount.value.is_calls() {
             if *places > 0 || currency.is_some() {
                 wrong(line, "calls have no `places` and no `currency`");
             }
@@ -141,16 +148,44 @@ impl Check<'_> {
         }
         for place in [Some(amount), currency.as_ref().map(|it| &it.argument)] {
             let Some(Spanned { value, referenced, .. }) = place else { continue };
-            if let Err(message) = beside::is_pointer(value) {
+            if let Err(message) = value.is_right() {
                 wrong(referenced.line(), &message);
             }
         }
         if *places > Amount::PLACES_MAX {
             wrong(line, &format!("more than {} `places`", Amount::PLACES_MAX));
         }
+        if let Some(currency) = currency
+            && !currency.argument.value.goes_with(&amount.value)
+        {
+            wrong(line, "its `currency` is in other lists than its amount");
+        }
         let currency = currency.as_ref();
         let currency = currency.map(|it| (it.argument.value.clone(), it.equals.clone()));
-        Used::Argument { pointer: amount.value.clone(), places: *places, currency }
+        Used::Argument { path: amount.value.clone(), places: *places, currency }
+    }
+
+    /// What else must be so for it to be for a call of `tools`.
+    fn when(
+        &mut self,
+        name: &BudgetName,
+        Spanned { value, referenced, .. }: &Spanned<String>,
+        tools: &[ToolPattern],
+    ) -> Option<When> {
+        let line = referenced.line();
+        match When::read(name, (value, line), tools) {
+            Ok(when) => {
+                if when.can_overflow() {
+                    let why = "`when` calculates: calls are denied for which that overflows";
+                    self.doubtful.push(finding(name, line, why));
+                }
+                Some(when)
+            }
+            Err(why) => {
+                self.wrong.push(finding(name, line, &format!("in `when`, {why}")));
+                None
+            }
+        }
     }
 
     /// A tool that is named by its own name must have the arguments. Of the others of a server not all may be
@@ -170,48 +205,4 @@ impl Check<'_> {
             if is_always { &mut self.wrong } else { &mut self.doubtful }.push(found);
         }
     }
-}
-
-/// Why calls of a tool are denied.
-#[derive(Debug, thiserror::Error)]
-enum Unread {
-    #[error("have no argument `{0}` of a type that can be counted, so all are denied")]
-    Always(String),
-    #[error("may leave out `{0}`, and are denied then")]
-    Sometimes(String),
-}
-
-impl Used {
-    /// Whether it can be read what calls with such arguments use.
-    fn can_be_read(&self, arguments: &Members) -> Result<(), Unread> {
-        let Self::Argument { pointer, currency, .. } = self else { return Ok(()) };
-        let is_amount = |it: &Shape| matches!(it, Shape::Long | Shape::Decimal | Shape::Text);
-        argument(arguments, pointer, is_amount)?;
-        match currency {
-            Some((pointer, _)) => argument(arguments, pointer, |it| *it == Shape::Text),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether there is always an argument at `pointer`, of a type that `fits`.
-fn argument(
-    arguments: &Members,
-    pointer: &str,
-    fits: impl Fn(&Shape) -> bool,
-) -> Result<(), Unread> {
-    let always = || Unread::Always(pointer.to_owned());
-    let mut tokens = pointer.split('/').skip(1).peekable();
-    let (mut members, mut is_required) = (arguments, true);
-    while let Some(token) = tokens.next() {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        let member = members.get(&token).ok_or_else(always)?;
-        is_required &= member.required;
-        match (&member.shape, tokens.peek()) {
-            (Shape::Record(below), Some(_)) => members = below,
-            (shape, None) if fits(shape) => {}
-            _ => return Err(always()),
-        }
-    }
-    if is_required { Ok(()) } else { Err(Unread::Sometimes(pointer.to_owned())) }
 }

@@ -71,7 +71,7 @@ fn what_is_wrong_is_told_with_its_line() {
     check(
         &budget("match: { tool: [a/b] }, amount: calls, cap: 1, per: task"),
         expect![
-            "budgets.yaml:2: unknown field `tool`, expected one of tools, harm, agents, purposes at line 2, column 34: see docs/budgets.md"
+            "budgets.yaml:2: unknown field `tool`, expected one of tools, harm, agents, purposes, when at line 2, column 34: see docs/budgets.md"
         ],
     );
     check(

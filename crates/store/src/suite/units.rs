@@ -180,20 +180,29 @@ pub async fn a_counter_stays_within_its_limit(back_end: &impl BackEnd) {
     assert_eq!(store.counters(&names).await.unwrap(), [0, 2, 0]);
 }
 
-/// Counters with a prefix are listed in the order of their names, and no others.
+/// Counters with a prefix are listed in the order of their names, and no others, nor what came to zero.
 pub async fn counters_are_listed_by_prefix(back_end: &impl BackEnd) {
     let store = back_end.store();
     for (name, value) in [("b/2", 2), ("a/1", 1), ("b/1", 1), ("b", 9), ("b0", 9), ("B/1", 9)] {
         store.commit(unit(vec![count(name, value, None)])).await.unwrap();
     }
-    let listed = async |prefix: &str, limit| -> Vec<(String, i64)> {
-        let listed = store.list_counters(prefix, limit).await.unwrap();
+    let after = async |prefix: &str, after: Option<&str>, limit| -> Vec<(String, i64)> {
+        let after = after.map(counter);
+        let listed = store.list_counters(prefix, after.as_ref(), limit).await.unwrap();
         listed.into_iter().map(|(name, value)| (name.0, value)).collect()
     };
+    let listed = async |prefix: &str, limit| after(prefix, None, limit).await;
     assert_eq!(listed("b/", 9).await, [("b/1".to_owned(), 1), ("b/2".to_owned(), 2)]);
     assert_eq!(listed("b/", 1).await, [("b/1".to_owned(), 1)]);
     assert_eq!(listed("c/", 9).await, []);
     assert_eq!(listed("", 9).await.len(), 6);
+    assert_eq!(after("b/", Some("b/1"), 9).await, [("b/2".to_owned(), 2)]);
+    assert_eq!(after("b/", Some("b/2"), 9).await, []);
+    assert_eq!(after("b/", Some("a/1"), 1).await, [("b/1".to_owned(), 1)]);
+    store.commit(unit(vec![count("b/1", -1, None)])).await.unwrap();
+    assert_eq!(listed("b/", 9).await, [("b/2".to_owned(), 2)]);
+    store.commit(unit(vec![count("b/1", 3, Some(3))])).await.unwrap();
+    assert_eq!(listed("b/", 1).await, [("b/1".to_owned(), 3)]);
 }
 
 /// What is used once stays used until it expires, in each scope by itself.
