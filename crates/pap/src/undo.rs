@@ -130,7 +130,8 @@ impl Administration {
             state: UndoState::Asked,
         };
         let mut all = BTreeMap::new();
-        for (id, how) in &undo.people {
+        // Nobody has themselves brought back.
+        for (id, how) in undo.people.iter().filter(|(id, _)| **id != by) {
             // Read beside the act: it is looked at again when it is approved.
             let (person, mark) = person_and_mark(&mut self.reader(), &undo.directory, id).await?;
             if person.is_some_and(|person| undo.restored(&person, &mark, now).is_some()) {
@@ -229,7 +230,8 @@ impl Administration {
         Ok((told, is_last))
     }
 
-    /// Whether `by` may approve `undo`: somebody else asked for it, of late, and stands by it.
+    /// Whether `by` may approve `undo`: somebody else asked for it, of late, and stands by it, and it does not
+    /// bring back `by`.
     async fn may_approve(
         &self,
         reader: &mut Reader<'_>,
@@ -238,6 +240,9 @@ impl Administration {
     ) -> Result<(), AdminError> {
         if undo.asked_by == *by && !is_for_development(self.authority.journal()).await? {
             return Err(self.takes_another("approved_by_the_same_person"));
+        }
+        if undo.people.contains_key(by) {
+            return Err(self.takes_another("approved_by_who_is_brought_back"));
         }
         let asked = (&undo.asked_by, undo.asked);
         let is_wanted = stands_behind(reader, asked, undo.key).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, Person, PersonId, PersonState, Timestamp, Widening};
+use model::{Agent, Clock as _, FactKey, Person, PersonId, PersonState, Timestamp, Undo, Widening};
 use pap::directory::{Kind, Place, UserChange};
 use pap::{Command, UndoAsked};
 use scim::USER;
@@ -424,4 +424,25 @@ async fn sc_02_what_changes_before_it_is_approved_is_left_out() {
     assert_eq!((&done["restored"], &done["of"]), (&json!(1), &json!(2)));
     assert_eq!(person(desk, "ann").await["unit"], "Desk 4");
     assert_eq!(person(desk, "ben").await["unit"], "Back room");
+}
+
+/// Who would be brought back has no word in it.
+#[tokio::test]
+async fn nobody_approves_what_brings_back_themselves() {
+    let (signals, [a, b]) = Box::pin(signals()).await;
+    let desk = &signals.scene.desk;
+    let ann = signals.scene.creates(user("ann")).await;
+    let from = desk.world.clock.now();
+    signals.scene.activity(&ann, false).await.expect("gone");
+    let told = desk.run_as(&a, since(desk, from)).await.expect("it waits");
+    let id = told["waits"].as_str().expect("an id").parse().expect("it is ours");
+    let key = FactKey::undo(id);
+    let read = desk.fact(key.clone()).await.expect("it waits");
+    let mut undo: Undo = serde_json::from_value(read).expect("an undo");
+    let how = undo.people.values().next().expect("somebody").clone();
+    undo.people.insert(b.clone(), how);
+    desk.world.put(key, &undo).await;
+    assert_eq!(word(&desk.run_as(&b, approve(&told)).await), "refused");
+    desk.has_refused_for("approved_by_who_is_brought_back").await;
+    assert!(!is_here(desk, &ann).await);
 }
