@@ -166,7 +166,7 @@ impl Gateway {
         let passage = self.passage(http, about.era, ("POST", place))?;
         *caller = Some(passage.caller.clone());
         // Once it is known whose it is, so that who was not known yet is so when it comes again.
-        let read = json::weight(&http.body);
+        let read = http.body.len() + json::weight(&http.body);
         let kept = http.room.as_ref().map_or(Ok(()), |room| room.fit(read));
         kept.map_err(|Full| Refusal::TooMany("bodies, as they are once read"))?;
         self.tokens.use_up(&passage.caller, is_decided, &passage.url)?;

@@ -203,7 +203,7 @@ impl Way {
                 answered = answered => answered,
                 stop = &mut stop => return stop.heard(),
             };
-            let Some(params) = answered else { break };
+            let Some((params, _rooms)) = answered else { break };
             heard = self.exchange(act, Some(&params), way, stop.as_mut()).await;
             heard = self.labelled(heard, act).await;
         }

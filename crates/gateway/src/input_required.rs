@@ -6,6 +6,7 @@
 //! asked by us what a server of the stateless era wants to know, while its call waits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use authority::{Governed as _, Permit};
 use mcp::{Era, InputRequest, InputRequired};
@@ -16,6 +17,7 @@ use crate::ask::{ServerAct, tell_all};
 use crate::catalog::GovernedCall;
 use crate::forward::{Heard, Way};
 use crate::request_state::{RESPONSES, SERVER_STATE_MAX, STATE, Waiting};
+use crate::room::Kept;
 use crate::translate;
 use crate::way_back::Messages;
 
@@ -85,14 +87,14 @@ impl Way {
     }
 
     /// The parameters by which the call goes on: `params` with what the client answers to all that
-    /// `result` asks, and the server's state, which no client sees. Nothing if it may not be asked
-    /// all of it, or does not answer all of it.
+    /// `result` asks, and the server's state, which no client sees; and the room that the answers take.
+    /// Nothing if it may not be asked all of it, or does not answer all of it.
     pub(crate) async fn answered(
         &self,
         result: &RawValue,
         params: Option<&RawValue>,
         messages: &Messages,
-    ) -> Option<Box<RawValue>> {
+    ) -> Option<(Box<RawValue>, Vec<Option<Arc<Kept>>>)> {
         let (wants, requests) = read(result)?;
         if requests.is_empty() {
             return None;
@@ -107,12 +109,13 @@ impl Way {
         // One that is not answered withdraws the others.
         let answers = futures::future::try_join_all(answers).await.ok()?;
         let said: Option<Vec<_>> = answers.iter().map(|answer| answer.said.as_ref().ok()).collect();
-        let answers: BTreeMap<String, &Box<RawValue>> = names.into_iter().zip(said?).collect();
-        let responses = serde_json::value::to_raw_value(&answers).ok()?;
+        let said: BTreeMap<String, &Box<RawValue>> = names.into_iter().zip(said?).collect();
+        let responses = serde_json::value::to_raw_value(&said).ok()?;
         let state = serde_json::value::to_raw_value(&wants.request_state).ok()?;
         let state = wants.request_state.is_some().then_some(state);
         let more = [(RESPONSES, Some(responses)), (STATE, state)];
-        translate::with_members(params, more).ok()
+        let rooms = answers.into_iter().map(|answer| answer.room).collect();
+        Some((translate::with_members(params, more).ok()?, rooms))
     }
 
     /// Whether the client may be told all the URLs that an error demands.

@@ -1,13 +1,18 @@
 //! Servers in processes of our own: one for each conversation, and nothing of them left behind.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures::future::join_all;
+use gateway::{HttpCall, Room, Whose};
 use mcp::Era;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::asks::{begin, everything, next};
 use crate::support::{Client, Process, Setup, World, until};
 use crate::{ERAS, POLICY, has_room_again, is_one_too_many, is_shared_by_instances};
 
@@ -184,6 +189,37 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
     let asked = process.lines().into_iter().filter(|line| line["method"] == "tools/call");
     let asked: Vec<_> = asked.map(|line| line["params"]["arguments"]["a"].clone()).collect();
     assert!(asked.contains(&json!("after")) && !asked.contains(&json!("never")));
+}
+
+/// What a client answers keeps its room until the process has read it.
+#[tokio::test]
+async fn an_answer_of_a_client_keeps_its_room_until_it_is_read() {
+    let process = Process::new("session");
+    let asks = r#"@id("asks") permit (principal, action == Action::"server/request", resource);"#;
+    let (world, bot) = before(&process, |setup| setup.policy += asks).await;
+    let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+    let mut events = begin(&client, "elicit").await;
+    let asked = next(&mut events).await;
+    let busy = Pid::from_raw(process.running()[0]);
+    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    // Of which one has a quarter: as much as any of these takes.
+    let bodies = Room::new(4 << 20);
+    let keep = || {
+        let whose = Arc::from([Whose::Address(IpAddr::from([192, 0, 2, 1]))]);
+        bodies.keep(whose, BytesMut::zeroed(1 << 20)).ok()
+    };
+    let kept = keep().expect("room");
+    assert!(kept.whole().is_some(), "it has arrived");
+    // More than a pipe holds.
+    let said = json!({ "action": "accept", "content": { "it": "x".repeat(256 << 10) } });
+    let body = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": said }).to_string();
+    let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
+    let (headers, peer, sender) = (&client.headers("POST"), None, None);
+    let call = HttpCall { server: "up", headers, body: body.into(), room, arrived, peer, sender };
+    assert_eq!(Box::pin(world.gateway.post(call)).await.status, 202);
+    assert!(keep().is_none(), "the process has not read it");
+    kill(busy, Signal::SIGCONT).expect("it is ours");
+    until("there is room again", || async { keep() }).await;
 }
 
 #[tokio::test]
