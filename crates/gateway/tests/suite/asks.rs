@@ -446,6 +446,27 @@ async fn a_request_with_an_endless_id_or_method_ends_the_call() {
     check("1", &"x".repeat(257), "unknown").await;
 }
 
+/// However slowly a server asks, it is heard so often in a call.
+#[tokio::test]
+async fn of_one_call_a_hundred_questions_are_decided() {
+    let check = async |times: usize, refused: usize| {
+        let process = Process::new("session");
+        let (world, bot) = crate::stdio::before(&process, |_| ()).await;
+        let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
+        let result = client.call("insist", json!({ "times": times })).await.result();
+        assert_eq!(result["content"][0]["text"], "asked");
+        assert_eq!(asked(&world, "deny").await, 100);
+        if refused > 0 {
+            world.refusal("server_asked_elicitation").await;
+        }
+        let records = world.records().await;
+        let of = |record: &&Value| record["cause"] == "server_asked_elicitation";
+        assert_eq!(records.iter().filter(of).count(), refused);
+    };
+    check(100, 0).await;
+    check(101, 1).await;
+}
+
 /// A client that reads none of its streams is asked only so much: of what is lost the server hears at
 /// once, and its call goes on.
 #[tokio::test]

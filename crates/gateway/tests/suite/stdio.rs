@@ -191,6 +191,32 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
     assert!(asked.contains(&json!("after")) && !asked.contains(&json!("never")));
 }
 
+/// Beyond what a pipe holds so many wait to be read; the next one has not been sent, and all is well once
+/// the process reads.
+#[tokio::test]
+async fn so_much_waits_for_a_process_that_does_not_read() {
+    let process = Process::new("session");
+    let (world, bot) = before(&process, |_| ()).await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    text(&client, "echo", json!({})).await;
+    let busy = Pid::from_raw(process.running()[0]);
+    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    // One is being written, and 64 wait.
+    let calls = (0..66).map(|_| client.call("echo", json!({ "a": "x".repeat(128 << 10) })));
+    let goes_on = async {
+        until("one is not sent", || async {
+            let records = world.records().await;
+            records.iter().any(|record| record["outcome"] == "failed").then_some(())
+        })
+        .await;
+        kill(busy, Signal::SIGCONT).expect("it is ours");
+    };
+    let (answers, ()) = tokio::join!(join_all(calls), goes_on);
+    let failed = answers.iter().filter(|answer| answer.refused().is_some()).collect::<Vec<_>>();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].refused().as_deref(), Some("upstream_failed"));
+}
+
 /// What a client answers keeps its room until the process has read it.
 #[tokio::test]
 async fn an_answer_of_a_client_keeps_its_room_until_it_is_read() {

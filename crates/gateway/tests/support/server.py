@@ -16,7 +16,7 @@ told = open(os.path.join(kept, name + ".in"), "a", buffering=1)
 progress = {}
 waiting = {}
 
-TOOLS = ["echo", "environment", "crash", "silent", "long", "garbage", "ask", "progress", "changed", "elicit", "wait"]
+TOOLS = ["echo", "environment", "crash", "silent", "long", "garbage", "ask", "progress", "changed", "elicit", "insist", "wait"]
 
 
 def say(message):
@@ -60,6 +60,12 @@ def call(id, params):
         asks = {"mode": "form", "message": "Which?", "requestedSchema": {"type": "object", "properties": {}}}
         say({"jsonrpc": "2.0", "id": "e1", "method": "elicitation/create", "params": asks})
         waiting["e1"] = id
+    elif tool == "insist":
+        asks = {"message": "Which?", "requestedSchema": {"type": "object", "properties": {}}}
+        for n in range(arguments["times"]):
+            say({"jsonrpc": "2.0", "id": f"i{n}", "method": "elicitation/create", "params": asks})
+            told.write(sys.stdin.readline())
+        answer(id, text("asked"))
     elif tool == "wait":
         waiting["wait"] = id
     elif tool == "progress":
