@@ -6,7 +6,7 @@ use gateway::{Events, ReplyBody};
 use mcp::Era;
 use serde_json::{Value, json};
 
-use crate::support::{Act, Agent, Client, Process, Setup, Upstream, World, until};
+use crate::support::{Act, Agent, Client, Process, Seen, Setup, Upstream, World, until};
 use crate::{POLICY, upstream, with};
 
 /// Lets the server ask the person at the client by form, and nothing else.
@@ -465,6 +465,28 @@ async fn of_one_call_a_hundred_questions_are_decided() {
     };
     check(100, 0).await;
     check(101, 1).await;
+}
+
+/// A server that takes no answers is listened to no more.
+#[tokio::test]
+async fn so_many_answers_wait_for_a_server_that_takes_none() {
+    let (up, world, bot) = asking("", vec![]).await;
+    let client = able(&world, &bot).await;
+    up.on("answers", Act::Silent);
+    let pings = (0..40).map(|n| request(&format!("p{n}"), "ping", &json!({})));
+    up.on("tools/call", Act::Asks(pings.collect()));
+    let answers = |seen: &Seen| seen.json()["id"].as_str().is_some_and(|id| id.starts_with('p'));
+    let answered = || up.seen().iter().filter(|seen| answers(seen)).count();
+    let waits = async {
+        until("as many wait as may", || async { (answered() == 32).then_some(()) }).await;
+        // Who comes besides is served.
+        bot.connected(&world, "up", Era::Session).await;
+        assert_eq!(answered(), 32);
+    };
+    tokio::select! {
+        answer = client.call("echo", json!({})) => panic!("{answer:?}"),
+        () = waits => {}
+    }
 }
 
 /// A client that reads none of its streams is asked only so much: of what is lost the server hears at

@@ -120,7 +120,8 @@ impl Upstream {
         self.inner.stopped.cancel();
     }
 
-    /// Does `act` on the method `on`, on calls of a tool (`tools/call:NAME`), or on a page (`tools/list:CURSOR`).
+    /// Does `act` on the method `on`, on calls of a tool (`tools/call:NAME`), on a page (`tools/list:CURSOR`), or on
+    /// answers to what it asked (`answers`).
     pub fn on(&self, on: &str, act: Act) {
         self.inner.acts.lock().unwrap().insert(on.to_owned(), act);
     }
@@ -190,10 +191,12 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, inner: &Inner) -> Op
 /// Answers one request; false if the connection is done.
 async fn answer(stream: &mut TcpStream, seen: &Seen, inner: &Inner) -> bool {
     let message = seen.json();
-    if seen.head.starts_with("DELETE")
-        || message.get("id").is_none()
-        || message.get("method").is_none()
-    {
+    let is_answer = message.get("id").is_some() && message.get("method").is_none();
+    let held = inner.acts.lock().unwrap().get("answers").filter(|_| is_answer).cloned();
+    if let Some(act) = held {
+        return Box::pin(perform(act, ("", ""), stream, inner)).await;
+    }
+    if seen.head.starts_with("DELETE") || is_answer || message.get("id").is_none() {
         return write(stream, &http(202, "", "")).await;
     }
     let method = message["method"].as_str().unwrap_or_default();
