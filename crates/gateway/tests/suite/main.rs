@@ -6,6 +6,7 @@ mod support;
 
 mod arguments;
 mod asks;
+mod asks_limits;
 mod differential;
 mod envelope;
 mod eras;
