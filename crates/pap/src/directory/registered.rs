@@ -97,13 +97,15 @@ impl Administration {
             }
             Command::DirectorySuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
-                self.directory_state(by, &name, state).await
+                self.directory_change(by, &name, |known| Directory { state, ..known }).await
             }
             Command::DirectoryResume { name } => {
-                self.directory_state(by, &name, DirectoryState::Active).await
+                let state = DirectoryState::Active;
+                self.directory_change(by, &name, |known| Directory { state, ..known }).await
             }
             Command::DirectorySilence { name, silence_min } => {
-                self.directory_silence(by, &name, silence_min).await
+                heard::checked(silence_min)?;
+                self.directory_change(by, &name, |known| Directory { silence_min, ..known }).await
             }
             _ => self.list(by, "directory/", "").await,
         }
@@ -176,37 +178,16 @@ impl Administration {
         Ok(json!({ "person": person, "directory": name, "decision": done.decision }))
     }
 
-    async fn directory_state(
+    /// Registers of a directory what `change` makes of it.
+    async fn directory_change(
         &self,
         by: &PersonId,
         name: &str,
-        state: DirectoryState,
+        change: impl FnOnce(Directory) -> Directory + Send,
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let known = registered(&mut draft, &name).await?;
-        self.directory_changed(draft, Directory { state, ..known }).await
-    }
-
-    async fn directory_silence(
-        &self,
-        by: &PersonId,
-        name: &str,
-        silence_min: Option<u32>,
-    ) -> Result<Value, AdminError> {
-        heard::checked(silence_min)?;
-        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let known = registered(&mut draft, &name).await?;
-        self.directory_changed(draft, Directory { silence_min, ..known }).await
-    }
-
-    async fn directory_changed(
-        &self,
-        mut draft: Draft<'_>,
-        directory: Directory,
-    ) -> Result<Value, AdminError> {
-        let name = directory.name.clone();
+        let directory = change(registered(&mut draft, &name).await?);
         let mut effects = vec![put(FactKey::directory(&name), &directory)];
         // Whoever may not say anything is not waited for.
         let silence_min = directory.silence_min.filter(|_| directory.is_active());
