@@ -9,12 +9,8 @@ use pdp::{Bundle, Snapshot};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::budgets::told;
+use crate::budgets::{RULES, told};
 use crate::support::{Act, POLICY, World};
-
-const RULES: &str = r#"
-    @id("any-refund") permit (principal, action == Action::"crm/refund", resource);
-"#;
 
 const BUDGETS: &str = "
 budgets:

@@ -18,7 +18,7 @@ use crate::support::stores::OnCommit;
 use crate::support::{Act, POLICY, World};
 
 /// Refunds of one agent, of any size.
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
     @id("any-refund") permit (principal, action == Action::"crm/refund", resource);
 "#;
 

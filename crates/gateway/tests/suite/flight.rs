@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use gateway::{Events, HttpCall, ReplyBody, Room, Whose};
+use gateway::{Events, ReplyBody, Room, Whose};
 use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
@@ -75,10 +75,7 @@ async fn a_body_keeps_its_room_as_long_as_its_call() {
     let kept = keep().expect("room");
     assert!(kept.whole().is_some(), "it has arrived");
     let (headers, body) = client.request("tools/call", json!({ "name": "echo" }));
-    let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
-    let (headers, peer, sender) = (&headers, None, None);
-    let call = HttpCall { server: "up", headers, body, room, arrived, peer, sender };
-    let reply = Box::pin(world.gateway.post(call)).await;
+    let reply = client.reply_in(&world.gateway, (&headers, body), Some(kept)).await;
     let ReplyBody::Events(mut events) = reply.body else { panic!("no stream: {reply:?}") };
     assert!(keep().is_none(), "the call is under way");
     up.release();
@@ -99,10 +96,10 @@ async fn a_body_has_room_for_all_of_its_structure() {
         let whose = Arc::from([Whose::Address(IpAddr::from([192, 0, 2, 1]))]);
         let kept = Room::new(4 * 16_384).keep(whose, BytesMut::from(body.as_ref())).expect("room");
         assert!(kept.whole().is_some(), "it has arrived");
-        let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
-        let (headers, peer, sender) = (&headers, None, None);
-        let call = HttpCall { server: "up", headers, body, room, arrived, peer, sender };
-        assert_eq!(Box::pin(world.gateway.post(call)).await.status, status);
+        assert_eq!(
+            client.reply_in(&world.gateway, (&headers, body), Some(kept)).await.status,
+            status
+        );
     };
     let structure = || vec![json!({ "": 0 }); 64];
     check(json!(json!(structure()).to_string()), 200).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::future::join_all;
-use gateway::{HttpCall, Room, Whose};
+use gateway::{Room, Whose};
 use mcp::Era;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -38,6 +38,17 @@ pub(crate) async fn text(client: &Client<'_>, tool: &str, arguments: Value) -> S
 pub(crate) async fn runs(process: &Process, how_many: usize) {
     let what = format!("{how_many} processes run");
     until(&what, || async { (process.running().len() == how_many).then_some(()) }).await;
+}
+
+/// Has the process that runs do nothing until it goes on.
+fn pause(process: &Process) -> Pid {
+    let busy = Pid::from_raw(process.running()[0]);
+    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    busy
+}
+
+fn goes_on(busy: Pid) {
+    kill(busy, Signal::SIGCONT).expect("it is ours");
 }
 
 #[tokio::test]
@@ -151,8 +162,7 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
     let (world, bot) = before(&process, |_| ()).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     text(&client, "echo", json!({})).await;
-    let busy = Pid::from_raw(process.running()[0]);
-    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    let busy = pause(&process);
     let call = async |id: &str, arguments: Value| {
         let params = json!({ "name": "echo", "arguments": arguments });
         let (headers, body) = client.request_with_id(&json!(id), "tools/call", params);
@@ -178,7 +188,7 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
         first,
         async {
             let second = second.await;
-            kill(busy, Signal::SIGCONT).expect("it is ours");
+            goes_on(busy);
             second
         },
         cancels
@@ -199,19 +209,18 @@ async fn so_much_waits_for_a_process_that_does_not_read() {
     let (world, bot) = before(&process, |_| ()).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     text(&client, "echo", json!({})).await;
-    let busy = Pid::from_raw(process.running()[0]);
-    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    let busy = pause(&process);
     // One is being written, and 64 wait.
     let calls = (0..66).map(|_| client.call("echo", json!({ "a": "x".repeat(128 << 10) })));
-    let goes_on = async {
+    let one_is_not_sent = async {
         until("one is not sent", || async {
             let records = world.records().await;
             records.iter().any(|record| record["outcome"] == "failed").then_some(())
         })
         .await;
-        kill(busy, Signal::SIGCONT).expect("it is ours");
+        goes_on(busy);
     };
-    let (answers, ()) = tokio::join!(join_all(calls), goes_on);
+    let (answers, ()) = tokio::join!(join_all(calls), one_is_not_sent);
     let failed = answers.iter().filter(|answer| answer.refused().is_some()).collect::<Vec<_>>();
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].refused().as_deref(), Some("upstream_failed"));
@@ -226,8 +235,7 @@ async fn an_answer_of_a_client_keeps_its_room_until_it_is_read() {
     let client = bot.declaring(&world, ("up", Era::Session), everything()).await;
     let mut events = begin(&client, "elicit").await;
     let asked = next(&mut events).await;
-    let busy = Pid::from_raw(process.running()[0]);
-    kill(busy, Signal::SIGSTOP).expect("it is ours");
+    let busy = pause(&process);
     // Of which one has a quarter: as much as any of these takes.
     let bodies = Room::new(4 << 20);
     let keep = || {
@@ -239,12 +247,11 @@ async fn an_answer_of_a_client_keeps_its_room_until_it_is_read() {
     // More than a pipe holds.
     let said = json!({ "action": "accept", "content": { "it": "x".repeat(256 << 10) } });
     let body = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": said }).to_string();
-    let (arrived, room) = (world.authority.clock().monotonic(), Some(Arc::new(kept)));
-    let (headers, peer, sender) = (&client.headers("POST"), None, None);
-    let call = HttpCall { server: "up", headers, body: body.into(), room, arrived, peer, sender };
-    assert_eq!(Box::pin(world.gateway.post(call)).await.status, 202);
+    let reply =
+        client.reply_in(&world.gateway, (&client.headers("POST"), body.into()), Some(kept)).await;
+    assert_eq!(reply.status, 202);
     assert!(keep().is_none(), "the process has not read it");
-    kill(busy, Signal::SIGCONT).expect("it is ours");
+    goes_on(busy);
     until("there is room again", || async { keep() }).await;
 }
 

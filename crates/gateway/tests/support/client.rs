@@ -1,10 +1,11 @@
 //! Agents and their instances, which hold keys, get tokens and call.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway::{Gateway, HttpCall, Reply, ReplyBody};
+use gateway::{Gateway, HttpCall, Kept, Reply, ReplyBody};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keys::{KeyAlgorithm, Signer as _, SigningKey};
 use mcp::Era;
@@ -239,9 +240,19 @@ impl Client<'_> {
     }
 
     pub async fn reply(&self, gateway: &Gateway, headers: &HeaderMap, body: Bytes) -> Reply {
-        let arrived = self.world.authority.clock().monotonic();
+        self.reply_in(gateway, (headers, body), None).await
+    }
+
+    /// The reply to a request whose body has this room.
+    pub async fn reply_in(
+        &self,
+        gateway: &Gateway,
+        (headers, body): (&HeaderMap, Bytes),
+        room: Option<Kept>,
+    ) -> Reply {
+        let (arrived, room) = (self.world.authority.clock().monotonic(), room.map(Arc::new));
         let (server, peer, sender) = (self.server.as_str(), None, None);
-        let call = HttpCall { server, headers, body, room: None, arrived, peer, sender };
+        let call = HttpCall { server, headers, body, room, arrived, peer, sender };
         // What a call takes is large, and no part of each test that waits for it.
         Box::pin(gateway.post(call)).await
     }
