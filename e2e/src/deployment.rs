@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::Child;
+use crate::process::{Child, wait_until};
 
 /// What differs from test to test.
 #[derive(Clone, Debug, Default)]
@@ -236,7 +236,14 @@ impl Deployment {
         self.run(&[&agent[..], &["--host-uid", &uid]].concat());
         let class = format!("*={harm}");
         for server in servers {
-            self.run(&["server", "add", server, "--owner", "alice", "--harm", &class]);
+            let add = ["server", "add", server, "--owner", "alice", "--harm", &class];
+            // Its first answer may take longer than a test lets a call take.
+            wait_until("the server's tools are read", || {
+                let output = self.run_raw(&add);
+                let (is_done, said) = (output.status.success(), text(&output));
+                assert!(is_done || said.contains("did not answer"), "chancery {add:?}: {said}");
+                is_done.then_some(())
+            });
         }
     }
 
