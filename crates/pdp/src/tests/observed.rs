@@ -89,7 +89,7 @@ fn others() -> Vec<(AccessRequest, Facts)> {
     };
     let own_successor = of_agent("agent/take-over", known.sponsor.clone());
     let renews = of_agent("agent/renew", person("ada", &["administrators"]));
-    let cases = [left, missing, deep, again, own, nobody, agent, gone, own_successor, renews];
+    let cases = vec![left, missing, deep, again, own, nobody, agent, gone, own_successor, renews];
     let suspended = DirectoryState::Suspended { reason: "test".to_owned(), since: NOW };
     let directory = super::administration::case("person/provision", Gives::Added, &[], suspended);
     cases.iter().map(|case| (case.request.clone(), case.facts())).chain([directory]).collect()
