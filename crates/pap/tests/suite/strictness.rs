@@ -68,6 +68,7 @@ async fn what_hung_on_a_token_is_answered_again_as_it_was() {
     }
     let told = desk.run(Command::LogReplay).await.expect("it is replayed");
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
+    assert_eq!(told["by_commit"], 1);
 
     // That a token was used up only its commit knew: another set is not asked.
     let (flips, unknown) = desk.would(None).await;
