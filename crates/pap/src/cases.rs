@@ -153,9 +153,8 @@ struct Case {
     expect: Expected,
     /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
-    /// Whether no others decide.
-    #[serde(default)]
-    only: bool,
+    /// All policies that decide.
+    only: Option<BTreeSet<PolicyId>>,
     /// What the permit owes; whatever it does, if it is left out.
     obligations: Option<BTreeSet<Obligation>>,
     /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
@@ -308,9 +307,6 @@ impl Case {
             let valid = snapshot.validate_arguments(tool, input);
             valid.map_err(|invalid| invalid.to_string())?;
         }
-        if self.only && self.by.is_none() {
-            return Err("`only` is said of `by`, which it has not".to_owned());
-        }
         self.was_possible((snapshot, tools))?;
         let (request, facts) = self.question(tools)?;
         let Explanation { decision, asked } = snapshot.explain(&request, &facts);
@@ -372,11 +368,9 @@ impl Case {
             Decision::Permit(grant) => (grant.obligations.clone(), BTreeSet::new()),
             Decision::Deny(denial) => (BTreeSet::new(), denial.remedies()),
         };
-        let decides = |wanted: &BTreeSet<PolicyId>| {
-            wanted.is_subset(&by) && (!self.only || wanted.len() == by.len())
-        };
         answer == self.expect
-            && self.by.as_ref().is_none_or(decides)
+            && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
+            && self.only.as_ref().is_none_or(|wanted| *wanted == by)
             && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
             && self.obligations.as_ref().is_none_or(|wanted| *wanted == obligations)
             && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
@@ -385,9 +379,9 @@ impl Case {
     fn expected(&self) -> String {
         let Self { expect, by, only, reason, obligations, remedies, .. } = self;
         let mut text = if *expect == Expected::Permit { "permit" } else { "deny" }.to_owned();
-        if let Some(by) = by {
+        for (by, only) in [(by, ""), (only, " only")] {
+            let Some(by) = by else { continue };
             let by: Vec<_> = by.iter().map(PolicyId::as_str).collect();
-            let only = if *only { " only" } else { "" };
             text = format!("{text} by {}{only}", by.join(", "));
         }
         if let Some(obligations) = obligations {
