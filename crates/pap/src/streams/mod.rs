@@ -16,9 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::{Refused, Unit, event};
-use model::{
-    Directory, FactKey, Sha256Digest, SourceName, Speaker, Stream, StreamTells, Timestamp,
-};
+use model::{Directory, FactKey, Sha256Digest, SourceName, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
@@ -191,8 +189,7 @@ impl Receiver {
                 return tracing::warn!(%error, "that a stream tells again is not noted");
             }
         }
-        let speaks = (&stream.directory, &Speaker::stream(&stream.name));
-        self.administration.note_heard(speaks, stream.silence_min, said).await;
+        self.administration.note_heard(&stream.directory, Some(&stream.name), said).await;
     }
 
     async fn verified(
