@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, HostProcess, InstanceId, MandateId, PersonId, PolicyDigest,
-    PurposeId, RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName,
-    TaskId, Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
+    AgentName, ConsentId, DecisionId, ElevationId, HostProcess, InstanceId, MandateId, PersonId,
+    PolicyDigest, PurposeId, RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget,
+    SystemName, TaskId, Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of when policy sets came into force.
@@ -114,6 +114,11 @@ impl FactKey {
     /// Whether such a stream tells anything, if its transmitter said so.
     pub fn stream_tells(name: &SourceName) -> Self {
         Self(format!("stream-tells/{name}").into())
+    }
+
+    /// That it is recorded what the transmitter of such a stream answered to what was decided so.
+    pub fn stream_answered(decision: &DecisionId) -> Self {
+        Self(format!("stream-answered/{decision}").into())
     }
 
     /// A receiver of what we tell.
