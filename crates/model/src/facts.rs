@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
     Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
-    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
-    Timestamp, Tool, ToolRef, UnitName,
+    Provenance, Provisioning, Purpose, Risk, RiskLevel, Server, Sha256Digest, SourceName, Stops,
+    Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -143,11 +143,11 @@ impl Standing {
     /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
     /// work on, their sponsors, and the person on whose behalf it is done.
     pub fn risk(&self) -> Option<RiskLevel> {
+        let level = |risk: &Option<Risk>| risk.as_ref().map(|risk| risk.level);
         let hops = self.hops().flat_map(|Hop { instance, agent, sponsor, .. }| {
-            [&instance.risk, &agent.risk, &sponsor.risk, &sponsor.rated]
+            [level(&instance.risk), level(&agent.risk), sponsor.risk_level()]
         });
-        let said = hops.chain(self.subject.iter().flat_map(|it| [&it.risk, &it.rated]));
-        said.flatten().map(|risk| risk.level).max()
+        hops.chain(self.subject.iter().map(Person::risk_level)).flatten().max()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on

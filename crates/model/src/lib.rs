@@ -108,7 +108,7 @@ pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review, ReviewWithdrawn, WITHDRAWN_BEFORE,
 };
-pub use risk::{Risk, RiskLevel, RiskTarget};
+pub use risk::{Rated, Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};
@@ -121,7 +121,8 @@ pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
 pub use undo::{
-    Changed, Gone, Mistake, Position, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+    Changed, Gone, Mistake, Position, Suspended, UNDO_AGE_MAX, UNDO_WAITS, UNDONE_MAX, Undo,
+    UndoState,
 };
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, Stricter, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

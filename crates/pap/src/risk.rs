@@ -113,7 +113,8 @@ impl Administration {
                 if *id == by {
                     return Err(self.lowers_their_own(Refused::default()));
                 }
-                let (said, rated) = (lowered(&mut person.risk), lowered(&mut person.rated));
+                let said = lowered(&mut person.risk);
+                let rated = person.lower_ratings(risk.as_ref());
                 (said || rated, put(FactKey::person(id), &person))
             }
             RiskTarget::Agent(name) => {

@@ -350,10 +350,11 @@ fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
     Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
-/// The person is rated so, unless they were rated later than that.
+/// The stream rates the person so, unless it rated them later than that.
 fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
     let since = taking.at().min(taking.now);
-    if was.rated.as_ref().is_some_and(|known| known.since > since) {
+    let speaker = Speaker::stream(&taking.stream.name);
+    if was.rated_by(&speaker).is_some_and(|known| known.since > since) {
         return Comes::Nothing("older", Vec::new());
     }
     let level = match level {
@@ -361,8 +362,7 @@ fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
         RiskLevel::Medium => model::RiskLevel::Medium,
         RiskLevel::High => model::RiskLevel::High,
     };
-    let rated = Some(Risk { level, since });
-    let is = Box::new(Person { rated, ..was.clone() });
+    let is = Box::new(was.clone().with_rating(&speaker, Some(Risk { level, since })));
     Comes::Becomes(Box::new(was), is, Vec::new())
 }
 

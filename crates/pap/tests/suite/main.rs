@@ -53,4 +53,5 @@ mod subjects;
 mod token_keys;
 mod tools;
 mod undo;
+mod undo_approved;
 mod widening;

@@ -1,13 +1,14 @@
 //! What somebody who watches says, and what policy makes of it.
 
-use model::{FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
-use pap::{Command, Publisher};
+use model::{Clock as _, FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use pap::{Command, Publisher, StreamRegistration};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, files, word};
-use crate::directories::user;
-use crate::streams::{CAEP, Signals};
+use crate::directories::{token, user};
+use crate::streams::{CAEP, Signals, said};
 use crate::support::{POLICY, World};
+use crate::undo::{approve, asked, signals};
 
 /// What the shipped set says, of the tools of the tests.
 const AT_RISK: &str = r#"
@@ -143,4 +144,51 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     // Whatever else the directory says of them, it stays.
     signals.scene.activity("ann", false).await.expect("they leave");
     assert_eq!(signals.person("ann").await["rated"]["level"], "low");
+}
+
+/// Each transmitter answers for what it said. Another takes back nothing of it, nor does who undoes what the other
+/// told by mistake; an administrator lowers what all of them say.
+#[tokio::test]
+async fn r_18_no_transmitter_takes_back_what_another_said() {
+    // What they say in turn, of which `caep` was wrong; to what it comes, and to what once that is undone.
+    for (told, comes_to, undone) in [
+        (["caep HIGH", "risc HIGH"], "high", "high"),
+        (["risc HIGH", "caep HIGH"], "high", "high"),
+        (["risc MEDIUM", "caep HIGH"], "high", "medium"),
+        (["caep HIGH", "risc MEDIUM"], "high", "medium"),
+        (["caep HIGH", "risc LOW"], "high", "low"),
+        (["risc HIGH", "caep LOW"], "high", "high"),
+    ] {
+        let (signals, [a, b]) = Box::pin(signals()).await;
+        let desk = &signals.scene.desk;
+        let token = token(desk, "risc.secret", false);
+        let risc = StreamRegistration { token, ..said(desk, "risc") };
+        Box::pin(desk.run(Command::StreamAdd(risc))).await.expect("it is registered");
+        signals.scene.creates(user("ann")).await;
+        let rated = async || signals.person("ann").await["rated"]["level"].clone();
+        let from = desk.world.clock.now();
+        for word in told {
+            signals.later();
+            let (stream, level) = word.split_once(' ').expect("who, and what");
+            let event = format!("{CAEP}risk-level-change");
+            let mut claims = signals.claims(&event, signals.now());
+            claims["events"][&event]["current_level"] = json!(level);
+            claims["events"][&event]["principal"] = json!("USER");
+            let shown = format!("{stream}.secret");
+            let taken = signals.take_by((stream, &shown), &signals.sign(&claims)).await;
+            taken.expect("it is taken");
+        }
+        assert_eq!(rated().await, comes_to, "{told:?}");
+        let until = desk.world.clock.now();
+        let command = asked(|it| {
+            (it.directory, it.stream) = (Some("okta".to_owned()), Some("caep".to_owned()));
+            (it.from, it.until) = (Some(from), Some(until));
+        });
+        let waits = desk.run_as(&a, command).await.expect("it waits");
+        let done = desk.run_as(&b, approve(&waits)).await.expect("it is undone");
+        assert_eq!((rated().await, &done["restored"]), (json!(undone), &json!(1)), "{told:?}");
+        let ann = RiskTarget::Person("ann".parse().expect("a person"));
+        assert_eq!(desk.lower(&a, &ann, None).await, "done", "{told:?}");
+        assert_eq!(rated().await, Value::Null, "{told:?}");
+    }
 }
