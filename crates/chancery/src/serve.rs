@@ -457,7 +457,7 @@ async fn look(
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut forgetting = Forgetting::default();
+    let mut forgetting = Forgetting::new(crate::host::started);
     loop {
         let meant = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => false,

@@ -374,6 +374,11 @@ impl FactKey {
         Self(format!("said/{id}").into())
     }
 
+    /// Which time has come, however far ahead the clock is: as of then what is over is forgotten.
+    pub fn time_reached() -> Self {
+        Self("time-reached".into())
+    }
+
     /// The labels of one object that a server keeps, by the argument that names it; of all that it keeps,
     /// if none does. A text names what it spells, and so does a number.
     pub fn kept(server: &ServerName, name: Option<&serde_json::Value>) -> Self {

@@ -17,7 +17,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 47] = [
+pub const TARGETS: [(&str, Target); 49] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -55,6 +55,8 @@ pub const TARGETS: [(&str, Target); 47] = [
     ("name", records::name),
     ("tool-schema", pdp::tool_schema),
     ("policy", pdp::policy),
+    ("policy-beside", pdp::beside),
+    ("agentcore", pdp::imported),
     ("spiffe-id", workload::spiffe_id),
     ("workload-rule", workload::rule),
     ("scim-filter", scim::filter),

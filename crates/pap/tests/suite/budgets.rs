@@ -175,7 +175,7 @@ async fn what_is_forgotten_changes_no_decision_of_the_past() {
         used.expect("they are listed").len()
     };
     assert_eq!(used().await, 1);
-    let (now, mut from) = (desk.world.clock.now(), authority::Forgetting::default());
+    let (now, mut from) = (desk.world.clock.now(), authority::Forgetting::new(|_| None));
     desk.world.authority.forget_past(&mut from, now).await.expect("it is forgotten");
     assert_eq!(used().await, 0);
     assert_eq!(told().await, before);

@@ -36,6 +36,7 @@ mod reach;
 mod receiver_streams;
 mod receiver_troubles;
 mod receivers;
+mod recorded;
 mod register;
 mod releases;
 mod replacing;

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::desk::{Desk, files};
 use crate::support::POLICY;
 
-const STRICTNESS: &str = "
+pub(crate) const STRICTNESS: &str = "
 calls:
   - { description: Each refund with a token of its own, harm: [moves-money], token: once }
   - { description: Each refund within a minute, harm: [moves-money], attested_s: 60 }
 ";
 
 impl Desk {
-    async fn call_with(&self, tool: &str, token: &ShownToken) -> String {
+    pub(crate) async fn call_with(&self, tool: &str, token: &ShownToken) -> String {
         let mut act = self.world.call(tool, json!({ "amount": 5 }));
         act.circumstances.token = Some(*token);
         match self.world.authorize(act).await {
@@ -27,7 +27,7 @@ impl Desk {
         }
     }
 
-    fn token(&self, name: &str) -> ShownToken {
+    pub(crate) fn token(&self, name: &str) -> ShownToken {
         let issued = self.world.clock.now();
         let jti = Sha256Digest::of(name.as_bytes());
         ShownToken { jti, issued, expires: issued.plus(Duration::from_mins(5)) }
