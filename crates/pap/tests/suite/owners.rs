@@ -6,7 +6,7 @@ use model::{Agent, Clock as _, FactKey, Person, PersonState};
 use pap::Command;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, files, jwk, word};
+use crate::desk::{Desk, SAM, files, jwk, word};
 use crate::support::POLICY;
 
 /// A deployment whose agent `bea` wants and `tom` keeps running, for a purpose of `pia`'s.
@@ -103,8 +103,8 @@ async fn r_12_owners_that_are_named_are_here() {
     assert_eq!(desk.call("refund").await, "permitted");
     desk.run(Command::PersonDeactivate { id: "pia".to_owned() }).await.expect("they left");
     let registration: Command = serde_json::from_value(json!({
-        "do": "agent-add", "name": "new", "sponsor": "sam.sponsor@example.org", "purpose": "care",
-        "business_owner": null, "technical_owner": null, "key": jwk(),
+        "do": "agent-add", "name": "new", "sponsor": SAM, "purpose": "care",
+        "business_owner": SAM, "technical_owner": SAM, "key": jwk(),
     }))
     .expect("a command");
     let refused = desk.run(registration.clone()).await.expect_err("its purpose has no owner");

@@ -7,7 +7,7 @@ use pap::Command;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, SAM, jwk, word};
 
 /// What somebody asks for: of which agent, what, and how long after what was asked before.
 type Step = (usize, usize, u64);
@@ -41,8 +41,8 @@ impl Desk {
         let what = format!("agent/{name}").parse().expect("it can be stopped");
         let command = match which {
             0 => serde_json::from_value(json!({
-                "do": "agent-add", "name": name, "sponsor": "sam.sponsor@example.org",
-                "purpose": "care", "business_owner": null, "technical_owner": null, "key": jwk(),
+                "do": "agent-add", "name": name, "sponsor": SAM,
+                "purpose": "care", "business_owner": SAM, "technical_owner": SAM, "key": jwk(),
             }))
             .expect("a command"),
             1 => Command::AgentSuspend { name, reason },
