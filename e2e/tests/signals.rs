@@ -225,9 +225,7 @@ fn sc_02_when_a_session_is_revoked_what_was_begun_in_it_ends() {
     user(deployment, people, "carla", Some(&stage.identity.issuer));
     let token = transmitter.register(deployment);
     let uid = nix::unistd::geteuid().to_string();
-    let key = deployment.agent_key("hers").display().to_string();
-    let add = ["agent", "add", "hers", "--sponsor", "carla", "--purpose", "work", "--key", &key];
-    deployment.run(&[&add[..], &["--host-uid", &uid]].concat());
+    deployment.agent(("hers", "carla"), &["--host-uid", &uid]);
     let mut sponsored = Caller::of(deployment, "hers", "canary");
     assert!(sponsored.call("touch", "sponsored").is_done());
     let consent = |browser: &mut Browser, caller: &mut Caller| {

@@ -276,7 +276,7 @@ fn of_agent(dir: &Path, name: &str, sponsor: &str) -> anyhow::Result<Value> {
     keys::write_private(&key(dir, name), made.to_pem()?.as_bytes())?;
     Ok(json!({
         "do": "agent-add", "name": name, "sponsor": sponsor, "purpose": "drill",
-        "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk(),
+        "business_owner": sponsor, "technical_owner": sponsor, "key": made.verifying().to_jwk(),
         "host": { "uid": nix::unistd::geteuid().as_raw() },
     }))
 }
