@@ -379,7 +379,7 @@ async fn keepers(
     config: &Config,
     authority: &Authority,
 ) -> anyhow::Result<(FindingKeeper, LeaseKeeper)> {
-    let webhook = Webhook::of(&config.findings)?;
+    let webhook = Webhook::of(config)?;
     let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Messenger>);
     let escalate_after = Duration::from_millis(config.findings.escalate_after_ms);
     let leases = authority.lease_keeper(webhook.clone());

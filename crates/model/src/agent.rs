@@ -96,8 +96,13 @@ impl Agent {
     /// Whether `sponsor`, whom it names, answers for it: as who they are now, and since nothing of
     /// theirs was cut off.
     pub fn is_answered_for_by(&self, sponsor: &Person) -> bool {
-        let affirmed = self.affirmed.unwrap_or(self.registered).max(self.registered);
-        sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| affirmed > moved)
+        let answered = self.answered();
+        sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| answered > moved)
+    }
+
+    /// When its sponsor last said that they answer for it.
+    pub fn answered(&self) -> Timestamp {
+        self.affirmed.unwrap_or(self.registered).max(self.registered)
     }
 
     /// Whether `person`, who is to want it or to keep it running, does so still.
