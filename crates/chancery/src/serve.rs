@@ -298,7 +298,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
     let signing = (config.issuer(), token_keys, policy_key);
     let administration = Administration::new(by, to, from, log.clone(), signing);
-    let administration = Arc::new(administration.requiring_proof(config.policy.require_proof));
+    let administration = Arc::new(config.policy.rules(administration));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     isolate::tell(&servers, &administration).await?;

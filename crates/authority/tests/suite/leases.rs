@@ -84,7 +84,7 @@ impl Kept {
             facts.agent.backups = [facts.other.id.clone(), gone.id.clone()].into();
         })
         .await;
-        let state = model::PersonState::Inactive { since: world.clock.now() };
+        let state = PersonState::Inactive { since: world.clock.now() };
         world.put(FactKey::person(&gone.id), &Person { state, ..gone.clone() }).await;
         Self::over(world)
     }

@@ -388,6 +388,7 @@ fn facts(now: Timestamp) -> Facts {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     };
@@ -414,6 +415,7 @@ fn facts(now: Timestamp) -> Facts {
             task,
             started: now,
             risk: None,
+            rated: BTreeMap::new(),
             state: InstanceState::Active,
         },
         task: Task {

@@ -168,6 +168,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: model::AgentState::Active,
     };
@@ -184,6 +185,7 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         task: task.id,
         started: case.now,
         risk: case.risk.map(|level| Risk { level, since: case.now }),
+        rated: BTreeMap::new(),
         state: model::InstanceState::Active,
     };
     let purpose = model::Purpose {
