@@ -21,6 +21,7 @@ mod counted;
 mod elevations;
 mod ending;
 mod findings;
+mod followers;
 mod forgetting;
 mod in_force;
 mod known;

@@ -1,5 +1,6 @@
 //! Streams of shared signals: `chancery stream`, and the keys of their transmitters.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,5 +102,10 @@ impl TransmitterKeys for Fetched {
             Err(VerifyError::UnknownKey) => Err(NoKey::Unknown),
             Err(_) => Err(NoKey::Unavailable),
         }
+    }
+
+    fn critical(&self, issuer: &str) -> Result<BTreeSet<String>, NoKey> {
+        let told = self.0.as_ref().and_then(|keys| keys.told(issuer, secevent::CRITICAL));
+        told.map(|said| secevent::critical_members(&said)).ok_or(NoKey::Unavailable)
     }
 }

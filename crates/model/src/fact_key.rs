@@ -222,6 +222,16 @@ impl FactKey {
         Self(format!("reminded-review/{agent}").into())
     }
 
+    /// Who was asked to follow the sponsor of an agent, who left.
+    pub fn reminded_of_leaver(agent: &AgentName) -> Self {
+        Self(format!("reminded-left/{agent}").into())
+    }
+
+    /// The same, who moved.
+    pub fn reminded_of_move(agent: &AgentName) -> Self {
+        Self(format!("reminded-moved/{agent}").into())
+    }
+
     /// A review of agents.
     pub fn review(id: ReviewId) -> Self {
         Self(format!("review/{id}").into())

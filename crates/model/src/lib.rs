@@ -86,7 +86,7 @@ pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
     ReviewId, TaskId,
 };
-pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
+pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
 pub use marked::Marked;
 pub use names::{
     AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,

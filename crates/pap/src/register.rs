@@ -1,6 +1,6 @@
 //! The register: people, purposes, agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use authority::{Effect, Fact, Reader};
 use keys::VerifyingKey;
@@ -256,6 +256,7 @@ pub(crate) fn new_agent(
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     }

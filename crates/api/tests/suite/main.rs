@@ -146,6 +146,10 @@ impl TransmitterKeys for Keyless {
     async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
         Err(NoKey::Unavailable)
     }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
+        Err(NoKey::Unavailable)
+    }
 }
 
 /// The listener of people, who come in by `door`, and observers.

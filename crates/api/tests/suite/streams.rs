@@ -28,6 +28,10 @@ impl TransmitterKeys for Published {
         let key = self.0.as_ref().ok_or(NoKey::Unavailable)?;
         Ok(Arc::new(key.clone()))
     }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
+        Ok(BTreeSet::new())
+    }
 }
 
 /// A deployment with the stream `caep`.

@@ -256,6 +256,7 @@ fn agent(case: &Case, (sponsor, everything, later): (&Person, &Scope, Timestamp)
         review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: model::AgentState::Active,
     }
@@ -275,6 +276,7 @@ fn entered(case: &Case, id: InstanceId) -> model::Instance {
         task: TASK,
         started: case.now,
         risk: case.risk.map(|level| Risk { level, since: case.now }),
+        rated: BTreeMap::new(),
         state: model::InstanceState::Active,
     }
 }

@@ -290,20 +290,30 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
 /// does, while nobody has told of the people for too long, and at a high risk.
 #[test]
 fn the_starter_set_guards_what_does_more_than_read() {
-    let permit = r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
-    let set = set(&[pdp::STARTER_POLICY, permit].concat());
+    let permits = r#"
+        @id("deploy") permit (principal, action == Action::"crm/deploy", resource);
+        @id("lookup") permit (principal, action == Action::"crm/lookup", resource);
+    "#;
+    let set = set(&[pdp::STARTER_POLICY, permits].concat());
+    let reads = || json!({ "tool": "crm/lookup" });
     for (members, expect) in [
         (json!({ "vary": { "attestation": ["none", "user"] } }), "deny"),
         (json!({ "vary": { "attestation": ["host", "workload"] } }), "permit"),
         (json!({ "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true }), "deny"),
         (json!({ "vary": { "attestation": ["host", "workload"] }, "binding": "none" }), "deny"),
         (json!({ "attestation": "host", "risk": "high" }), "deny"),
+        (json!({ "attestation": "host", "unconfirmed": true, "call": reads() }), "permit"),
+        (json!({ "attestation": "host", "risk": "high", "call": reads() }), "deny"),
     ] {
         let mut case = json!({ "name": "it", "call": { "tool": "crm/deploy" }, "expect": expect });
         let members = members.as_object().cloned().unwrap_or_default();
         case.as_object_mut().expect("it is an object").extend(members);
         let file: CaseFile = serde_json::from_value(json!({
-            "tools": { "crm/deploy": { "harm": ["changes-production"] } }, "cases": [case],
+            "tools": {
+                "crm/deploy": { "harm": ["changes-production"] },
+                "crm/lookup": { "harm": ["reads-data"] },
+            },
+            "cases": [case],
         }))
         .expect("it is a file of cases");
         let results = file.run(&set, &Tools::new()).expect("the set compiles");

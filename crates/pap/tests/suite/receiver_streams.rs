@@ -303,6 +303,10 @@ impl TransmitterKeys for Ours {
         let key = key.and_then(|kid| self.0.find(kid, 0)).ok_or(NoKey::Unknown)?;
         Ok(Arc::new(key))
     }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
+        Ok(BTreeSet::new())
+    }
 }
 
 /// What we tell we take, as we take what others tell: recorded, and without anything to do.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
 use crate::streams::{CAEP, RISC, SSF, Signals, TOKEN as CAEP_TOKEN, said as registration};
+use crate::support::POLICY;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -288,6 +289,37 @@ async fn a_decision_reads_until_when_the_people_behind_it_are_confirmed() {
     world.clock.advance(10 * MINUTE);
     signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
     assert!(standing().await.is_confirmed(until));
+}
+
+/// The shipped rule, alone.
+fn starter_confirmed() -> &'static str {
+    let starter = pdp::STARTER_POLICY;
+    let from = starter.find("@id(\"starter-confirmed\")").expect("it is shipped");
+    let rule = &starter[from..];
+    &rule[..=rule.find(';').expect("it ends")]
+}
+
+/// By the shipped rule nothing does more than read, once a directory that had to be heard is silent for too long,
+/// until it is heard.
+#[tokio::test]
+async fn silence_denies_what_does_more_than_read_and_lets_agents_read() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let desk = &signals.scene.desk;
+    let (name, person) = ("okta".to_owned(), desk.world.standing.sponsor.id.to_string());
+    desk.run(Command::DirectoryAdopt { name, person }).await.expect("they are of it now");
+    desk.world.publish(&[POLICY, starter_confirmed()].concat()).await;
+    let check = async |refund: &str, when: &str| {
+        assert_eq!(desk.call("lookup").await, "permitted", "{when}: it reads");
+        assert_eq!(desk.call("refund").await, refund, "{when}: it moves money");
+    };
+    check("permitted", "it was just heard").await;
+    let last = Duration::from_millis(1);
+    desk.world.clock.advance((15 * MINUTE).saturating_sub(last));
+    check("permitted", "within the bound").await;
+    desk.world.clock.advance(last);
+    check("forbidden", "beyond the bound").await;
+    signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
+    check("permitted", "it is heard again").await;
 }
 
 /// A poll breaks the silence only if nothing that it gave is still to be taken, or was refused.

@@ -1,6 +1,6 @@
 //! Whom a signal is about, among a directory's people.
 
-use model::FactKey;
+use model::{FactKey, Finding};
 use pap::StreamRegistration;
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
@@ -107,8 +107,35 @@ async fn what_is_said_of_a_part_is_not_said_of_the_person() {
     check(&risk, "robot", "not_all_of_the_person").await;
     check(&revoked, "robot", "changed").await;
     for event in [&left, &revoked, &risk] {
+        check(event, "arm", "not_understood").await;
+    }
+    for event in [&left, &revoked, &risk] {
         check(event, "tenant", "changed").await;
     }
+}
+
+/// What its transmitter says has to be understood, and is not, is of nobody (SSF 1.0 §7.1): it is taken, as it will
+/// never be understood, and people are told of that once.
+#[tokio::test]
+async fn what_has_to_be_understood_and_is_not_is_discarded_and_found() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    for at in [signals.now(), signals.now() + 1] {
+        let mut claims = signals.claims(&format!("{RISC}account-disabled"), at);
+        claims["sub_id"] = json!({
+            "format": "complex",
+            "user": { "format": "iss_sub", "iss": ISSUER, "sub": "x-ann" },
+            "arm": { "format": "opaque", "id": "1" },
+        });
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    }
+    assert!(signals.is_active("ann").await);
+    assert_eq!(signals.outcomes().await, ["not_understood", "not_understood"]);
+    let store = signals.scene.desk.world.store.as_ref();
+    let findings = authority::all::<Finding>(store, "finding/").await.expect("they can be read");
+    let told: Vec<_> = findings.iter().map(|it| (&*it.stranger.cause, it.count)).collect();
+    assert_eq!(told, [("signal_not_understood", 2)]);
+    assert_eq!(findings[0].stranger.claimed.as_deref(), Some("caep"));
 }
 
 /// A name is one user's, whoever else has it as an address; an address of several is nobody's, and neither
