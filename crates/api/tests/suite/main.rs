@@ -10,6 +10,7 @@ mod forms;
 mod logins;
 mod matrix;
 mod openapi;
+mod receiver_tokens;
 mod receivers;
 mod streams;
 
