@@ -330,7 +330,7 @@ fn ss_03_a_stream_whose_silence_is_bounded_is_verified() {
     let named =
         [("https://idp.example/ssf/verify", &*url), ("/etc/chancery/risc.header", &*header)];
     let shown = Page::read("signals.md", &named).blocks("yaml");
-    let verified = shown[2].strip_prefix("signals:\n").expect("it is shown");
+    let verified = shown[3].strip_prefix("signals:\n").expect("it is shown");
     let deployment = Deployment::start(&Options {
         configuration: transmitter.published.configuration("signals.md") + verified,
         observers: Some(port),

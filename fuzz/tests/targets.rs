@@ -40,6 +40,7 @@ targets! {
     words_are_signed: "word";
     proofs_are_signed: "dpop-proof";
     forms_are_read_in_one_way: "token-form";
+    tokens_of_others_are_one_header: "token-answer";
     authorization_requests_are_read_in_one_way: "authorization-request";
     forms_of_clients_are_read_in_one_way: "client-token-form";
     answers_stay_at_their_place: "redirect-uri";

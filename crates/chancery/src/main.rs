@@ -50,6 +50,7 @@ mod risks;
 mod serve;
 mod sets;
 mod shim;
+mod shown;
 mod signals;
 mod socket;
 mod sources;

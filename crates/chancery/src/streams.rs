@@ -18,6 +18,7 @@ use crate::cli::{Silence, Stream};
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
 use crate::polling::Poller;
+use crate::shown::AllTokens;
 use crate::verifying::Verifying;
 
 /// For how long a transmitter's keys are used after they were last seen.
@@ -81,10 +82,11 @@ pub(crate) fn receiver(
     let base = api::directory_base(&config.people_url());
     let receiver = Receiver::new(administration.clone(), Arc::new(Fetched(keys)), base);
     let receiver = Arc::new(receiver);
-    for poller in Poller::all(&config.signals.polls, &receiver)? {
+    let tokens = AllTokens::of(&config.signals, clock)?;
+    for poller in Poller::all(&config.signals.polls, &tokens, &receiver)? {
         tasks.spawn(poller.run(stopped.clone()));
     }
-    for verifying in Verifying::all(&config.signals.verifications, &receiver)? {
+    for verifying in Verifying::all(&config.signals.verifications, &tokens, &receiver)? {
         tasks.spawn(verifying.run(stopped.clone()));
     }
     Ok(receiver)

@@ -136,6 +136,11 @@ impl FactKey {
         Self(format!("receiver-tokens/{name}").into())
     }
 
+    /// The tokens that such a receiver got for itself.
+    pub fn receiver_granted(name: &SourceName) -> Self {
+        Self(format!("receiver-granted/{name}").into())
+    }
+
     /// The stream of such a receiver.
     pub fn receiver_stream(name: &SourceName) -> Self {
         Self(format!("receiver-stream/{name}").into())
@@ -262,7 +267,8 @@ impl FactKey {
         Self("event-keys".into())
     }
 
-    /// Whose a registered key is: holds the key of the agent's, the system's or the device's own fact.
+    /// Whose a registered key is: holds the key of the agent's, the system's, the device's or the receiver's own
+    /// fact.
     pub fn registered(thumbprint: &Thumbprint) -> Self {
         Self(format!("registered/{thumbprint}").into())
     }

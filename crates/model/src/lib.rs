@@ -98,8 +98,8 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{
-    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverStream, Recorded, Telling,
-    TellingStatus, UnknownEventAlgorithm, Waiting,
+    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverKey, ReceiverStream, Recorded,
+    Telling, TellingStatus, UnknownEventAlgorithm, Waiting,
 };
 pub use release::{
     Activation, Approval, Base, Release, ReleaseState, ReleaseTerms, Releases, SignedBy,

@@ -314,6 +314,7 @@ impl Administration {
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }
             | Command::ReceiverToken { .. }
+            | Command::ReceiverKey { .. }
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
             | Command::ReceiverRemove { .. }

@@ -12,6 +12,7 @@ mod leavers;
 mod logins;
 mod matrix;
 mod openapi;
+mod receiver_tokens;
 mod receivers;
 mod streams;
 

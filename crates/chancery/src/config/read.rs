@@ -231,12 +231,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     for (key, from) in reached {
         check_hosts(&from.private_hosts).map_err(|why| invalid(key, why))?;
     }
-    for (stream, url) in config.signals.asked() {
-        let invalid = |why| invalid("signals", format!("of the stream `{stream}` {why}"));
-        let named = stream.parse::<model::SourceName>();
-        named.map_err(|error| invalid(error.to_string()))?;
-        check_destination(url).map_err(|why| invalid(format!("the `url` {why}")))?;
-    }
+    signals.check().map_err(|why| invalid("signals", why))?;
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
 }
 

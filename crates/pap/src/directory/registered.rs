@@ -234,12 +234,18 @@ impl Administration {
 impl NewToken {
     pub(crate) fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
         let Self { digest, expires, read_only } = self;
-        if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
-            let why = "a token of a directory expires in the future, within 366 days";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
+        ends_in_time(expires, now)?;
         Ok(DirectoryToken { digest, expires, read_only })
     }
+}
+
+/// Refuses what shows somebody who asks and is over, or counts for too long.
+pub(crate) fn ends_in_time(expires: Timestamp, now: Timestamp) -> Result<(), AdminError> {
+    if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
+        let why = "a token, or the key of a receiver, expires in the future, within 366 days";
+        return Err(AdminError::Invalid(why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Gives the `kind` `name`, whose tokens are at `place`, another one, beside the newest that it has, or alone.

@@ -39,11 +39,12 @@ pub(crate) fn said(desk: &Desk, covers: Covers) -> ReceiverRegistration {
         covers,
         push_host: Some("siem.example".to_owned()),
         algorithm: EventAlgorithm::Es256,
-        token: NewToken {
+        token: Some(NewToken {
             digest: Sha256Digest::of(TOKEN.as_bytes()),
             expires: desk.world.clock.now().plus(GONE_AFTER * 4),
             read_only: false,
-        },
+        }),
+        key: None,
     }
 }
 

@@ -138,6 +138,40 @@ async fn what_has_to_be_understood_and_is_not_is_discarded_and_found() {
     assert_eq!(findings[0].stranger.claimed.as_deref(), Some("caep"));
 }
 
+/// The same by the events of CAEP's interoperability profile, whose subjects are addresses.
+#[tokio::test]
+async fn an_address_ends_what_was_begun_for_one_user_or_for_nobody() {
+    for event in ["session-revoked", "credential-change"] {
+        let event = format!("{CAEP}{event}");
+        let signals = Signals::with(|said| StreamRegistration { email: true, ..said }).await;
+        for name in ["ann", "ben"] {
+            let mut user = user(name);
+            let own = format!("{name}@x.example");
+            user["emails"] = json!([{ "value": own }, { "value": "all@x.example" }]);
+            signals.scene.creates(user).await;
+        }
+        let fact = async |name: &str| {
+            signals.scene.desk.fact(FactKey::person(&name.parse().unwrap())).await
+        };
+        let tell = async |email: &str| {
+            let mut claims = signals.claims(&event, signals.now());
+            claims["sub_id"] = json!({ "format": "email", "email": email });
+            claims["events"][&event]["credential_type"] = json!("password");
+            claims["events"][&event]["change_type"] = json!("update");
+            signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        };
+        let before = (fact("ann").await, fact("ben").await);
+        tell("all@x.example").await;
+        tell("carl@x.example").await;
+        assert_eq!((fact("ann").await, fact("ben").await), before, "{event}");
+        tell("ann@x.example").await;
+        assert_ne!(fact("ann").await, before.0, "{event}");
+        assert_eq!(fact("ben").await, before.1, "{event}");
+        assert!(signals.is_active("ann").await, "what Ann sponsors goes on");
+        assert_eq!(signals.outcomes().await, ["ambiguous_subject", "unknown_subject"]);
+    }
+}
+
 /// A name is one user's, whoever else has it as an address; an address of several is nobody's, and neither
 /// is one among more users than are looked at. All that is a word, and taken.
 #[tokio::test]
