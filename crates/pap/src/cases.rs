@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, GroupName, Harm, Label, PersonId, PolicyId, Provenance, PurposeId, RegionName,
-    Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
+    EnvironmentName, GroupName, Harm, Label, Obligation, PersonId, PolicyId, Provenance, PurposeId,
+    RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -155,6 +155,11 @@ struct Case {
     expect: Expected,
     /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
+    /// Whether no others decide.
+    #[serde(default)]
+    only: bool,
+    /// What the permit owes; whatever it does, if it is left out.
+    obligations: Option<BTreeSet<Obligation>>,
     /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
     reason: Option<String>,
     /// What would lift the denial; whatever does, if it is left out.
@@ -323,6 +328,9 @@ impl Case {
             let valid = snapshot.validate_arguments(tool, input);
             valid.map_err(|invalid| invalid.to_string())?;
         }
+        if self.only && self.by.is_none() {
+            return Err("`only` is said of `by`, which it has not".to_owned());
+        }
         self.was_possible((snapshot, tools))?;
         let (request, facts) = self.question(tools)?;
         let Explanation { decision, asked } = snapshot.explain(&request, &facts);
@@ -376,26 +384,34 @@ impl Case {
     }
 
     fn holds(&self, decision: &Decision) -> bool {
-        let (answer, by, reason, remedies) = match decision {
-            Decision::Permit(grant) => {
-                (Expected::Permit, grant.basis.clone(), "granted", BTreeSet::new())
-            }
-            Decision::Deny(denial) => {
-                (Expected::Deny, denial.policies(), denial.code(), denial.remedies())
-            }
+        let (answer, by, reason) = match decision {
+            Decision::Permit(grant) => (Expected::Permit, grant.basis.clone(), "granted"),
+            Decision::Deny(denial) => (Expected::Deny, denial.policies(), denial.code()),
+        };
+        let (obligations, remedies) = match decision {
+            Decision::Permit(grant) => (grant.obligations.clone(), BTreeSet::new()),
+            Decision::Deny(denial) => (BTreeSet::new(), denial.remedies()),
+        };
+        let decides = |wanted: &BTreeSet<PolicyId>| {
+            wanted.is_subset(&by) && (!self.only || wanted.len() == by.len())
         };
         answer == self.expect
-            && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
+            && self.by.as_ref().is_none_or(decides)
             && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
+            && self.obligations.as_ref().is_none_or(|wanted| *wanted == obligations)
             && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
     }
 
     fn expected(&self) -> String {
-        let Self { expect, by, reason, remedies, .. } = self;
+        let Self { expect, by, only, reason, obligations, remedies, .. } = self;
         let mut text = if *expect == Expected::Permit { "permit" } else { "deny" }.to_owned();
         if let Some(by) = by {
             let by: Vec<_> = by.iter().map(PolicyId::as_str).collect();
-            text = format!("{text} by {}", by.join(", "));
+            let only = if *only { " only" } else { "" };
+            text = format!("{text} by {}{only}", by.join(", "));
+        }
+        if let Some(obligations) = obligations {
+            text = format!("{text}, owing {}", json!(obligations));
         }
         if let Some(reason) = reason {
             text = format!("{text} ({reason})");
@@ -411,7 +427,10 @@ fn told(decision: &Decision) -> String {
     match decision {
         Decision::Permit(grant) => {
             let basis: Vec<_> = grant.basis.iter().map(PolicyId::as_str).collect();
-            format!("permit, by {}", basis.join(", "))
+            let owed = &grant.obligations;
+            let owed =
+                if owed.is_empty() { String::new() } else { format!(", owing {}", json!(owed)) };
+            format!("permit, by {}{owed}", basis.join(", "))
         }
         Decision::Deny(denial) => format!("deny ({}): {denial}", denial.code()),
     }

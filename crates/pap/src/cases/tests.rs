@@ -53,6 +53,38 @@ fn a_case_holds_only_if_the_set_answers_as_it_says() {
     assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
 }
 
+/// By `only` these decide and no others, and all that is owed is what is said.
+#[test]
+fn a_case_says_all_that_decides_and_is_owed() {
+    let policies = r#"
+        @id("one") @obligation("notify:desk; redact:id")
+        permit (principal, action in Action::"tools/call", resource in Server::"crm");
+        @id("two") permit (principal, action == Action::"crm/lookup", resource);"#;
+    let check = |members: Value, expected: bool| {
+        let mut case =
+            json!({ "name": "it", "call": { "tool": "crm/lookup" }, "expect": "permit" });
+        let members = members.as_object().cloned().unwrap_or_default();
+        case.as_object_mut().expect("it is an object").extend(members);
+        let tools = json!({ "crm/lookup": { "harm": ["reads-data"] } });
+        let file = json!({ "tools": tools, "cases": [case] });
+        let file: CaseFile = serde_json::from_value(file).expect("a case file");
+        let results = file.run(&set(policies), &Tools::new()).expect("the set compiles");
+        assert_eq!(results.iter().all(|it| it.held.is_ok()), expected, "{results:?}");
+    };
+    check(json!({ "by": ["one"] }), true);
+    check(json!({ "by": ["one"], "only": true }), false);
+    check(json!({ "by": ["one", "two"], "only": true }), true);
+    check(json!({ "obligations": ["redact:id", "notify:desk"] }), true);
+    check(json!({ "obligations": ["notify:desk"] }), false);
+    check(json!({ "obligations": [] }), false);
+    // What is denied owes nothing.
+    let denied = json!({ "call": null, "method": { "name": "tools/list", "server": "crm" } });
+    let mut denied = denied.as_object().expect("an object").clone();
+    denied.extend([("expect".to_owned(), json!("deny")), ("obligations".to_owned(), json!([]))]);
+    check(denied.into(), true);
+    check(json!({ "only": true }), false);
+}
+
 #[test]
 fn what_cannot_be_asked_does_not_hold_and_says_why() {
     for (id, members, why) in [

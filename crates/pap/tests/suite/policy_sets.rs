@@ -135,6 +135,33 @@ async fn a_decision_is_explained_by_the_policies_that_were_asked_and_what_they_s
     assert_eq!(word(&desk.run(missing).await), "missing");
 }
 
+/// Of a denial that is recorded it is told what it lacked, and in which other circumstances it would have been
+/// permitted: where policies saw what no case tells, nothing is guessed.
+#[tokio::test]
+async fn a_recorded_denial_is_explained_by_what_is_missing_and_what_would_be_permitted() {
+    let desk = Desk::new().await;
+    let check = async |policy: &str, amount: i64, told: [Value; 3]| {
+        desk.publisher.replace(files(policy)).await.expect("it compiles");
+        let act = desk.world.call("refund", json!({ "amount": amount }));
+        assert!(desk.world.authorize(act).await.is_err(), "{policy}");
+        let id = desk.world.records("decision").await.pop().expect("one").text_of("id").to_owned();
+        let explained = desk.run(Command::PolicyExplain { id }).await.expect("it is explained");
+        let members = ["by", "missing", "permitted_with"].map(|member| explained[member].clone());
+        assert_eq!(members, told, "{explained}");
+    };
+    let missing = json!([
+        { "policy": "refunds", "of": "instance", "needs": ["context.input.amount <= 100"] }
+    ]);
+    check(POLICY, 500, [json!([]), missing, json!([])]).await;
+    let vouched = r#"@id("vouched") forbid (principal, action == Action::"crm/refund", resource)
+        when { context.attestation == "user" };"#;
+    let with = json!([{ "attestation": "host" }, { "attestation": "workload" }]);
+    check(&format!("{POLICY}{vouched}"), 5, [json!(["vouched"]), json!([]), with]).await;
+    let of_sponsor = r#"when { context.sponsor in Group::"administrators" &&"#;
+    let sponsored = vouched.replace("when {", of_sponsor);
+    check(&format!("{POLICY}{sponsored}"), 5, [json!(["vouched"]), json!([]), Value::Null]).await;
+}
+
 /// The newest decision, and how it is told as a case.
 pub(crate) async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
     let records = desk.world.log().await;

@@ -69,6 +69,7 @@ async fn what_hung_on_a_token_is_answered_again_as_it_was() {
     }
     let told = desk.run(Command::LogReplay).await.expect("it is replayed");
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
+    assert_eq!(told["by_commit"], 1);
 
     let flips = |flip: &str, times: u8| json!([[flip, "crm/refund", times]]);
     // Who wants no token of its own permits what was denied for want of one.

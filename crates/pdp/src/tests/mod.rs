@@ -28,6 +28,7 @@ mod labels;
 mod lint;
 mod listing;
 mod observe;
+mod observed;
 mod provable;
 mod remembered;
 mod server_requests;
