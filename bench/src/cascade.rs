@@ -42,7 +42,7 @@ pub(crate) fn cascade(dir: &Path) -> anyhow::Result<Row> {
 
 /// Measures how soon all that a person sponsors is cut when the person is gone.
 pub(crate) fn suspend(dir: &Path) -> anyhow::Result<Row> {
-    measure("suspend", dir, async |dir| end_sponsor(dir, SPONSORED).await)
+    measure("suspend", dir, async |dir| Box::pin(end_sponsor(dir, SPONSORED)).await)
 }
 
 fn measure(
@@ -175,6 +175,6 @@ mod tests {
     #[tokio::test]
     async fn every_agent_of_the_sponsor_is_cut() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        end_sponsor(dir.path(), 3).await.expect("all of them are cut");
+        Box::pin(end_sponsor(dir.path(), 3)).await.expect("all of them are cut");
     }
 }

@@ -96,15 +96,12 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, FactsError> {
         let at = self.clock.monotonic();
-        let (time, written) = match from.reached {
-            Some(Reached { time, at: then, written }) => {
-                (time.plus(at.saturating_sub(then)), written)
-            }
-            None => {
-                let written = self.pip.reader().find::<Timestamp>(FactKey::time_reached()).await;
-                let written = undamaged(written)?.flatten();
-                (written.unwrap_or(now), written)
-            }
+        let (time, written) = if let Some(Reached { time, at: then, written }) = from.reached {
+            (time.plus(at.saturating_sub(then)), written)
+        } else {
+            let written = self.pip.reader().find::<Timestamp>(FactKey::time_reached()).await;
+            let written = undamaged(written)?.flatten();
+            (written.unwrap_or(now), written)
         };
         let time = time.min(now);
         let is_written = written.is_some_and(|it| it <= time && time < it.plus(WRITTEN_EVERY));

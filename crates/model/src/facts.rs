@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
     Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
-    Provenance, Provisioning, Purpose, Risk, RiskLevel, Server, Sha256Digest, SourceName, Stops,
-    Task, Timestamp, Tool, ToolRef, UnitName,
+    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
+    Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.

@@ -16,6 +16,7 @@ mod receiver_tokens;
 mod receivers;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

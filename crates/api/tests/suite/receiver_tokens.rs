@@ -99,8 +99,8 @@ async fn ss_05_a_receiver_gets_tokens_that_do_what_their_scope_says() {
     check(&reading, ("GET", streams), json!({}), 200).await;
     let known = surface.world.administration.clone();
     let listed = known.run(&"alice".parse().unwrap(), Command::ReceiverList).await.expect("a list");
-    let listed = listed.as_array().expect("a list").iter();
-    let id = listed.filter_map(|it| it["id"].as_str()).next().expect("a stream").to_owned();
+    let mut listed = listed.as_array().expect("a list").iter();
+    let id = listed.find_map(|it| it["id"].as_str()).expect("a stream").to_owned();
     let one = format!("{streams}?stream_id={id}");
     let named = json!({ "stream_id": id });
     check(&reading, ("PATCH", streams), named.clone(), 403).await;

@@ -1,5 +1,6 @@
 //! What transmitters are answered that push shared signals (RFC 8935).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Where policy is read from, where it is not the release that is active.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what it is called in the configuration")]
 pub(crate) struct Policy {
     /// A directory with `*.cedar` files, which are in force in place of releases. Nobody signs them.
     pub(crate) path: Option<PathBuf>,

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What takes something away.
 enum Taking<'a> {
-    Revokes(Asked),
+    Revokes(Box<Asked>),
     Leaves(Directory<'a>),
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
             let (id, reason) = (only_instance(scratch).await?, "a drill".to_owned());
             let other = scratch.agent_of(LEAVING)?;
             ensure!(scratch.touch_as(&other).await, "another instance does not work");
-            (Taking::Revokes(Asked::InstanceRevoke { id, reason }), Some(other))
+            (Taking::Revokes(Box::new(Asked::InstanceRevoke { id, reason })), Some(other))
         }
     };
     let is_over = AtomicBool::new(false);

@@ -167,7 +167,7 @@ async fn r_23_when_an_instance_was_last_seen_is_shown() {
         desk.world.clock.advance(Duration::from_millis(1_234));
         let at = desk.world.clock.now();
         assert_eq!(desk.call(tool).await == "permitted", is_permitted, "{tool}");
-        desk.world.clock.advance(Duration::from_secs(60));
+        desk.world.clock.advance(Duration::from_mins(1));
         assert_eq!(seen().await, (text(at), json!("decision")), "{tool}");
     }
 }

@@ -68,7 +68,7 @@ impl Telling {
 
     /// The same, whose receiver is told of all agents, and polls.
     pub(crate) async fn of_all() -> (Self, String) {
-        let telling = Self::set(Covers::All).await;
+        let telling = Box::pin(Self::set(Covers::All)).await;
         let id = telling.create(json!({})).await;
         (telling, id)
     }
