@@ -126,9 +126,10 @@ proptest! {
         is_added in any::<bool>(),
     ) {
         let (tokens, calls) = &other;
-        let all = match is_added {
-            true => ([&one.0[..], tokens].concat(), [&one.1[..], calls].concat()),
-            false => one,
+        let all = if is_added {
+            ([&one.0[..], tokens].concat(), [&one.1[..], calls].concat())
+        } else {
+            one
         };
         let (own, other) = (strictness_of(&all), strictness_of(&other));
         prop_assert!(own.is_at_least(&other) || !is_added, "it asks for all of it, and more");
