@@ -6,7 +6,9 @@ mod support;
 
 mod answers;
 mod devices;
+mod directories;
 mod forms;
+mod leavers;
 mod logins;
 mod matrix;
 mod openapi;
@@ -174,6 +176,7 @@ fn listener_of(
     };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
     let directories = Directories::new(world.administration.clone(), ISSUER, hosts.clone());
+    let directories = directories.with_agents(true);
     let streams = Streams::new(receiver, hosts.clone());
     let told = (directories, streams);
     api::admin_listener(Observers { health, log_dir, hosts }, people, told)

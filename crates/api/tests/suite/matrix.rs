@@ -11,7 +11,7 @@ use http::Request;
 use mcp::Era;
 use serde_json::Value;
 
-use crate::{Surface, ask, document, request};
+use crate::{Surface, ask, directories, document, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
 const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
@@ -125,13 +125,15 @@ const CONSENT: &str = "/consent/con_00000000000000000000000000000000";
 /// A request of a client of which nobody knows.
 const AUTHORIZE: &str = "/oauth/authorize?client_id=https%3A%2F%2Fevil.test%2Fc&redirect_uri=https%3A%2F%2Fevil.test%2Fcb";
 
-const ROLES: [&str; 4] = ["nobody", "agent", "agent of another server", "foreign page"];
+const ROLES: [&str; 5] =
+    ["nobody", "agent", "agent of another server", "directory", "foreign page"];
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[tokio::test]
 async fn i_23_every_endpoint_has_an_expected_answer_for_everybody() {
     let surface = Surface::new().await;
+    directories::register(&surface).await;
     let other = surface.world.agent("other-bot", &["other/*"]).await;
     let mut matrix = String::new();
     for (listener, method, route, path) in ENDPOINTS {
@@ -168,8 +170,12 @@ async fn status(
         }
         _ => None,
     };
-    if role == "foreign page" {
-        request = request.header("origin", "http://evil.test");
+    match role {
+        "directory" => {
+            request = request.header("authorization", format!("Bearer {}", directories::TOKEN));
+        }
+        "foreign page" => request = request.header("origin", "http://evil.test"),
+        _ => {}
     }
     if let Some(client) = client {
         let url = format!("{}{path}", crate::support::ISSUER);
