@@ -314,10 +314,15 @@ impl Asked {
             let place = self.place(kind);
             let (resource, version) =
                 self.state.administration.directory_resource(&place, &id).await?;
-            if self.tags(header::IF_NONE_MATCH).is_some_and(|tags| version.is_in(&tags)) {
-                return Ok(StatusCode::NOT_MODIFIED.into_response());
+            let is_known = self.tags(header::IF_NONE_MATCH).is_some_and(|it| version.is_in(&it));
+            let mut shown = self.shown(kind, StatusCode::OK, (resource, version))?;
+            if is_known {
+                // With what it is known by, and nothing of it (RFC 9110 §15.4.5).
+                *shown.status_mut() = StatusCode::NOT_MODIFIED;
+                *shown.body_mut() = Body::empty();
+                shown.headers_mut().remove(header::CONTENT_TYPE);
             }
-            self.shown(kind, StatusCode::OK, (resource, version))
+            Ok(shown)
         };
         self.answered_of(kind, shown).await
     }

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, Harm, Label, Obligation, PolicyId, Provenance, PurposeId, RegionName, Remedy,
-    RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef,
+    EnvironmentName, GroupName, Harm, Label, Obligation, PersonId, PolicyId, Provenance, PurposeId,
+    RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -90,15 +90,18 @@ pub(crate) fn any_object() -> Value {
 /// One question, and what must be answered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what it is called in a file of cases")]
 struct Case {
     /// A call of a tool, or else
     call: Option<Call>,
-    /// a method of a whole server.
+    /// a method.
     method: Option<Method>,
     #[serde(default = "some_agent")]
     agent: AgentName,
     #[serde(default = "some_purpose")]
     purpose: PurposeId,
+    /// On whose behalf it is, if it is on anybody's.
+    subject: Option<Subject>,
     /// Who vouches for the instance.
     #[serde(default = "user")]
     attestation: Attestation,
@@ -200,14 +203,32 @@ struct Call {
     input: Value,
 }
 
+/// A method of a server, whole or of one thing there; or work that is handed on, or taken over.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Method {
     name: String,
-    server: ServerName,
+    server: Option<ServerName>,
+    /// The resource of the server that it is about, or
+    uri: Option<String>,
+    /// the prompt.
+    prompt: Option<String>,
+    /// The agent to which work is handed on.
+    agent: Option<AgentName>,
     /// What a `server/request` asks.
     #[serde(default)]
     input: Value,
+}
+
+/// A person on whose behalf something is done: they are here, and consented to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    id: PersonId,
+    #[serde(default)]
+    groups: BTreeSet<GroupName>,
+    #[serde(default)]
+    unit: Option<UnitName>,
 }
 
 fn no_arguments() -> Value {

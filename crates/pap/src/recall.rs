@@ -29,6 +29,8 @@ pub(crate) struct Recorded {
     pub(crate) elevation: Option<ElevationId>,
     /// The budget that determined it.
     pub(crate) budget: Option<BudgetName>,
+    /// Whether it commits to the token that it used up or was denied with.
+    pub(crate) is_of_token: bool,
     /// What else the record of an act tells of the answer, if it was made with all rules of this build.
     pub(crate) told: Option<Told>,
 }
@@ -93,6 +95,7 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: record.elevation,
                 budget: record.budget.clone(),
+                is_of_token: record.commitments.contains_key("token"),
                 told: (record.v >= DECISION_VERSION).then(|| Told::by(record)),
             },
             Read::Administration(record) => Self {
@@ -104,6 +107,7 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: None,
                 budget: None,
+                is_of_token: false,
                 told: None,
             },
         }

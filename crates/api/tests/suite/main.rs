@@ -6,13 +6,17 @@ mod support;
 
 mod answers;
 mod devices;
+mod directories;
 mod forms;
+mod leavers;
 mod logins;
 mod matrix;
 mod openapi;
+mod receiver_tokens;
 mod receivers;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -144,6 +148,10 @@ impl TransmitterKeys for Keyless {
     async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
         Err(NoKey::Unavailable)
     }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
+        Err(NoKey::Unavailable)
+    }
 }
 
 /// The listener of people, who come in by `door`, and observers.
@@ -174,6 +182,7 @@ fn listener_of(
     };
     let (health, log_dir) = (Arc::new(Quiet), world.dir.path().join("log"));
     let directories = Directories::new(world.administration.clone(), ISSUER, hosts.clone());
+    let directories = directories.with_agents(true);
     let streams = Streams::new(receiver, hosts.clone());
     let told = (directories, streams);
     api::admin_listener(Observers { health, log_dir, hosts }, people, told)

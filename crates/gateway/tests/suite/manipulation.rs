@@ -124,7 +124,8 @@ async fn told(era: Era, text: &str) -> Vec<Vec<Value>> {
 async fn r_46_nothing_that_is_read_lifts_a_restriction() {
     for era in ERAS {
         let [harmless, hostile] = SAID;
-        let (usual, obeyed) = (told(era, harmless).await, told(era, hostile).await);
+        let (usual, obeyed) =
+            (Box::pin(told(era, harmless)).await, Box::pin(told(era, hostile)).await);
         assert_eq!(obeyed, usual, "{era:?}");
         for (turn, decisions) in usual.iter().enumerate() {
             let by = decisions.iter().map(|it| it["record"]["policies"].to_string());

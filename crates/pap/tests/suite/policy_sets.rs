@@ -163,12 +163,20 @@ async fn a_recorded_denial_is_explained_by_what_is_missing_and_what_would_be_per
 }
 
 /// The newest decision, and how it is told as a case.
-async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
+pub(crate) async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
     let records = desk.world.log().await;
     let decided = records.iter().rfind(|it| it.is("decision")).expect("it is recorded");
     let id = decided.value["id"].as_str().expect("it has an id").to_owned();
     let told = desk.run(Command::PolicyCase { id: id.clone() }).await;
     (id, told.map_err(|error| error.to_string()))
+}
+
+/// The tools of the deployment.
+pub(crate) fn beside(desk: &Desk) -> Tools {
+    let tools = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
+    let described =
+        |schema: pdp::ToolSchema| CaseTool { harm: [].into(), input: schema.input_schema };
+    tools.into_iter().map(|(name, schema)| (name, described(schema))).collect()
 }
 
 #[tokio::test]
@@ -202,12 +210,7 @@ async fn a_recorded_decision_is_a_case_that_is_answered_alike() {
         file.add(again.clone(), tools.clone()).expect("it is another");
         assert_eq!(file.add(again, tools).expect_err("it is there"), "it is there already");
     }
-    // The other tools are those of the deployment.
-    let in_force = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
-    let beside = in_force
-        .into_iter()
-        .map(|(name, schema)| (name, CaseTool { harm: [].into(), input: schema.input_schema }));
-    let results = file.run(&set, &beside.collect()).expect("the set compiles");
+    let results = file.run(&set, &beside(&desk)).expect("the set compiles");
     assert_eq!(results.len(), 2);
     assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
 }
