@@ -130,7 +130,8 @@ async fn r_46_nothing_that_is_read_lifts_a_restriction() {
         for (turn, decisions) in usual.iter().enumerate() {
             let by = decisions.iter().map(|it| it["record"]["policies"].to_string());
             let paid = if turn == 0 { r#"["up-tools"]"# } else { r#"["no-way-out"]"# };
-            let expected = [r#"["nothing-erased"]"#, paid, r#"["up-tools"]"#];
+            let read = r#"["starter-reading","up-tools"]"#;
+            let expected = [r#"["nothing-erased"]"#, paid, read];
             assert_eq!(by.collect::<Vec<_>>(), expected, "{era:?} {turn}");
         }
     }
