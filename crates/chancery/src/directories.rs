@@ -63,7 +63,7 @@ pub(crate) fn made(
 }
 
 /// A new token of `name` for so many days: what the service is told of it, and itself.
-pub(crate) fn new_token((name, read_only): (&str, bool), days: u32) -> (NewToken, String) {
+pub(crate) fn new_token((name, read_only): (&str, bool), days: u16) -> (NewToken, String) {
     let mut secret = [0; 32];
     SystemEntropy::new().fill(&mut secret);
     let token = format!("{name}.{}", keys::base64url(&secret));
