@@ -330,7 +330,13 @@ fn the_starter_set_guards_what_does_more_than_read() {
     for (members, expect) in [
         (json!({ "vary": { "attestation": ["none", "user"] } }), "deny"),
         (json!({ "vary": { "attestation": ["host", "workload"] } }), "permit"),
-        (json!({ "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true }), "deny"),
+        (
+            json!({
+                "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true,
+                "by": ["starter-confirmed"], "remedies": ["approval"],
+            }),
+            "deny",
+        ),
         (json!({ "vary": { "attestation": ["host", "workload"] }, "binding": "none" }), "deny"),
         (json!({ "attestation": "host", "risk": "high" }), "deny"),
         (json!({ "attestation": "host", "unconfirmed": true, "call": reads() }), "permit"),
