@@ -66,6 +66,10 @@ fn ss_05_a_transmitter_is_shown_tokens_that_its_token_endpoint_gives() {
     let taking = Deployment::start(&Options { configuration, service_log, ..Options::default() });
     does("leak");
     register(&taking, &issuer);
+    wait_until("the service says that it has none", || {
+        let logged = std::fs::read_to_string(&log).expect("it is written");
+        logged.contains("no token comes from").then_some(())
+    });
     let config = taking.path("home/chancery.yaml").display().to_string();
     let discover = ["stream", "manage", "caep", "--config", &config, "discover"];
     for (what, why) in [("leak", "invalid_client"), ("redirect", "307"), ("huge", "larger")] {
