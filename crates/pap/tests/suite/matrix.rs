@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 72] = [
+const CHANGING: [&str; 73] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -42,6 +42,7 @@ const CHANGING: [&str; 72] = [
     "stream-suspend",
     "stream-resume",
     "stream-silence",
+    "stream-answered",
     "receiver-add",
     "receiver-cover",
     "receiver-token",

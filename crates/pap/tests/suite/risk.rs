@@ -175,8 +175,8 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
             claims["events"][&event]["current_level"] = json!(level);
             claims["events"][&event]["principal"] = json!("USER");
             let shown = format!("{stream}.secret");
-            let taken = signals.take_by((stream, &shown), &signals.sign(&claims)).await;
-            taken.expect("it is taken");
+            let said = signals.take_by((stream, &shown), &signals.sign(&claims)).await;
+            said.expect("it is taken");
         }
         assert_eq!(rated().await, comes_to, "{told:?}");
         let until = desk.world.clock.now();
