@@ -42,6 +42,7 @@ const CHANGING: [&str; 73] = [
     "stream-suspend",
     "stream-resume",
     "stream-silence",
+    "stream-answered",
     "receiver-add",
     "receiver-cover",
     "receiver-token",
