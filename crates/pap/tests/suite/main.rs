@@ -14,6 +14,7 @@ mod directory_agents;
 mod directory_tokens;
 mod elevations;
 mod event_keys;
+mod flashes;
 mod founders;
 mod founding;
 mod furnished;
