@@ -34,6 +34,7 @@ mod policy;
 mod policy_sets;
 mod proved;
 mod reach;
+mod receiver_directories;
 mod receiver_streams;
 mod receiver_troubles;
 mod receivers;
