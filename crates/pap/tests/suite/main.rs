@@ -11,6 +11,7 @@ mod desk;
 mod devices;
 mod directories;
 mod directory_agents;
+mod directory_bounds;
 mod directory_tokens;
 mod elevations;
 mod event_keys;
