@@ -292,9 +292,15 @@ async fn r_19_a_report_adds_up_by_each_path_what_went_on() {
         begin(desk.world.method("token/issue")).await,
         begin(desk.world.method("tools/list")).await,
     );
+    let ended = async |count: usize| {
+        crate::support::until("it is recorded", || async {
+            desk.world.records("outcome").await.len() == count
+        })
+        .await;
+    };
     // What ended before is no part of it.
     listing.finish(model::record::OutcomeKind::Returned, None);
-    desk.world.drained().await;
+    ended(1).await;
     desk.becomes(Becomes::Leaves).await;
     let path = |cut: u64, ended: u64, under_way: u64, last: Option<u64>| {
         serde_json::json!({
@@ -312,17 +318,17 @@ async fn r_19_a_report_adds_up_by_each_path_what_went_on() {
         assert_eq!(report["last_effect_ms"], serde_json::json!(last));
     };
     check(path(0, 0, 2, None), path(0, 0, 1, None), None).await;
-    let ends = async |running: authority::Running, after: u64, how| {
+    let ends = async |running: authority::Running, after: u64, how, count: usize| {
         desk.world.clock.advance(Duration::from_millis(after));
         running.finish(how, None);
-        desk.world.drained().await;
+        ended(count).await;
     };
     let [refund, lookup] = calls;
-    ends(refund, 100, model::record::OutcomeKind::Cut).await;
+    ends(refund, 100, model::record::OutcomeKind::Cut, 2).await;
     check(path(1, 1, 1, Some(100)), path(0, 0, 1, None), Some(100)).await;
-    ends(token, 50, model::record::OutcomeKind::Returned).await;
+    ends(token, 50, model::record::OutcomeKind::Returned, 3).await;
     check(path(1, 1, 1, Some(100)), path(0, 1, 0, Some(150)), Some(150)).await;
-    ends(lookup, 50, model::record::OutcomeKind::Returned).await;
+    ends(lookup, 50, model::record::OutcomeKind::Returned, 4).await;
     check(path(1, 2, 0, Some(200)), path(0, 1, 0, Some(150)), Some(200)).await;
 }
 
