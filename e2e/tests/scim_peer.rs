@@ -340,7 +340,7 @@ fn of_versions_types_and_pages(provider: &Provider) -> Vec<String> {
     for name in ["ann", "ben", "cleo", "dan"] {
         status("create", ("POST", "/Users"), "", Some(&user(name)));
     }
-    let ann = r#"/Users?filter=userName%20eq%20%22ann%22"#;
+    let ann = "/Users?filter=userName%20eq%20%22ann%22";
     let found = status("find", ("GET", ann), "", None)["Resources"][0].clone();
     let one = format!("/Users/{}", found["id"].as_str().expect("an id"));
     let version = found["meta"]["version"].as_str().expect("a version");
@@ -350,12 +350,13 @@ fn of_versions_types_and_pages(provider: &Provider) -> Vec<String> {
     let (rests, stale) = (format!("If-Match: {version}"), "If-Match: W/\"none\"");
     let operation = json!({ "op": "replace", "path": "title", "value": "Boss" });
     let patch = json!({ "schemas": [PATCH], "Operations": [operation] });
-    for line in [stale, "If-Match: *", &rests] {
-        status(line, ("PATCH", &one), line, Some(&patch));
+    let before = ("the version of before", rests.as_str());
+    for (case, line) in [("another version", stale), ("any version", "If-Match: *"), before] {
+        status(case, ("PATCH", &one), line, Some(&patch));
     }
-    for line in [stale, &rests] {
-        status(line, ("PUT", &one), line, Some(&user("ann")));
-        status(line, ("DELETE", &one), line, None);
+    for (case, line) in [("another version", stale), before] {
+        status(case, ("PUT", &one), line, Some(&user("ann")));
+        status(case, ("DELETE", &one), line, None);
     }
     let mut names = BTreeSet::new();
     for page in [
