@@ -1,5 +1,5 @@
 //! One key written ends thousands of acts under way. `cascade`: that of a root task, below which all
-//! of them are. `suspend`: that of the person who sponsors all the agents.
+//! of them are. `suspend`: that of the person who sponsors all the agents, by an administrator's act.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,9 @@ use anyhow::{Context as _, ensure};
 use authority::Watch;
 use model::{
     AccessRequest, ActionName, Clock as _, DecisionId, Delegation, FactKey, Instance, InstanceId,
-    Person, PersonState, Principal, ResourceRef, ServerName, Task, TaskEnd, TaskId, TaskState,
+    Principal, ResourceRef, ServerName, Task, TaskEnd, TaskId, TaskState,
 };
 use serde_json::{Value, json};
-use store::Effect;
 use tokio::sync::Notify;
 
 use crate::house::{House, put};
@@ -43,7 +42,7 @@ pub(crate) fn cascade(dir: &Path) -> anyhow::Result<Row> {
 
 /// Measures how soon all that a person sponsors is cut when the person is gone.
 pub(crate) fn suspend(dir: &Path) -> anyhow::Result<Row> {
-    measure("suspend", dir, async |dir| end_sponsor(dir, SPONSORED).await)
+    measure("suspend", dir, async |dir| Box::pin(end_sponsor(dir, SPONSORED)).await)
 }
 
 fn measure(
@@ -83,7 +82,7 @@ async fn end_root(dir: &Path, fans: (usize, usize)) -> anyhow::Result<f64> {
     let (how, since) = (TaskEnd::Revoked, house.clock.now());
     let state = TaskState::Ended { how, reason: "measured".to_owned(), since };
     let ended = Task { state, ..house.lead.task.clone() };
-    cut(&house, watches, put(FactKey::task(ended.id), &ended)).await
+    cut(watches, house.put(vec![put(FactKey::task(ended.id), &ended)])).await
 }
 
 /// How long it takes, in milliseconds, from the leaving of the sponsor of `agents` agents until the
@@ -97,16 +96,19 @@ async fn end_sponsor(dir: &Path, agents: usize) -> anyhow::Result<f64> {
         watches.push(watched(&house, instance).await?);
         last = Some(instance);
     }
-    let state = PersonState::Inactive { since: house.clock.now() };
-    let gone = Person { state, ..house.lead.sponsor.clone() };
-    let took = cut(&house, watches, put(FactKey::person(&gone.id), &gone)).await?;
+    let by = house.administrator().await?;
+    let took = cut(watches, house.deactivate_sponsor(by)).await?;
     let again = watched(&house, last.context("there are agents")?).await;
     ensure!(again.is_err(), "an agent of somebody who left still acts");
     Ok(took)
 }
 
-/// How long it takes, in milliseconds, from writing `effect` until every one of `watches` is told.
-async fn cut(house: &House, watches: Vec<Watch>, effect: Effect) -> anyhow::Result<f64> {
+/// How long it takes, in milliseconds, from the beginning of what `ends` all until every one of `watches` is
+/// told.
+async fn cut(
+    watches: Vec<Watch>,
+    ends: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<f64> {
     let all = watches.len();
     let (left, none_left) = (Arc::new(AtomicUsize::new(all)), Arc::new(Notify::new()));
     for watch in watches {
@@ -122,7 +124,7 @@ async fn cut(house: &House, watches: Vec<Watch>, effect: Effect) -> anyhow::Resu
     tokio::time::sleep(Duration::from_millis(200)).await;
     ensure!(left.load(Ordering::Acquire) == all, "some are cut before anything ended");
     let started = Instant::now();
-    house.put(vec![effect]).await?;
+    ends.await?;
     let told = tokio::time::timeout(PATIENCE, none_left.notified()).await;
     told.with_context(|| format!("{} of {all} are not cut", left.load(Ordering::Acquire)))?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
@@ -173,6 +175,6 @@ mod tests {
     #[tokio::test]
     async fn every_agent_of_the_sponsor_is_cut() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        end_sponsor(dir.path(), 3).await.expect("all of them are cut");
+        Box::pin(end_sponsor(dir.path(), 3)).await.expect("all of them are cut");
     }
 }

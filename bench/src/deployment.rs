@@ -133,7 +133,8 @@ impl Deployment {
     pub(crate) fn register(&self, agent: &str, sponsor: &str) -> anyhow::Result<()> {
         let uid = std::fs::metadata(self.path("home"))?.uid().to_string();
         let key = self.key(agent);
-        let registered = ["--sponsor", sponsor, "--purpose", "care", "--key", &key];
+        let registered =
+            ["--sponsor", sponsor, "--owner", sponsor, "--purpose", "care", "--key", &key];
         let attested = ["--host-uid", &uid];
         self.command(&[&["agent", "add", agent][..], &registered, &attested].concat())?;
         Ok(())

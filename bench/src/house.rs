@@ -1,17 +1,21 @@
 //! A whole deployment in this process, on this disk: store, journal, authority, and an agent with
 //! others that work for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Actor, Authority, Circumstances, Governed, Limits, Parts, Pip, REVIEW_INTERVAL};
+use authority::{
+    Actor, AdminAct, Authority, ChangedBy, Circumstances, Governed, Limits, Parts, Pip,
+    REVIEW_INTERVAL,
+};
 use journal::{Journal, Sealer};
 use keys::SealingKey;
 use model::{
     AccessRequest, Agent, Binding, Clock as _, Entropy as _, FactKey, Instance, InstanceId,
-    Mandate, MandateId, Purpose, Standing, Task, TaskId, Timestamp,
+    Mandate, MandateId, Person, PersonId, PersonState, Purpose, ResourceRef, Standing, Task,
+    TaskId, Timestamp,
 };
 use pdp::{Bundle, Snapshot};
 use serde::Serialize;
@@ -130,6 +134,34 @@ impl House {
     /// Writes facts, as an administrator's act would.
     pub(crate) async fn put(&self, effects: Vec<Effect>) -> anyhow::Result<()> {
         self.store.commit(Unit { effects, ..Unit::default() }).await?;
+        Ok(())
+    }
+
+    /// Somebody who may administer.
+    pub(crate) async fn administrator(&self) -> anyhow::Result<PersonId> {
+        let person = Person::new("admin".parse()?, BTreeSet::new());
+        let key = self.authority.journal().sealer().new_data_key(&person.id);
+        let key = Effect::Put { key: key.key, body: key.body };
+        self.put(vec![key, put(FactKey::person(&person.id), &person)]).await?;
+        Ok(person.id)
+    }
+
+    /// The sponsor is deactivated by `by`, as `person deactivate` does it: decided, then written with its record.
+    pub(crate) async fn deactivate_sponsor(&self, by: PersonId) -> anyhow::Result<()> {
+        let (mut reader, id) = (self.authority.pip().reader(), &self.lead.sponsor.id);
+        let was: Person = reader.need(FactKey::person(id)).await?;
+        let gone = Person { state: PersonState::Inactive { since: self.clock.now() }, ..was };
+        let read = reader.sourced(());
+        let act = AdminAct {
+            by: ChangedBy::person(by),
+            action: "person/deactivate",
+            target: ResourceRef::Person(id.clone()),
+            change: json!(gone),
+            reads: (read.keys, read.revision),
+            effects: vec![put(FactKey::person(id), &gone)],
+        };
+        self.authority.may_administer(&act).await?;
+        self.authority.administer(act).await?;
         Ok(())
     }
 

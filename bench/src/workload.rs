@@ -245,6 +245,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         task: task.id,
         started: hour_ago,
         risk: None,
+        rated: BTreeMap::new(),
         state: InstanceState::Active,
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
@@ -292,6 +293,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     }

@@ -59,10 +59,8 @@ impl Stage {
             ..Options::default()
         });
         deployment.onboard(&["canary"], "changes-production");
-        let key = deployment.agent_key("desk").display().to_string();
         let uid = nix::unistd::geteuid().to_string();
-        let add = ["agent", "add", "desk", "--sponsor", "sam", "--purpose", "work", "--key", &key];
-        deployment.run(&[&add[..], &["--on-behalf-only", "--host-uid", &uid]].concat());
+        deployment.agent(("desk", "sam"), &["--on-behalf-only", "--host-uid", &uid]);
         let people = format!("http://127.0.0.1:{port}");
         Self { deployment, canary, recorder, identity, people }
     }

@@ -229,11 +229,8 @@ impl Deployment {
             purpose.extend(["--harm", harm]);
         }
         self.run(&purpose);
-        let key = self.agent_key("bot");
-        let key = key.to_str().unwrap();
-        let agent = ["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", key];
         let uid = nix::unistd::geteuid().to_string();
-        self.run(&[&agent[..], &["--host-uid", &uid]].concat());
+        self.agent(("bot", "sam"), &["--host-uid", &uid]);
         let class = format!("*={harm}");
         for server in servers {
             let add = ["server", "add", server, "--owner", "alice", "--harm", &class];
@@ -245,6 +242,13 @@ impl Deployment {
                 is_done.then_some(())
             });
         }
+    }
+
+    /// Registers the agent `name`, for which `person` alone answers.
+    pub fn agent(&self, (name, person): (&str, &str), more: &[&str]) {
+        let key = self.agent_key(name).display().to_string();
+        let who = ["--sponsor", person, "--owner", person, "--purpose", "work"];
+        self.run(&[&["agent", "add", name][..], &who, &["--key", &key], more].concat());
     }
 
     /// What observers are answered at `path`.

@@ -38,12 +38,9 @@ impl Stage {
         let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
         deployment.onboard(&["canary"], "changes-production");
         deployment.run(&["person", "add", "rosa"]);
+        let uid = nix::unistd::geteuid().to_string();
         for name in ["reader", "deep"] {
-            let key = deployment.agent_key(name).display().to_string();
-            let add = ["agent", "add", name, "--sponsor", "rosa", "--purpose", "work"];
-            let uid = nix::unistd::geteuid().to_string();
-            let more = ["--on-behalf-only", "--key", &key, "--host-uid", &uid];
-            deployment.run(&[&add[..], &more].concat());
+            deployment.agent((name, "rosa"), &["--on-behalf-only", "--host-uid", &uid]);
         }
         let records = deployment.records();
         let now = records.last().expect("a record")["time"].as_i64().expect("a time") / 1_000;

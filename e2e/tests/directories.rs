@@ -60,9 +60,7 @@ fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
     let scim = Scim::start(Some(&canary));
     let deployment = &scim.deployment;
     deployment.onboard(&["canary"], "changes-production");
-    let (key, uid) = (deployment.agent_key("desk").display().to_string(), nix::unistd::geteuid());
-    let add = ["agent", "add", "desk", "--sponsor", "alice", "--purpose", "work", "--key", &key];
-    deployment.run(&[&add[..], &["--host-uid", &uid.to_string()]].concat());
+    deployment.agent(("desk", "alice"), &["--host-uid", &nix::unistd::geteuid().to_string()]);
     deployment.run(&["directory", "adopt", "okta", "alice"]);
     scim.provider.add("alice", Some("bob"));
     let mut caller = Caller::of(deployment, "desk", "canary");

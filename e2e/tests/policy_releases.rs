@@ -72,7 +72,11 @@ fn the_page_on_releases_shows_what_works() {
     assert!(told[0].contains("concerns canary/touch: agents bot\n"), "{}", told[0]);
     assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
-    assert!(told[0].contains("\n2 active by alice, approved by bob"), "{}", told[0]);
+    assert!(
+        told[0].contains("\n2 active by alice, approved by bob, owned by alice"),
+        "{}",
+        told[0]
+    );
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
     assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
     assert!(told[1].contains("rollback of 1"), "{}", told[1]);
@@ -112,8 +116,9 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     let policies = deployment.path("home/policies").display().to_string();
     let alone = deployment.run_refused(&["policy", "publish", &policies]);
     assert!(alone.contains("`--as`"), "{alone}");
-    publish(&deployment, "2");
     let by = as_founder(&deployment, "alice");
+    a_set_whose_cases_fail_is_not_published(&deployment, &by);
+    publish(&deployment, "2");
     let digest = content(&deployment, "2");
     let own = ["policy", "approve", "2", "--digest", &digest];
     let own: Vec<_> = own.into_iter().chain(by.iter().map(String::as_str)).collect();
@@ -130,6 +135,23 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     // Files change nothing.
     std::fs::write(deployment.path("home/policies/test.cedar"), "permit (").expect("it is ours");
     assert!(caller.call("touch", "again").is_done());
+}
+
+/// Nothing of it is, and the case is told.
+fn a_set_whose_cases_fail_is_not_published(deployment: &Deployment, by: &[String; 6]) {
+    let policies = deployment.path("home/policies");
+    let failing = policies.join("cases/failing.yaml");
+    std::fs::create_dir_all(policies.join("cases")).expect("it can be made");
+    let case = "{ name: nobody, method: { name: tools/list, server: canary }, expect: permit, by: [none] }";
+    std::fs::write(&failing, format!("cases: [{case}]")).expect("it is ours");
+    let shown = policies.display().to_string();
+    let publish = ["policy", "publish", &shown];
+    let publish: Vec<_> = publish.into_iter().chain(by.iter().map(String::as_str)).collect();
+    let before = deployment.run(&["policy", "history"]);
+    let refused = deployment.run_refused(&publish);
+    assert!(refused.contains("in `cases/failing.yaml`: the case `nobody` expects"), "{refused}");
+    assert_eq!(deployment.run(&["policy", "history"]), before);
+    std::fs::remove_file(failing).expect("it is ours");
 }
 
 /// What a release would have answered is recorded and counted, also by a service that was killed; it changes no answer.

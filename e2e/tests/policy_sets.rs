@@ -150,9 +150,21 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     std::fs::create_dir(dir.join("cases")).expect("it can be made");
     let case = "cases: [{ name: it, method: { name: tools/list, server: canary }, expect: deny, by: [canary] }]";
     std::fs::write(dir.join("cases/it.yaml"), case).expect("it can be written");
-    let (code, told) = chancery(deployment, &["policy", "test", "next"]);
+    let lists = r#"@id("lists") @description("L")
+        permit (principal, action == Action::"tools/list", resource) when { context.depth == 0 };"#;
+    std::fs::write(dir.join("lists.cedar"), lists).expect("it can be written");
+    let junit = ["policy", "test", "next", "--junit", "failed.xml"];
+    let (code, told) = chancery(deployment, &junit);
     assert_eq!(code, 3, "{told}");
-    assert!(told.contains("cases/it.yaml: `it` expects deny by canary, the set answers"), "{told}");
+    for says in [
+        "cases/it.yaml: `it` expects deny by canary, the set answers",
+        "not covered: policy `nobody` applies in no case",
+        "half covered: policy `lists`: always met: context.depth == 0",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let report = std::fs::read_to_string(deployment.path("home/failed.xml")).expect("a report");
+    assert!(report.contains("<failure message=\"expects deny by canary"), "{report}");
 
     // Nor does one that nobody would read.
     std::fs::rename(dir.join("cases/it.yaml"), dir.join("cases/it.yml")).expect("it can be moved");

@@ -15,10 +15,7 @@ fn deployment(canary: &Canary) -> Deployment {
     let policy = POLICY.to_owned();
     let options = Options { policy, ..Options::default() };
     let deployment = Deployment::with_canary(canary.port, "changes-production", options);
-    let key = deployment.agent_key("reader").display().to_string();
-    let add = ["agent", "add", "reader", "--sponsor", "sam", "--purpose", "work", "--key", &key];
-    let uid = nix::unistd::geteuid().to_string();
-    deployment.run(&[&add[..], &["--host-uid", &uid]].concat());
+    deployment.agent(("reader", "sam"), &["--host-uid", &nix::unistd::geteuid().to_string()]);
     deployment
 }
 

@@ -225,9 +225,7 @@ fn sc_02_when_a_session_is_revoked_what_was_begun_in_it_ends() {
     user(deployment, people, "carla", Some(&stage.identity.issuer));
     let token = transmitter.register(deployment);
     let uid = nix::unistd::geteuid().to_string();
-    let key = deployment.agent_key("hers").display().to_string();
-    let add = ["agent", "add", "hers", "--sponsor", "carla", "--purpose", "work", "--key", &key];
-    deployment.run(&[&add[..], &["--host-uid", &uid]].concat());
+    deployment.agent(("hers", "carla"), &["--host-uid", &uid]);
     let mut sponsored = Caller::of(deployment, "hers", "canary");
     assert!(sponsored.call("touch", "sponsored").is_done());
     let consent = |browser: &mut Browser, caller: &mut Caller| {
@@ -332,7 +330,7 @@ fn ss_03_a_stream_whose_silence_is_bounded_is_verified() {
     let named =
         [("https://idp.example/ssf/verify", &*url), ("/etc/chancery/risc.header", &*header)];
     let shown = Page::read("signals.md", &named).blocks("yaml");
-    let verified = shown[2].strip_prefix("signals:\n").expect("it is shown");
+    let verified = shown[3].strip_prefix("signals:\n").expect("it is shown");
     let deployment = Deployment::start(&Options {
         configuration: transmitter.published.configuration("signals.md") + verified,
         observers: Some(port),

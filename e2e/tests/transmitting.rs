@@ -63,9 +63,7 @@ fn ask(url: &str, (method, token): (&str, &str), body: &Value) -> (u16, Value) {
 fn bot(deployment: &Deployment) {
     deployment.run(&["person", "add", "sam"]);
     deployment.run(&["purpose", "add", "work", "--owner", "alice", "--tool", "crm/*"]);
-    let key = deployment.agent_key("bot").display().to_string();
-    let agent = ["agent", "add", "bot", "--sponsor", "sam", "--purpose", "work", "--key", &key];
-    deployment.run(&agent);
+    deployment.agent(("bot", "sam"), &[]);
 }
 
 /// Registers the receiver `siem`, which is told of `bot`; gives its token.

@@ -23,10 +23,7 @@ fn deployment() -> (Deployment, HttpServer) {
     let policy = POLICY.to_owned();
     let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
     deployment.onboard(&["everything"], "reads-data");
-    let key = deployment.agent_key("other");
-    let key = key.to_str().expect("it is text");
-    let other = ["agent", "add", "other", "--sponsor", "sam", "--purpose", "work", "--key", key];
-    deployment.run(&other);
+    deployment.agent(("other", "sam"), &[]);
     (deployment, server)
 }
 

@@ -40,6 +40,7 @@ targets! {
     words_are_signed: "word";
     proofs_are_signed: "dpop-proof";
     forms_are_read_in_one_way: "token-form";
+    tokens_of_others_are_one_header: "token-answer";
     authorization_requests_are_read_in_one_way: "authorization-request";
     forms_of_clients_are_read_in_one_way: "client-token-form";
     answers_stay_at_their_place: "redirect-uri";
@@ -57,6 +58,8 @@ targets! {
     names_have_one_spelling: "name";
     no_tool_schema_keeps_policy_from_compiling: "tool-schema";
     policies_are_compiled_or_refused: "policy";
+    files_beside_policies_are_compiled_or_refused: "policy-beside";
+    foreign_policies_are_said_or_refused: "agentcore";
     spiffe_ids_have_one_spelling: "spiffe-id";
     rules_are_written_back: "workload-rule";
     filters_have_a_complement: "scim-filter";

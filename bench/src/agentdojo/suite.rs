@@ -10,7 +10,7 @@ use model::{
     Clock as _, Enforcement, FactKey, Harm, PinDigest, Place, Scope, Server, Tool, ToolRef,
     ToolState,
 };
-use pdp::{Bundle, ToolSchema};
+use pdp::{BUDGETS_FILE, Bundle, ToolSchema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,6 +27,9 @@ const PAYS: [&str; 2] = [
     r#"action == Action::"example/pay""#,
     r#"action in [Action::"bank/schedule_transaction", Action::"bank/send_money"]"#,
 ];
+
+/// The same in its budgets.
+const COUNTED: [&str; 2] = ["example/pay", "bank/schedule_transaction, bank/send_money"];
 
 /// The suite.
 #[derive(Debug, Deserialize)]
@@ -84,6 +87,7 @@ impl Suite {
     pub(super) fn bundle(&self, sets: &[&str]) -> anyhow::Result<Bundle> {
         let mut policies =
             BTreeMap::from([("bank.cedar".to_owned(), read("bench/agentdojo/bank.cedar")?)]);
+        let mut budgets = None;
         for set in sets {
             let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies/sets").join(set);
             for entry in fs::read_dir(&dir).with_context(|| format!("there is no set `{set}`"))? {
@@ -92,6 +96,9 @@ impl Suite {
                 if path.extension().is_some_and(|it| it == "cedar") && name != EXAMPLES {
                     let text = fs::read_to_string(&path)?;
                     policies.insert(name, text.replace(PAYS[0], PAYS[1]));
+                } else if name == BUDGETS_FILE {
+                    let text = fs::read_to_string(&path)?.replace(COUNTED[0], COUNTED[1]);
+                    ensure!(budgets.replace(text).is_none(), "two of {sets:?} have budgets");
                 }
             }
         }
@@ -101,7 +108,7 @@ impl Suite {
             tools.insert(tool(name)?, ToolSchema { input_schema: parameters.clone() });
         }
         let labels = Some(read("bench/agentdojo/labels.yaml")?);
-        Ok(Bundle { policies, tools, labels, ..Bundle::default() })
+        Ok(Bundle { policies, tools, labels, budgets, ..Bundle::default() })
     }
 
     /// Onboards the bank, in production, and lets the agents of `house` do everything there that they are permitted.

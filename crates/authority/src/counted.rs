@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{Amount, ElevationId, Grant, MandateId, Spend, Standing, TaskId, Timestamp, ToolRef};
-use pdp::Shown;
+use model::{
+    Amount, ElevationId, Grant, InstanceId, MandateId, Spend, Standing, TaskId, Timestamp, ToolRef,
+};
+use pdp::{Per, Shown};
 use store::{CounterKey, Effect, Store, StoreError, Unit};
 
 use crate::Limits;
@@ -117,12 +119,37 @@ fn counter(spend: &Spend) -> CounterKey {
     CounterKey(format!("{OF_BUDGETS}{}", spend.counter()))
 }
 
-/// Until when anything counts by `counter`, if that is not for ever: where its hour or day is over.
-pub(crate) fn counted_until(counter: &CounterKey) -> Option<Timestamp> {
+/// How long anything counts by a counter.
+pub(crate) enum Counts {
+    /// Until its hour or day is over.
+    Until(Timestamp),
+    /// While the task is worked on,
+    InTask(TaskId),
+    /// or the one that an instance has,
+    ByInstance(InstanceId),
+    /// or in which somebody may do more.
+    OnElevation(ElevationId),
+}
+
+/// How long anything counts by `counter`; none, if that is for ever.
+pub(crate) fn counts(counter: &CounterKey) -> Option<Counts> {
     let name = &counter.0;
     if let Some(of_budget) = name.strip_prefix(OF_BUDGETS) {
-        return of_budget.split('/').nth(1).and_then(pdp::window_end);
+        let mut parts = of_budget.splitn(3, '/').skip(1);
+        let (window, who) = (parts.next()?, parts.next()?);
+        let task = || who.strip_prefix(Per::Task.place())?.parse().ok().map(Counts::InTask);
+        let instance =
+            || who.strip_prefix(Per::Instance.place())?.parse().ok().map(Counts::ByInstance);
+        return pdp::window_end(window).map(Counts::Until).or_else(task).or_else(instance);
     }
+    let (whose, _) = name.split_once('/')?;
+    let task = || whose.parse().ok().map(Counts::InTask);
+    let elevation = || whose.parse().ok().map(Counts::OnElevation);
+    day_end(name).map(Counts::Until).or_else(task).or_else(elevation)
+}
+
+/// When the day is over for which something is counted by the name of who has it, if it is for one.
+fn day_end(name: &str) -> Option<Timestamp> {
     let (rest, what) = name.rsplit_once('/')?;
     let (who, day) = rest.rsplit_once('/')?;
     // A tool of a session may be called like that as well.

@@ -1,5 +1,5 @@
 //! Reminds who answers for agents, and who may follow them, before leases end and before agents lapse for
-//! want of an answer.
+//! want of an answer; and asks who may follow once an agent stopped because its sponsor left or moved.
 //!
 //! INVARIANT: each of them is told once of each reminder, over restarts. What was told and could not be
 //! written down is written down later; only a process that ends between the two tells it again, under
@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    Agent, AgentName, AgentState, Clock, Entropy, FactKey, LeaseReminder, Person, PersonId,
-    Reminded, Sha256Digest, Timestamp,
+    Agent, AgentName, AgentState, Clock, Entropy, LeaseReminder, PersonId, Reminded, Reminder,
+    Sha256Digest, SponsorLeft, Timestamp,
 };
 use store::{Effect, Unit, Urgency};
 
+use crate::followers::People;
 use crate::reader::{Pages, Reader};
 use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
@@ -51,7 +52,7 @@ pub struct LeaseKeeper {
     numbers: Arc<LeaseNumbers>,
     /// When agents were last looked through, on the monotonic clock.
     looked: Option<Duration>,
-    waiting: VecDeque<(PersonId, LeaseReminder)>,
+    waiting: VecDeque<(PersonId, Reminder)>,
     /// About which agent whom it was last tried to remind.
     tried: Option<(AgentName, PersonId)>,
     /// What was told and is not written down yet.
@@ -112,8 +113,8 @@ impl LeaseKeeper {
         }
         while self.telling.has_room() {
             let Some((person, reminder)) = self.waiting.pop_front() else { return };
-            self.tried = Some((reminder.agent.clone(), person.clone()));
-            self.telling.begin(person, News::LeaseEnds(reminder));
+            self.tried = Some((reminder.agent().clone(), person.clone()));
+            self.telling.begin(person, News::Reminder(reminder));
         }
     }
 
@@ -121,14 +122,18 @@ impl LeaseKeeper {
     async fn look(&mut self) -> Result<(), FactsError> {
         let (journal, now) = (self.journal.clone(), self.clock.now());
         let (mut ending, mut due) = (0, Due::default());
+        let mut people = People::of(journal.store().as_ref());
         let mut pages = Pages::of(journal.store().as_ref(), "agent/");
         while let Some(facts) = pages.next().await? {
             for (key, body) in facts {
                 let agent: Agent = serde_json::from_slice(&body)
                     .map_err(|source| FactsError::Damaged { key, source })?;
                 ending += u64::from(ends_within(&agent, now, ENDING));
-                for reminder in LeaseReminder::due(&agent, now) {
-                    for person in self.who_lacks(&agent, &reminder).await? {
+                let sponsor = people.find(&agent.sponsor).await?;
+                let left = sponsor.and_then(|sponsor| SponsorLeft::of(&agent, sponsor));
+                let ends = LeaseReminder::due(&agent, now).map(Reminder::Ends);
+                for reminder in ends.chain(left.map(Reminder::Stopped)) {
+                    for person in self.who_lacks(&mut people, &agent, &reminder).await? {
                         due.add(self.tried.as_ref(), (person, reminder.clone()));
                     }
                 }
@@ -152,34 +157,23 @@ impl LeaseKeeper {
         Ok(())
     }
 
-    /// Who has not had `reminder` yet of those who are asked about `agent`: its sponsor, who may follow
-    /// them by name, and of a review who opened it, as long as they are here.
+    /// Who has not had `reminder` yet of those who are asked about `agent`.
     async fn who_lacks(
         &self,
+        people: &mut People<'_>,
         agent: &Agent,
-        reminder: &LeaseReminder,
+        reminder: &Reminder,
     ) -> Result<Vec<PersonId>, FactsError> {
         let mut reader = Reader::new(self.journal.store().as_ref());
         let known = reader.find::<Reminded>(reminder.place()).await?;
-        let opened_by = agent.review.open.iter().map(|open| &open.opened_by);
-        let opened_by = opened_by.filter(|_| reminder.review.is_some());
-        let asked = std::iter::once(&agent.sponsor).chain(&agent.backups).chain(opened_by);
-        let mut lack = Vec::new();
-        for id in asked.collect::<BTreeSet<_>>() {
-            if known.as_ref().is_some_and(|known| known.had(reminder, id)) {
-                continue;
-            }
-            let person: Option<Person> = reader.find(FactKey::person(id)).await?;
-            if person.is_some_and(|person| person.is_active()) {
-                lack.push(id.clone());
-            }
-        }
-        Ok(lack)
+        let mut asked = people.asked(agent, reminder).await?;
+        asked.retain(|id| !known.as_ref().is_some_and(|known| known.had(reminder, id)));
+        Ok(asked)
     }
 
     /// An attempt to remind somebody has ended.
     async fn ended(&mut self, Attempt { id, person, news, result }: Attempt) {
-        let News::LeaseEnds(reminder) = news else { return };
+        let News::Reminder(reminder) = news else { return };
         match result {
             Ok(()) => {
                 self.untold.remove(&id);
@@ -187,38 +181,31 @@ impl LeaseKeeper {
                 self.write(id, &reminder, &person).await;
             }
             Err(error) => {
-                tracing::warn!(error, agent = %reminder.agent, "nobody was reminded of a lease");
+                tracing::warn!(error, agent = %reminder.agent(), "nobody was reminded of an agent");
                 self.untold.insert(id);
             }
         }
     }
 
     /// Writes that `person` had `reminder`, with a record of it.
-    async fn write(&mut self, id: Sha256Digest, reminder: &LeaseReminder, person: &PersonId) {
+    async fn write(&mut self, id: Sha256Digest, reminder: &Reminder, person: &PersonId) {
         match self.written(reminder, person).await {
             Ok(()) => drop(self.unwritten.remove(&id)),
             Err(error) => tracing::warn!(error, "that somebody was reminded was not written"),
         }
     }
 
-    async fn written(&self, reminder: &LeaseReminder, person: &PersonId) -> Result<(), String> {
+    async fn written(&self, reminder: &Reminder, person: &PersonId) -> Result<(), String> {
         let key = reminder.place();
         let mut reader = Reader::new(self.journal.store().as_ref());
         let known = reader.find::<Reminded>(key.clone()).await;
         let known = known.map_err(|error| error.to_string())?;
         let all = Reminded::and(known, reminder, person);
-        // Who was told stays out of the log: the store has it.
-        let details = [
-            ("agent", reminder.agent.to_string()),
-            ("days", reminder.days.to_string()),
-            ("until", reminder.until.to_string()),
-        ];
-        let review = reminder.review.map(|review| ("review", review.to_string()));
-        let details = details.into_iter().chain(review);
-        let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
+        let (event, details) = recorded(reminder);
+        let details = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let stamp = (self.clock.now(), self.entropy.as_ref());
         let unit = Unit {
-            entries: vec![refusals::event(stamp, "lease_reminder_told", details)],
+            entries: vec![refusals::event(stamp, event, details)],
             reads: vec![key.clone()],
             revision: reader.sourced(()).revision,
             effects: vec![Effect::Put { key, body: json::canonical_of(&all) }],
@@ -233,13 +220,13 @@ impl LeaseKeeper {
 /// come first, so that none waits for others that never get through.
 #[derive(Default)]
 struct Due {
-    next: Vec<(PersonId, LeaseReminder)>,
-    again: Vec<(PersonId, LeaseReminder)>,
+    next: Vec<(PersonId, Reminder)>,
+    again: Vec<(PersonId, Reminder)>,
 }
 
 impl Due {
-    fn add(&mut self, tried: Option<&(AgentName, PersonId)>, due: (PersonId, LeaseReminder)) {
-        let of = (&due.1.agent, &due.0);
+    fn add(&mut self, tried: Option<&(AgentName, PersonId)>, due: (PersonId, Reminder)) {
+        let of = (due.1.agent(), &due.0);
         let is_next = tried.is_none_or(|(agent, person)| of > (agent, person));
         let place = if is_next { &mut self.next } else { &mut self.again };
         if place.len() < WAITING_MAX {
@@ -247,8 +234,24 @@ impl Due {
         }
     }
 
-    fn in_turn(self) -> impl Iterator<Item = (PersonId, LeaseReminder)> {
+    fn in_turn(self) -> impl Iterator<Item = (PersonId, Reminder)> {
         self.next.into_iter().chain(self.again).take(WAITING_MAX)
+    }
+}
+
+/// What records that somebody had `reminder`. Who that was stays out of the log: the store has it.
+fn recorded(reminder: &Reminder) -> (&'static str, Vec<(&'static str, String)>) {
+    let agent = ("agent", reminder.agent().to_string());
+    match reminder {
+        Reminder::Ends(LeaseReminder { until, days, review, .. }) => {
+            let details = [agent, ("days", days.to_string()), ("until", until.to_string())];
+            let review = review.map(|review| ("review", review.to_string()));
+            ("lease_reminder_told", details.into_iter().chain(review).collect())
+        }
+        Reminder::Stopped(left) => {
+            let (since, why) = (left.since.to_string(), left.why().to_owned());
+            ("sponsor_left_told", vec![agent, ("since", since), ("why", why)])
+        }
     }
 }
 
@@ -265,12 +268,14 @@ mod tests {
     /// However many never get through, and though one is tried in each look: it is the turn of each.
     #[test]
     fn r_14_nobody_waits_for_reminders_that_never_get_through() {
-        let reminder = |number: usize| LeaseReminder {
-            agent: format!("agent-{number:04}").parse().expect("a name"),
-            sponsor: "ann".parse().expect("a person"),
-            until: Timestamp::from_millis(0),
-            days: 1,
-            review: None,
+        let reminder = |number: usize| {
+            Reminder::Ends(LeaseReminder {
+                agent: format!("agent-{number:04}").parse().expect("a name"),
+                sponsor: "ann".parse().expect("a person"),
+                until: Timestamp::from_millis(0),
+                days: 1,
+                review: None,
+            })
         };
         let people: [PersonId; 2] = ["ann", "bob"].map(|id| id.parse().expect("a person"));
         let reminders: Vec<_> = (0..=WAITING_MAX / 2).map(reminder).collect();
@@ -285,8 +290,8 @@ mod tests {
             let mut turn = due.in_turn();
             let (person, reminder) = turn.next().expect("all are due");
             assert_eq!(turn.count(), WAITING_MAX - 1);
-            all.insert((reminder.agent.clone(), person.clone()));
-            tried = Some((reminder.agent, person));
+            all.insert((reminder.agent().clone(), person.clone()));
+            tried = Some((reminder.agent().clone(), person));
         }
         assert_eq!(all.len(), agents * people.len());
     }

@@ -177,6 +177,9 @@ pub(crate) async fn decision_entry(
     if record.observed_set.is_some() && !fits(&record) {
         record.observed_set = None;
     }
+    if !record.observed.is_empty() && !fits(&record) {
+        record.observed = Vec::new();
+    }
     let sealed = journal.seal(data_subject(standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     Ok(DecisionEntry { id, entry, people })
@@ -222,6 +225,10 @@ fn record_of(
     let Decided { request, circumstances, gathered, facts: read, decision, .. } = decided;
     let standing = gathered.standing.as_ref();
     let told = told(decision);
+    let observed = match decision {
+        Decision::Permit(grant) => grant.observed.clone(),
+        Decision::Deny(_) => gathered.snapshot.observed(request, read),
+    };
     DecisionRecord {
         action: request.action.to_string(),
         agent: standing.agent.name.clone(),
@@ -242,7 +249,7 @@ fn record_of(
         latency_us: decided.latency_us,
         mandate: standing.task.mandate_digest,
         obligations: told.obligations,
-        observed: told.observed,
+        observed: observed.into_iter().collect(),
         observed_set: decided.observed_set.clone(),
         pin: read.pin(),
         point: circumstances.point.to_owned(),
@@ -268,7 +275,6 @@ pub(crate) struct Told {
     budget: Option<BudgetName>,
     elevation: Option<ElevationId>,
     obligations: Vec<model::Obligation>,
-    observed: Vec<PolicyId>,
     remedies: Vec<model::Remedy>,
 }
 
@@ -282,7 +288,6 @@ pub(crate) fn told(decision: &Decision) -> Told {
             budget: None,
             elevation: grant.elevation,
             obligations: grant.obligations.iter().cloned().collect(),
-            observed: grant.observed.iter().cloned().collect(),
             remedies: Vec::new(),
         },
         Decision::Deny(denial) => Told {
@@ -293,7 +298,6 @@ pub(crate) fn told(decision: &Decision) -> Told {
             budget: denial.budget().cloned(),
             elevation: None,
             obligations: Vec::new(),
-            observed: Vec::new(),
             remedies: denial.remedies().into_iter().collect(),
         },
     }

@@ -1,4 +1,4 @@
-//! Tells people of findings and of leases that end, several at once: one attempt that hangs holds up no
+//! Tells people of findings and reminds them of agents, several at once: one attempt that hangs holds up no
 //! other.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Clock, Finding, LeaseReminder, PersonId, Sha256Digest};
+use model::{Clock, Finding, PersonId, Reminder, Sha256Digest};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// The most attempts to tell somebody that are under way at once: of as many findings as may be open,
@@ -21,8 +21,8 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 pub enum News {
     /// A caller that is no active agent.
     UnknownAgent(Box<Finding>),
-    /// That the lease of an agent ends.
-    LeaseEnds(LeaseReminder),
+    /// What becomes of an agent, or became.
+    Reminder(Reminder),
 }
 
 impl News {
@@ -30,7 +30,7 @@ impl News {
     fn id(&self, person: &PersonId) -> Sha256Digest {
         match self {
             Self::UnknownAgent(finding) => finding.id,
-            Self::LeaseEnds(reminder) => reminder.id(person),
+            Self::Reminder(reminder) => reminder.id(person),
         }
     }
 }

@@ -197,8 +197,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             name,
             sponsor,
             purpose,
-            business_owner,
-            technical_owner,
+            owners,
             backups,
             key,
             on_behalf_only,
@@ -207,6 +206,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             attested,
             socket,
         } => {
+            let (business_owner, technical_owner) = owners.named()?;
             let (host, workloads) = rules(attested)?;
             let usual = || crate::dev::new_key_file(&socket.socket, &name);
             let path = fresh(&key.unwrap_or_else(usual))?;

@@ -44,7 +44,7 @@ pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use policy::{Explain, Foreign, Plan, Policy, Prove};
 pub(crate) use reach::{Reach, Since, Suggest};
-pub(crate) use receivers::{Covered, Receiver};
+pub(crate) use receivers::{Covered, KnownBy, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
 pub(crate) use shim::{Holder, Mcp};

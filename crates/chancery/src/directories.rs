@@ -58,10 +58,16 @@ pub(crate) fn made(
 ) -> anyhow::Result<(NewToken, ToWrite, PathBuf)> {
     let NewBearer { file, days, socket } = asked;
     let file = fresh(&file)?;
+    let (told, token) = new_token((name, read_only), days);
+    Ok((told, Some((file, token)), socket.socket))
+}
+
+/// A new token of `name` for so many days: what the service is told of it, and itself.
+pub(crate) fn new_token((name, read_only): (&str, bool), days: u16) -> (NewToken, String) {
     let mut secret = [0; 32];
     SystemEntropy::new().fill(&mut secret);
     let token = format!("{name}.{}", keys::base64url(&secret));
     let expires = SystemClock::new().now().plus(Duration::from_hours(u64::from(days) * 24));
     let digest = Sha256Digest::of(token.as_bytes());
-    Ok((NewToken { digest, expires, read_only }, Some((file, token)), socket.socket))
+    (NewToken { digest, expires, read_only }, token)
 }

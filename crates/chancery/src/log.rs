@@ -89,6 +89,9 @@ async fn replay(socket: &Path) -> anyhow::Result<ExitCode> {
     let told = socket::call(socket, &Asked::LogReplay).await?;
     let (agreed, erased) = (&told["agreed"], &told["erased"]);
     println!("{agreed} decisions agree, {erased} cannot be made again: their facts were erased");
+    if let Some(by_commit) = told["by_commit"].as_u64().filter(|by_commit| *by_commit > 0) {
+        println!("{by_commit} were not made again: the state at their commit denied them");
+    }
     if let Some(earlier) = told["earlier"].as_u64().filter(|earlier| *earlier > 0) {
         println!(
             "{earlier} were permitted by an earlier build, and are denied by a rule that came later"

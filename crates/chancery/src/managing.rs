@@ -26,7 +26,7 @@ use secevent::{
 use serde_json::{Value, json};
 
 use self::told::{Came, End, Secrets, refused};
-use self::typed::{pushing, shown, subject_asked};
+use self::typed::{fetched, pushing, shown, subject_asked};
 use crate::attestation::fetcher;
 use crate::cli::{Manage, ManageAct, StreamWanted};
 use crate::system::SystemEntropy;
@@ -65,7 +65,10 @@ impl Managed {
     async fn of(typed: &Manage) -> anyhow::Result<Self> {
         let Manage { name, header_file, endpoint_hosts, config, socket, act } = typed;
         let config = config::read(&config.config, system::environment().into_iter())?;
-        let authorization = shown(header_file)?;
+        let authorization = match header_file {
+            Some(file) => shown(file)?,
+            None => fetched(&config.signals, name).await?,
+        };
         let push_token = act.push_token().map(|file| pushing(file, name)).transpose()?;
         let stream = registered(&socket.socket, name).await?;
         let from = &config.signals.keys;

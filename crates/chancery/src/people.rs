@@ -82,9 +82,13 @@ async fn confirmation(socket: &Path, id: &str) -> anyhow::Result<Value> {
 
 fn source_key(typed: SourceKey) -> anyhow::Result<pap::SourceKey> {
     let SourceKey { name, key: file, expires, .. } = typed;
-    let key = json::parse(&read(&file, JWK_MAX)?, json::Limits::default());
-    let key = key.with_context(|| format!("`{}` holds no public key", file.display()))?;
-    Ok(pap::SourceKey { name, key, expires })
+    Ok(pap::SourceKey { name, key: jwk(&file)?, expires })
+}
+
+/// The public key in `file`.
+pub(crate) fn jwk(file: &Path) -> anyhow::Result<Value> {
+    let key = json::parse(&read(file, JWK_MAX)?, json::Limits::default());
+    key.with_context(|| format!("`{}` holds no public key", file.display()))
 }
 
 fn new_key(file: &Path) -> anyhow::Result<()> {

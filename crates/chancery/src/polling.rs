@@ -13,6 +13,7 @@ use secevent::{PollRequest, Polled};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Poll;
+use crate::shown::AllTokens;
 use crate::transmitter::{Endpoint, Pause};
 
 /// How far apart a transmitter is asked that holds much.
@@ -53,12 +54,17 @@ impl Came {
 }
 
 impl Poller {
-    /// A poller for each stream of the configuration.
-    pub(crate) fn all(polls: &[Poll], receiver: &Arc<Receiver>) -> anyhow::Result<Vec<Self>> {
+    /// A poller for each stream of the configuration, which shows its transmitter one of `tokens`, or a line.
+    pub(crate) fn all(
+        polls: &[Poll],
+        tokens: &AllTokens,
+        receiver: &Arc<Receiver>,
+    ) -> anyhow::Result<Vec<Self>> {
         let poller = |poll: &Poll| {
+            let shown = tokens.shown(&poll.stream, poll.header_file.as_deref())?;
             Ok(Self {
                 stream: poll.stream.parse()?,
-                endpoint: Endpoint::new(&poll.url, &poll.header_file)?,
+                endpoint: Endpoint::new(&poll.url, shown)?,
                 receiver: receiver.clone(),
             })
         };

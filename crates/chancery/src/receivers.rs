@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use http::StatusCode;
 use https_url::HttpsUrl;
 use keys::KeyRing;
-use model::{Clock, Covers, SourceName};
+use model::{Clock, Covers, ReceiverKey, SourceName};
 use outbound::{Fetcher, Message};
 use pap::receivers::{Due, Told, Transmitter};
 use pap::{Administration, Command as Asked, ReceiverRegistration};
@@ -25,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attestation::fetcher;
-use crate::cli::{Covered, Receiver};
+use crate::cli::{Covered, KnownBy, NewBearer, Receiver, Socket};
 use crate::config::{Config, FetchedFrom};
 use crate::directories::{ToWrite, made};
+use crate::people::jwk;
+use crate::system::SystemClock;
 use crate::transmitter::Pause;
 
 /// How often it is looked whether there is something to tell.
@@ -42,11 +44,26 @@ const PUSHED_AT_ONCE: usize = 8;
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Receiver::Add { name, audience, covered, push_host, algorithm, read_only, token } => {
-            let (token, to_write, socket) = made((&name, read_only), token)?;
-            let covers = covers(covered)?;
-            let said = ReceiverRegistration { name, audience, covers, push_host, algorithm, token };
+        Receiver::Add { name, audience, covered, push_host, algorithm, token, key: known } => {
+            let (covers, key) = (covers(covered)?, receiver_key(&known)?);
+            let KnownBy { days, read_only, socket, .. } = known;
+            let socket = socket.socket;
+            let (token, to_write) = match token {
+                Some(file) => {
+                    let bearer =
+                        NewBearer { file, days, socket: Socket { socket: socket.clone() } };
+                    let (token, to_write, _) = made((&name, read_only), bearer)?;
+                    (Some(token), to_write)
+                }
+                None => (None, None),
+            };
+            let said =
+                ReceiverRegistration { name, audience, covers, push_host, algorithm, token, key };
             (socket, Asked::ReceiverAdd(said), to_write)
+        }
+        Receiver::Key { name, key: known } => {
+            let key = receiver_key(&known)?;
+            (known.socket.socket, Asked::ReceiverKey { name, key }, None)
         }
         Receiver::Cover { name, covered, socket } => {
             (socket.socket, Asked::ReceiverCover { name, covers: covers(covered)? }, None)
@@ -62,6 +79,14 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
         Receiver::Remove { name, socket } => (socket.socket, Asked::ReceiverRemove { name }, None),
         Receiver::List { socket } => (socket.socket, Asked::ReceiverList, None),
     })
+}
+
+/// The key of a receiver, if one is named.
+fn receiver_key(known: &KnownBy) -> anyhow::Result<Option<ReceiverKey>> {
+    let Some(file) = &known.key else { return Ok(None) };
+    let lasts = Duration::from_hours(u64::from(known.days) * 24);
+    let (expires, read_only) = (SystemClock::new().now().plus(lasts), known.read_only);
+    Ok(Some(ReceiverKey { jwk: jwk(file)?, expires, read_only }))
 }
 
 fn covers(Covered { agents, all_agents }: Covered) -> anyhow::Result<Covers> {

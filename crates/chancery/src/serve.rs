@@ -298,7 +298,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let (by, to, from) = (authority.clone(), publisher.clone(), sources.clone());
     let signing = (config.issuer(), token_keys, policy_key);
     let administration = Administration::new(by, to, from, log.clone(), signing);
-    let administration = Arc::new(administration.requiring_proof(config.policy.require_proof));
+    let administration = Arc::new(config.policy.rules(administration));
     let signals = Signals::new(config, (&administration, &ring), (&clock, &tasks), stop)?;
     sources.connect(gateway.clone(), administration.clone());
     isolate::tell(&servers, &administration).await?;
@@ -379,7 +379,7 @@ async fn keepers(
     config: &Config,
     authority: &Authority,
 ) -> anyhow::Result<(FindingKeeper, LeaseKeeper)> {
-    let webhook = Webhook::of(&config.findings)?;
+    let webhook = Webhook::of(config)?;
     let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Messenger>);
     let escalate_after = Duration::from_millis(config.findings.escalate_after_ms);
     let leases = authority.lease_keeper(webhook.clone());
@@ -457,7 +457,7 @@ async fn look(
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut forgetting = Forgetting::default();
+    let mut forgetting = Forgetting::new(crate::host::started);
     loop {
         let meant = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => false,

@@ -1,7 +1,7 @@
 //! The policy sets that are shipped, and how a set of one's own is begun from them.
 //!
 //! Each is a directory of `policies/sets`: guards, which only ever deny, and what they are tried on. Several of them
-//! make one set: their policies stand beside each other, and what they say of tools and labels is joined.
+//! make one set: their policies stand beside each other, and what they say of tools, labels and budgets is joined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -45,7 +45,7 @@ pub(crate) const SHIPPED: [Shipped; 8] = [
     shipped!("lethal-trifecta", "labels.yaml"),
     shipped!("read-only-subagents"),
     shipped!("separation-of-duties"),
-    shipped!("spending-limits"),
+    shipped!("spending-limits", "budgets.yaml"),
 ];
 
 /// What every set begins with: the set that a new deployment starts with.

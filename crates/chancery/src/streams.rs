@@ -1,5 +1,6 @@
 //! Streams of shared signals: `chancery stream`, and the keys of their transmitters.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::cli::{Silence, Stream};
 use crate::config::Config;
 use crate::directories::{ToWrite, made};
 use crate::polling::Poller;
+use crate::shown::AllTokens;
 use crate::verifying::Verifying;
 
 /// For how long a transmitter's keys are used after they were last seen.
@@ -80,10 +82,11 @@ pub(crate) fn receiver(
     let base = api::directory_base(&config.people_url());
     let receiver = Receiver::new(administration.clone(), Arc::new(Fetched(keys)), base);
     let receiver = Arc::new(receiver);
-    for poller in Poller::all(&config.signals.polls, &receiver)? {
+    let tokens = AllTokens::of(&config.signals, clock)?;
+    for poller in Poller::all(&config.signals.polls, &tokens, &receiver)? {
         tasks.spawn(poller.run(stopped.clone()));
     }
-    for verifying in Verifying::all(&config.signals.verifications, &receiver)? {
+    for verifying in Verifying::all(&config.signals.verifications, &tokens, &receiver)? {
         tasks.spawn(verifying.run(stopped.clone()));
     }
     Ok(receiver)
@@ -101,5 +104,10 @@ impl TransmitterKeys for Fetched {
             Err(VerifyError::UnknownKey) => Err(NoKey::Unknown),
             Err(_) => Err(NoKey::Unavailable),
         }
+    }
+
+    fn critical(&self, issuer: &str) -> Result<BTreeSet<String>, NoKey> {
+        let told = self.0.as_ref().and_then(|keys| keys.told(issuer, secevent::CRITICAL));
+        told.map(|said| secevent::critical_members(&said)).ok_or(NoKey::Unavailable)
     }
 }

@@ -1,15 +1,16 @@
 //! How a transmitter is asked, at a URL that the operator named.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use outbound::{HttpClient, http_client};
 use secevent::POLL_BYTES_MAX;
 use serde_json::Value;
+
+use crate::shown::{Header, Shown};
 
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -20,13 +21,20 @@ const PAUSE_MAX: Duration = Duration::from_mins(2);
 /// How long a transmitter is left alone at most, if it asks for that: beyond, its silence is its own.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// That a transmitter did not do what it was asked.
+/// That a transmitter, or its token endpoint, did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("it answered {status}")]
-struct Refused {
+pub(crate) struct Refused {
     status: StatusCode,
     /// After how long it may be asked again, if it says so.
     after: Option<Duration>,
+}
+
+impl Refused {
+    /// What was answered by `status`, with `headers`.
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        Self { status, after: retry_after(headers) }
+    }
 }
 
 /// How long a transmitter is left alone that could not be asked.
@@ -65,41 +73,60 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Where a transmitter is asked, and what shows it who asks.
 pub(crate) struct Endpoint {
     url: Uri,
-    header: (HeaderName, HeaderValue),
+    shown: Shown,
     client: HttpClient,
 }
 
 impl Endpoint {
-    /// The endpoint at `url`, which is shown the line that `header_file` holds.
-    pub(crate) fn new(url: &str, header_file: &Path) -> anyhow::Result<Self> {
+    /// The endpoint at `url`, which is shown that.
+    pub(crate) fn new(url: &str, shown: Shown) -> anyhow::Result<Self> {
         let url = url.parse().with_context(|| format!("`{url}` is not a URL"))?;
-        Ok(Self { url, header: crate::sources::header(header_file)?, client: http_client()? })
+        Ok(Self { url, shown, client: http_client()? })
     }
 
-    /// What it answers to `body`, if that is a success.
+    /// What it answers to `body`, if that is a success. A token that was kept and is refused may have been taken
+    /// back: then another one is shown, once.
     pub(crate) async fn post(&self, body: &Value) -> anyhow::Result<Bytes> {
-        let (name, value) = &self.header;
-        let request = Request::post(&self.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .header(name, value)
-            .body(Full::new(Bytes::from(body.to_string())))?;
+        let body = Bytes::from(body.to_string());
         let answered = async {
-            let answer = self.client.request(request).await.context("it could not be reached")?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(Refused { status, after: retry_after(answer.headers()) }.into());
+            let header = self.shown.header(None).await?;
+            let answer = self.ask(&header, body.clone()).await;
+            if header.was_kept && answer.as_ref().is_err_and(is_unauthorized) {
+                let another = self.shown.header(Some(&header.value)).await?;
+                return self.ask(&another, body).await;
             }
-            let body = Limited::new(answer.into_body(), POLL_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"));
-            Ok(body?.to_bytes())
+            answer
         };
         tokio::time::timeout(ANSWER_WITHIN, answered).await.context("no answer in time")?
     }
+
+    async fn ask(&self, shown: &Header, body: Bytes) -> anyhow::Result<Bytes> {
+        let request = Request::post(&self.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header(&shown.name, &shown.value)
+            .body(Full::new(body))?;
+        let answer = self.client.request(request).await.context("it could not be reached")?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(Refused::of(status, answer.headers()).into());
+        }
+        let body = Limited::new(answer.into_body(), POLL_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"));
+        Ok(body?.to_bytes())
+    }
+}
+
+/// Whether what it was shown counts for nothing.
+fn is_unauthorized(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|refused| refused.status == StatusCode::UNAUTHORIZED)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

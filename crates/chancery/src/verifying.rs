@@ -9,6 +9,7 @@ use pap::streams::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Verification;
+use crate::shown::AllTokens;
 use crate::system::SystemEntropy;
 use crate::transmitter::{Endpoint, Pause};
 
@@ -28,16 +29,18 @@ pub(crate) struct Verifying {
 }
 
 impl Verifying {
-    /// One for each stream of the configuration.
+    /// One for each stream of the configuration, which shows its transmitter one of `tokens`, or a line.
     pub(crate) fn all(
         configured: &[Verification],
+        tokens: &AllTokens,
         receiver: &Arc<Receiver>,
     ) -> anyhow::Result<Vec<Self>> {
         let verifying = |said: &Verification| {
+            let shown = tokens.shown(&said.stream, said.header_file.as_deref())?;
             Ok(Self {
                 stream: said.stream.parse()?,
                 id: said.stream_id.clone(),
-                endpoint: Endpoint::new(&said.url, &said.header_file)?,
+                endpoint: Endpoint::new(&said.url, shown)?,
                 receiver: receiver.clone(),
             })
         };

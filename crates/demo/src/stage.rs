@@ -197,7 +197,7 @@ impl Stage {
         let key = key.to_str().context("the temporary directory has no plain name")?;
         let agent = ["agent", "add", name, "--sponsor", sponsor, "--purpose", PURPOSE];
         let uid = own_uid();
-        let host = ["--key", key, "--host-uid", &uid];
+        let host = ["--owner", sponsor, "--key", key, "--host-uid", &uid];
         self.deployment.typed(&[&agent[..], &host, more].concat()).await.map(drop)
     }
 
@@ -352,7 +352,7 @@ impl Stage {
         );
         println!("  {program} person add you");
         println!(
-            "  {program} agent add yours --sponsor you --purpose {PURPOSE} --key {dir}/yours.pem \
+            "  {program} agent add yours --sponsor you --owner you --purpose {PURPOSE} --key {dir}/yours.pem \
              --host-uid {}",
             own_uid()
         );

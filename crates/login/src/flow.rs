@@ -3,13 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
 use keys::Secret;
 use model::{Clock, Entropy};
-use oauth::client_assertion;
 use serde_json::{Map, Value};
 
 use crate::cached::Cached;
@@ -21,9 +18,9 @@ use crate::jws;
 use crate::key_set::KeySet;
 use crate::metadata::{self, Metadata};
 use crate::pending::{Pending, Questions, Table};
-use crate::provider::{ClientAuthentication, Provider};
+use crate::provider::Provider;
 use crate::transport::{ANSWER_MAX, DEPTH_MAX, TokenRequest, Transport};
-use crate::url::{ReturnPath, form};
+use crate::url::ReturnPath;
 
 /// Errors of the token endpoint that are told apart (RFC 6749 §5.2). Whatever else it says is its
 /// own text, and is not shown.
@@ -159,35 +156,16 @@ impl Login {
     ) -> Result<TokenRequest, LoginError> {
         let settings = self.provider.settings();
         let client = settings.client_id.as_str();
-        let mut pairs = vec![
+        let pairs = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
             ("redirect_uri", settings.redirect_uri.as_str()),
             ("code_verifier", pending.verifier.expose()),
         ];
-        match &settings.authentication {
-            ClientAuthentication::PrivateKeyJwt(signer) => {
-                // For the issuer and nobody else: another's token endpoint could not use it.
-                let parties = (client, settings.issuer.as_str());
-                let (now, jti) = (self.clock.now().as_seconds(), unguessable(&*self.entropy));
-                let assertion = client_assertion::make(parties, &**signer, now, &jti);
-                let assertion = assertion.map_err(|_| LoginError::Unsigned)?;
-                pairs.push(("client_id", client));
-                pairs.push(("client_assertion_type", client_assertion::TYPE));
-                pairs.push(("client_assertion", &assertion));
-                Ok(TokenRequest { form: Secret::new(form(&pairs)), authorization: None })
-            }
-            ClientAuthentication::Secret(secret) => {
-                // Each is encoded as in a form first (RFC 6749 §2.3.1).
-                let encode = |text: &str| {
-                    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
-                };
-                let both = format!("{}:{}", encode(client), encode(secret.expose()));
-                let authorization = format!("Basic {}", STANDARD.encode(both));
-                let authorization = Some(Secret::new(authorization));
-                Ok(TokenRequest { form: Secret::new(form(&pairs)), authorization })
-            }
-        }
+        let parties = (client, settings.issuer.as_str());
+        let (now, jti) = (self.clock.now().as_seconds(), unguessable(&*self.entropy));
+        let request = settings.authentication.request(&pairs, parties, (now, &jti));
+        request.map_err(|_| LoginError::Unsigned)
     }
 
     /// Who logged in, by the ID token of this login.

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keys::{KeyRingError, Secret, Signer};
+use oauth::client_assertion;
+use oauth::jws::JwsError;
 
 use crate::key_set::SignatureAlgorithm;
-use crate::url::EndpointUrl;
+use crate::transport::TokenRequest;
+use crate::url::{EndpointUrl, form};
 
 /// The longest client id, scope, class of authentication, and name of a claim, in bytes.
 const NAME_MAX: usize = 256;
@@ -50,7 +55,7 @@ impl ClientSecret {
         Ok(Self(Secret::new(line.to_owned())))
     }
 
-    pub(crate) const fn expose(&self) -> &String {
+    const fn expose(&self) -> &String {
         self.0.expose()
     }
 }
@@ -66,6 +71,37 @@ pub enum ClientAuthentication {
 }
 
 impl ClientAuthentication {
+    /// The form of `pairs`, with which `client` shows the token endpoint of `issuer` who it is, at a time in
+    /// seconds since the epoch, under an id that was never used.
+    pub fn request(
+        &self,
+        pairs: &[(&str, &str)],
+        (client, issuer): (&str, &str),
+        (now, jti): (i64, &str),
+    ) -> Result<TokenRequest, JwsError> {
+        let mut pairs = pairs.to_vec();
+        match self {
+            Self::PrivateKeyJwt(signer) => {
+                // For the issuer and nobody else: another's token endpoint could not use it.
+                let assertion = client_assertion::make((client, issuer), &**signer, now, jti)?;
+                pairs.push(("client_id", client));
+                pairs.push(("client_assertion_type", client_assertion::TYPE));
+                pairs.push(("client_assertion", &assertion));
+                Ok(TokenRequest { form: Secret::new(form(&pairs)), authorization: None })
+            }
+            Self::Secret(secret) => {
+                // Each is encoded as in a form first (RFC 6749 §2.3.1).
+                let encode = |text: &str| {
+                    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+                };
+                let both = format!("{}:{}", encode(client), encode(secret.expose()));
+                let authorization = format!("Basic {}", STANDARD.encode(both));
+                let authorization = Some(Secret::new(authorization));
+                Ok(TokenRequest { form: Secret::new(form(&pairs)), authorization })
+            }
+        }
+    }
+
     /// The method by its registered name.
     pub(crate) const fn method(&self) -> &'static str {
         match self {

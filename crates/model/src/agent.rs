@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     AgentName, AgentReview, CLOCK_STEP_MAX, FactKey, HostProcess, HostRule, InstanceId, Person,
-    PersonId, PurposeId, Risk, Scope, Sha256Digest, SourceName, TaskId, Thumbprint, Timestamp,
-    WorkloadIdentity, WorkloadRule,
+    PersonId, PurposeId, Risk, Scope, Sha256Digest, SourceName, Speaker, TaskId, Thumbprint,
+    Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -85,6 +85,9 @@ pub struct Agent {
     /// restart sheds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_of_new: Option<Risk>,
+    /// How transmitters rate it, each as it last did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rated: BTreeMap<Speaker, Risk>,
     /// The directory that registered it, if one did: it may say that it is gone, and no other may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceName>,
@@ -96,8 +99,13 @@ impl Agent {
     /// Whether `sponsor`, whom it names, answers for it: as who they are now, and since nothing of
     /// theirs was cut off.
     pub fn is_answered_for_by(&self, sponsor: &Person) -> bool {
-        let affirmed = self.affirmed.unwrap_or(self.registered).max(self.registered);
-        sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| affirmed > moved)
+        let answered = self.answered();
+        sponsor.answers_for(self.registered) && sponsor.moved.is_none_or(|moved| answered > moved)
+    }
+
+    /// When its sponsor last said that they answer for it.
+    pub fn answered(&self) -> Timestamp {
+        self.affirmed.unwrap_or(self.registered).max(self.registered)
     }
 
     /// Whether `person`, who is to want it or to keep it running, does so still.
@@ -111,6 +119,11 @@ impl Agent {
     pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
         let is_here = |id| people.get(id).is_some_and(|person| self.is_owned_by(person));
         self.bounded_by.is_some() && is_here(&self.business_owner) && is_here(&self.technical_owner)
+    }
+
+    /// What is said of its risk, by whomever.
+    pub fn risks(&self) -> impl Iterator<Item = &Risk> {
+        self.risk.iter().chain(self.rated.values())
     }
 
     /// When its lease ends, with its key at the latest.
@@ -350,11 +363,19 @@ pub struct Instance {
     /// The risk that is said of it, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
+    /// How transmitters rate it, each as it last did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rated: BTreeMap<Speaker, Risk>,
     /// Where it stands in its life.
     pub state: InstanceState,
 }
 
 impl Instance {
+    /// What is said of its risk, by whomever.
+    pub fn risks(&self) -> impl Iterator<Item = &Risk> {
+        self.risk.iter().chain(self.rated.values())
+    }
+
     /// Where it stands that the instance is stopped, while it is, so that what starts after it is too:
     /// with its agent, and with its workload, whichever agent that says it is.
     pub fn stop_marks(&self) -> Vec<FactKey> {

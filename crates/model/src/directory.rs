@@ -196,6 +196,11 @@ impl Directory {
     pub const fn is_active(&self) -> bool {
         matches!(self.state, DirectoryState::Active)
     }
+
+    /// After how many minutes of silence its people are unconfirmed. Whoever may not say anything is not waited for.
+    pub fn waited_for(&self) -> Option<u32> {
+        self.silence_min.filter(|_| self.is_active())
+    }
 }
 
 /// A resource as a directory left it (RFC 7643 §3), with what is kept beside it.

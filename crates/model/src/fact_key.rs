@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, ElevationId, HostProcess, InstanceId, MandateId, PersonId, PolicyDigest,
-    PurposeId, RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget, SystemName,
-    TaskId, Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
+    AgentName, ConsentId, DecisionId, ElevationId, HostProcess, InstanceId, MandateId, PersonId,
+    PolicyDigest, PurposeId, RecordId, ReviewId, ServerName, Sha256Digest, SourceName, StopTarget,
+    SystemName, TaskId, Thumbprint, Timestamp, ToolRef, WorkloadIdentity,
 };
 
 /// How the keys begin of when policy sets came into force.
@@ -116,6 +116,11 @@ impl FactKey {
         Self(format!("stream-tells/{name}").into())
     }
 
+    /// That it is recorded what the transmitter of such a stream answered to what was decided so.
+    pub fn stream_answered(decision: &DecisionId) -> Self {
+        Self(format!("stream-answered/{decision}").into())
+    }
+
     /// A receiver of what we tell.
     pub fn receiver(name: &SourceName) -> Self {
         Self(format!("receiver/{name}").into())
@@ -129,6 +134,11 @@ impl FactKey {
     /// By what such a receiver is known.
     pub fn receiver_tokens(name: &SourceName) -> Self {
         Self(format!("receiver-tokens/{name}").into())
+    }
+
+    /// The tokens that such a receiver got for itself.
+    pub fn receiver_granted(name: &SourceName) -> Self {
+        Self(format!("receiver-granted/{name}").into())
     }
 
     /// The stream of such a receiver.
@@ -217,6 +227,16 @@ impl FactKey {
         Self(format!("reminded-review/{agent}").into())
     }
 
+    /// Who was asked to follow the sponsor of an agent, who left.
+    pub fn reminded_of_leaver(agent: &AgentName) -> Self {
+        Self(format!("reminded-left/{agent}").into())
+    }
+
+    /// The same, who moved.
+    pub fn reminded_of_move(agent: &AgentName) -> Self {
+        Self(format!("reminded-moved/{agent}").into())
+    }
+
     /// A review of agents.
     pub fn review(id: ReviewId) -> Self {
         Self(format!("review/{id}").into())
@@ -247,7 +267,8 @@ impl FactKey {
         Self("event-keys".into())
     }
 
-    /// Whose a registered key is: holds the key of the agent's, the system's or the device's own fact.
+    /// Whose a registered key is: holds the key of the agent's, the system's, the device's or the receiver's own
+    /// fact.
     pub fn registered(thumbprint: &Thumbprint) -> Self {
         Self(format!("registered/{thumbprint}").into())
     }
@@ -367,6 +388,11 @@ impl FactKey {
     /// What results said in a session, as digests.
     pub fn said(id: TaskId) -> Self {
         Self(format!("said/{id}").into())
+    }
+
+    /// Which time has come, however far ahead the clock is: as of then what is over is forgotten.
+    pub fn time_reached() -> Self {
+        Self("time-reached".into())
     }
 
     /// The labels of one object that a server keeps, by the argument that names it; of all that it keeps,

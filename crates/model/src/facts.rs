@@ -143,11 +143,12 @@ impl Standing {
     /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
     /// work on, their sponsors, and the person on whose behalf it is done.
     pub fn risk(&self) -> Option<RiskLevel> {
-        let hops = self.hops().flat_map(|Hop { instance, agent, sponsor, .. }| {
-            [&instance.risk, &agent.risk, &sponsor.risk, &sponsor.rated]
-        });
-        let said = hops.chain(self.subject.iter().flat_map(|it| [&it.risk, &it.rated]));
-        said.flatten().map(|risk| risk.level).max()
+        let agents = self
+            .hops()
+            .flat_map(|Hop { instance, agent, .. }| instance.risks().chain(agent.risks()));
+        let sponsors = self.hops().map(|hop| hop.sponsor);
+        let people = sponsors.chain(&self.subject).filter_map(Person::risk_level);
+        agents.map(|risk| risk.level).chain(people).max()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on

@@ -1,14 +1,119 @@
-//! Reminders that the lease of an agent ends, or that nobody has answered its review, and who had them.
+//! Reminders that the lease of an agent ends, that nobody has answered its review, or that it stopped as its
+//! sponsor left, and who had them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Agent, AgentName, AgentState, FactKey, PersonId, ReviewId, Sha256Digest, Timestamp};
+use crate::{
+    Agent, AgentName, AgentState, FactKey, Person, PersonId, PersonState, ReviewId, Sha256Digest,
+    Timestamp,
+};
 
 /// How many days before the end of a lease somebody is reminded of it, the last first.
 pub const REMINDED_DAYS: [u32; 3] = [1, 7, 14];
+
+/// What somebody is told of an agent for which they answer, or may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reminder {
+    /// It ends soon.
+    Ends(LeaseReminder),
+    /// It stopped.
+    Stopped(SponsorLeft),
+}
+
+impl Reminder {
+    /// The agent.
+    pub const fn agent(&self) -> &AgentName {
+        match self {
+            Self::Ends(LeaseReminder { agent, .. }) | Self::Stopped(SponsorLeft { agent, .. }) => {
+                agent
+            }
+        }
+    }
+
+    /// Names what `person` is told: the same each time that it is told again.
+    pub fn id(&self, person: &PersonId) -> Sha256Digest {
+        match self {
+            Self::Ends(reminder) => reminder.id(person),
+            Self::Stopped(left) => left.id(person),
+        }
+    }
+
+    /// Where it stands who had it.
+    pub fn place(&self) -> FactKey {
+        match self {
+            Self::Ends(reminder) => reminder.place(),
+            Self::Stopped(left) => left.place(),
+        }
+    }
+
+    /// By what it stands there.
+    const fn of(&self) -> (Timestamp, u32) {
+        match self {
+            Self::Ends(LeaseReminder { until, days, .. }) => (*until, *days),
+            Self::Stopped(SponsorLeft { answered, .. }) => (*answered, 0),
+        }
+    }
+}
+
+/// That an agent stopped because its sponsor left or moved, as whoever may follow them is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SponsorLeft {
+    /// The agent.
+    pub agent: AgentName,
+    /// Who answers for it no longer.
+    pub sponsor: PersonId,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether they are here, have moved, and may affirm it.
+    pub has_moved: bool,
+    /// When they last said that they answer for it: that this counts no longer is told once.
+    pub answered: Timestamp,
+}
+
+impl SponsorLeft {
+    /// What there is to tell of `agent`, of which `sponsor` is the sponsor, if that is anything.
+    pub fn of(agent: &Agent, sponsor: &Person) -> Option<Self> {
+        if agent.state != AgentState::Active || agent.is_answered_for_by(sponsor) {
+            return None;
+        }
+        let moved = sponsor.moved.filter(|_| sponsor.answers_for(agent.registered));
+        let since = match (moved, sponsor.state) {
+            (Some(moved), _) => moved,
+            (None, PersonState::Inactive { since }) => since,
+            (None, PersonState::Active { authorization_cutoff }) => authorization_cutoff?,
+        };
+        Some(Self {
+            agent: agent.name.clone(),
+            sponsor: sponsor.id.clone(),
+            since,
+            has_moved: moved.is_some(),
+            answered: agent.answered(),
+        })
+    }
+
+    fn id(&self, person: &PersonId) -> Sha256Digest {
+        let (answered, why) = (self.answered.as_millis().to_string(), self.why());
+        let parts = [self.agent.as_str(), why, &answered, person.as_str()];
+        Sha256Digest::of(parts.join("\0").as_bytes())
+    }
+
+    /// Where it stands who had it. Who moved and leaves then is told of twice: they may affirm it no longer.
+    fn place(&self) -> FactKey {
+        if self.has_moved {
+            FactKey::reminded_of_move(&self.agent)
+        } else {
+            FactKey::reminded_of_leaver(&self.agent)
+        }
+    }
+
+    /// What became of the sponsor, in a word that stays.
+    pub const fn why(&self) -> &'static str {
+        if self.has_moved { "moved" } else { "left" }
+    }
+}
 
 /// That the lease of an agent ends, or that it lapses for want of an answer, as somebody is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +147,7 @@ impl LeaseReminder {
         })
     }
 
-    /// Names what `person` is told: the same each time that it is told again.
-    pub fn id(&self, person: &PersonId) -> Sha256Digest {
+    fn id(&self, person: &PersonId) -> Sha256Digest {
         let (until, days) = (self.until.as_millis().to_string(), self.days.to_string());
         let review = self.review.map(|review| review.to_string());
         let parts = [self.agent.as_str(), &until, &days, person.as_str()];
@@ -51,8 +155,7 @@ impl LeaseReminder {
         Sha256Digest::of(parts.join("\0").as_bytes())
     }
 
-    /// Where it stands who had it.
-    pub fn place(&self) -> FactKey {
+    fn place(&self) -> FactKey {
         match self.review {
             Some(_) => FactKey::reminded_of_review(&self.agent),
             None => FactKey::reminded(&self.agent),
@@ -60,11 +163,11 @@ impl LeaseReminder {
     }
 }
 
-/// Who was reminded of the end of a lease, or of a review.
+/// Who had reminders of an agent, of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reminded {
-    /// When that is: of another, nobody was.
+    /// When what they are of is, or when the sponsor who left had last answered for it: of another, nobody had.
     pub until: Timestamp,
     /// Who, by how many days before.
     pub told: BTreeMap<u32, BTreeSet<PersonId>>,
@@ -72,17 +175,19 @@ pub struct Reminded {
 
 impl Reminded {
     /// Whether `person` had `reminder`.
-    pub fn had(&self, reminder: &LeaseReminder, person: &PersonId) -> bool {
-        let told = self.told.get(&reminder.days);
-        self.until == reminder.until && told.is_some_and(|told| told.contains(person))
+    pub fn had(&self, reminder: &Reminder, person: &PersonId) -> bool {
+        let (until, days) = reminder.of();
+        let told = self.told.get(&days);
+        self.until == until && told.is_some_and(|told| told.contains(person))
     }
 
     /// The same, and `person` had `reminder`; what is known of another is forgotten.
     #[must_use]
-    pub fn and(known: Option<Self>, reminder: &LeaseReminder, person: &PersonId) -> Self {
-        let new = || Self { until: reminder.until, told: BTreeMap::new() };
-        let mut all = known.filter(|known| known.until == reminder.until).unwrap_or_else(new);
-        all.told.entry(reminder.days).or_default().insert(person.clone());
+    pub fn and(known: Option<Self>, reminder: &Reminder, person: &PersonId) -> Self {
+        let (until, days) = reminder.of();
+        let new = || Self { until, told: BTreeMap::new() };
+        let mut all = known.filter(|known| known.until == until).unwrap_or_else(new);
+        all.told.entry(days).or_default().insert(person.clone());
         all
     }
 }

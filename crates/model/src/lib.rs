@@ -86,7 +86,7 @@ pub use ids::{
     ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
     ReviewId, TaskId,
 };
-pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded};
+pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
 pub use marked::Marked;
 pub use names::{
     AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,
@@ -98,17 +98,17 @@ pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{
-    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverStream, Recorded, Telling,
-    TellingStatus, UnknownEventAlgorithm, Waiting,
+    Covers, Delivery, EventAlgorithm, LogPlace, Receiver, ReceiverKey, ReceiverStream, Recorded,
+    Telling, TellingStatus, UnknownEventAlgorithm, Waiting,
 };
 pub use release::{
     Activation, Approval, Base, Release, ReleaseState, ReleaseTerms, Releases, SignedBy,
 };
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
-    Review, ReviewWithdrawn,
+    Review, ReviewWithdrawn, WITHDRAWN_BEFORE,
 };
-pub use risk::{Risk, RiskLevel, RiskTarget};
+pub use risk::{Rated, Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};
@@ -121,7 +121,8 @@ pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};
 pub use token_keys::{RETIRED_FOR, RetiredTokenKey, TokenKeySet};
 pub use tool::{Enforcement, Harm, Place, Server, Tool, ToolState};
 pub use undo::{
-    Changed, Gone, Mistake, Position, Suspended, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+    Changed, Gone, Mistake, Position, Suspended, UNDO_AGE_MAX, UNDO_WAITS, UNDONE_MAX, Undo,
+    UndoState,
 };
 pub use widening::{ADMINISTRATORS, Due, ELIGIBLE_MAX, Stricter, WAITS_MAX, Waits, Widening};
 pub use workload::{WorkloadIdentity, WorkloadRule, WorkloadRuleError};

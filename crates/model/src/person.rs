@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, PersonId, Risk, Sha256Digest, SourceName, Timestamp, UnitName, Waits};
+use crate::{
+    GroupName, PersonId, Rated, Risk, RiskLevel, Sha256Digest, SourceName, Speaker, Timestamp,
+    UnitName, Waits,
+};
 
 /// A natural person known to this deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +31,15 @@ pub struct Person {
     /// eligible to take over: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
+    /// When they last left a group, whichever it is: who undoes that they did sees that it was another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<Timestamp>,
     /// The risk that is said of them, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
-    /// How a transmitter rates them, if one does: what it says later takes the place of that.
+    /// How transmitters rate them, if any does: what one says later takes the place of what it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rated: Option<Risk>,
+    pub rated: Option<Rated>,
     /// Until when the login sessions of the person are over: what was begun on their behalf by then is
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +78,7 @@ impl Person {
             manager: None,
             source: None,
             moved: None,
+            narrowed: None,
             risk: None,
             rated: None,
             sessions_cutoff: None,
@@ -109,6 +116,8 @@ impl Person {
         };
         let moves = self.unit != is.unit || self.manager != is.manager;
         is.moved = if moves { Some(now) } else { self.moved };
+        let leaves = self.as_told().groups.iter().any(|group| !is.groups.contains(group));
+        is.narrowed = if leaves { Some(now) } else { self.narrowed };
         is.risk.clone_from(&self.risk);
         is.rated.clone_from(&self.rated);
         is.sessions_cutoff = self.sessions_cutoff.max(is.sessions_cutoff);
@@ -124,6 +133,7 @@ impl Person {
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
+            narrowed: is.narrowed,
             rated: if self.is_rated_above(is) { &self.rated } else { &is.rated }.clone(),
             sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             waits: self.waits.restricted_to(&is.as_told()),
@@ -132,10 +142,35 @@ impl Person {
         }
     }
 
-    /// Whether a transmitter rated them a greater risk than `is` has it.
+    /// Whether transmitters rated them a greater risk than `is` has it.
     pub(crate) fn is_rated_above(&self, is: &Self) -> bool {
-        let level = |person: &Self| person.rated.as_ref().map(|risk| risk.level);
+        let level = |person: &Self| person.rated.as_ref().map(|rated| rated.level);
         level(self) > level(is)
+    }
+
+    /// The greatest risk that anybody says of them.
+    pub fn risk_level(&self) -> Option<RiskLevel> {
+        let said = self.risk.as_ref().map(|risk| risk.level);
+        said.max(self.rated.as_ref().map(|rated| rated.level))
+    }
+
+    /// How `speaker` rates them, if it does.
+    pub fn rated_by(&self, speaker: &Speaker) -> Option<Risk> {
+        self.rated.as_ref().and_then(|rated| rated.by(speaker))
+    }
+
+    /// The person, whom `speaker` rates so, or no longer.
+    #[must_use]
+    pub fn with_rating(mut self, speaker: &Speaker, risk: Option<Risk>) -> Self {
+        self.rated = Rated::said(self.rated.take(), speaker, risk);
+        self
+    }
+
+    /// Lowers to `risk` whatever transmitters say that is greater; says whether anything was.
+    pub fn lower_ratings(&mut self, risk: Option<&Risk>) -> bool {
+        let lowered = self.rated.clone().and_then(|rated| rated.lowered(risk));
+        let was = std::mem::replace(&mut self.rated, lowered);
+        was != self.rated
     }
 
     /// Whether the person is active now.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Label, TaskId};
+use crate::{Label, TaskId, Timestamp};
 
 /// The most tasks of one process whose labels are told apart.
 pub const REMEMBERED_TASKS_MAX: usize = 32;
@@ -18,6 +18,9 @@ pub struct ProcessMemory {
     /// Those of its tasks before: nobody takes them off.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub before: BTreeSet<Label>,
+    /// When it was found to have ended, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
 }
 
 impl ProcessMemory {

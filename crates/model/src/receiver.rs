@@ -24,6 +24,9 @@ pub struct Receiver {
     /// By which algorithm what it is told is signed.
     #[serde(default, skip_serializing_if = "EventAlgorithm::is_default")]
     pub algorithm: EventAlgorithm,
+    /// The key by which it gets tokens for itself; without one, it has those that an administrator gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ReceiverKey>,
     /// When it was registered.
     pub registered: Timestamp,
     /// Whether it is told anything.
@@ -35,6 +38,19 @@ impl Receiver {
     pub const fn is_active(&self) -> bool {
         matches!(self.state, DirectoryState::Active)
     }
+}
+
+/// The key of a receiver, by which the token service knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiverKey {
+    /// Its public half (JWK).
+    pub jwk: serde_json::Value,
+    /// When it stops counting, in milliseconds since the epoch.
+    #[schemars(with = "i64")]
+    pub expires: Timestamp,
+    /// Whether tokens that are got by it read only.
+    pub read_only: bool,
 }
 
 /// By which algorithm events are signed (JOSE names).

@@ -1,12 +1,13 @@
 //! Risk: what somebody who watches says of an instance, an agent or a person, for policy to read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AgentName, FactKey, InstanceId, InvalidName, PersonId, Timestamp};
+use crate::{AgentName, FactKey, InstanceId, InvalidName, PersonId, Speaker, Timestamp};
 
 const TARGET_RULE: &str = "`agent/NAME`, `instance/ID` or `person/NAME`";
 
@@ -46,6 +47,57 @@ pub struct Risk {
     pub level: RiskLevel,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// How those who tell of a directory's people rate one of them. Each answers for what it said, and takes back
+/// nothing that another did: the greatest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rated {
+    /// The greatest level.
+    pub level: RiskLevel,
+    /// Since when.
+    pub since: Timestamp,
+    /// What each of them said last. Nothing, where that was not kept yet: then the next one speaks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    by: BTreeMap<Speaker, Risk>,
+}
+
+impl Rated {
+    /// What `by` says comes to.
+    fn of(by: BTreeMap<Speaker, Risk>) -> Option<Self> {
+        let Risk { level, since } = by.values().max_by_key(|said| (said.level, said.since))?;
+        Some(Self { level: *level, since: *since, by })
+    }
+
+    /// What `speaker` says.
+    pub(crate) fn by(&self, speaker: &Speaker) -> Option<Risk> {
+        let Self { level, since, by } = self;
+        let unknown = by.is_empty().then_some(Risk { level: *level, since: *since });
+        by.get(speaker).cloned().or(unknown)
+    }
+
+    /// What it comes to once `speaker` says `risk`.
+    pub(crate) fn said(known: Option<Self>, speaker: &Speaker, risk: Option<Risk>) -> Option<Self> {
+        let mut by = known.map(|known| known.by).unwrap_or_default();
+        by.remove(speaker);
+        by.extend(risk.map(|risk| (speaker.clone(), risk)));
+        Self::of(by)
+    }
+
+    /// The same, in which `risk` stands instead of whatever is greater.
+    pub(crate) fn lowered(self, risk: Option<&Risk>) -> Option<Self> {
+        let lowered = |said: Risk| {
+            let is_greater = Some(said.level) > risk.map(|risk| risk.level);
+            if is_greater { risk.cloned() } else { Some(said) }
+        };
+        let Self { level, since, by } = self;
+        if by.is_empty() {
+            let said = lowered(Risk { level, since })?;
+            return Some(Self { level: said.level, since: said.since, by });
+        }
+        Self::of(by.into_iter().filter_map(|(it, said)| Some((it, lowered(said)?))).collect())
+    }
 }
 
 /// Of what it is said, written `agent/NAME`, `instance/ID` or `person/NAME`.
@@ -104,5 +156,67 @@ impl<'de> Deserialize<'de> for RiskTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Person;
+    use RiskLevel::{High, Low, Medium};
+
+    fn risk(level: RiskLevel, since: i64) -> Risk {
+        Risk { level, since: Timestamp::from_millis(since) }
+    }
+
+    fn speaker(name: &str) -> Speaker {
+        Speaker::stream(&name.parse().expect("a source"))
+    }
+
+    fn ann(rated: Option<Rated>) -> Person {
+        Person { rated, ..Person::new("ann".parse().expect("a person"), [].into()) }
+    }
+
+    /// The greatest of all that are said counts; each is taken back by who said it, or lowered with the rest.
+    #[test]
+    fn of_what_several_say_the_greatest_counts() {
+        let (one, two) = (speaker("one"), speaker("two"));
+        let both = ann(None).with_rating(&one, Some(risk(High, 1)));
+        let both = both.with_rating(&two, Some(risk(Medium, 2)));
+        let level = |person: &Person| person.rated.as_ref().map(|rated| rated.level);
+        assert_eq!((level(&both), both.rated_by(&two)), (Some(High), Some(risk(Medium, 2))));
+        let lower = both.clone().with_rating(&one, Some(risk(Low, 3)));
+        assert_eq!((level(&lower), lower.risk_level()), (Some(Medium), Some(Medium)));
+        assert_eq!(level(&both.clone().with_rating(&two, None)), Some(High));
+        assert_eq!(ann(None).with_rating(&two, None).rated, None);
+        for (to, expected) in [
+            (Some(High), (false, [Some(High), Some(Medium)])),
+            (Some(Medium), (true, [Some(Medium), Some(Medium)])),
+            (Some(Low), (true, [Some(Low), Some(Low)])),
+            (None, (true, [None, None])),
+        ] {
+            let mut lowered = both.clone();
+            let is_lower = lowered.lower_ratings(to.map(|to| risk(to, 4)).as_ref());
+            let levels = [&one, &two].map(|it| lowered.rated_by(it).map(|said| said.level));
+            assert_eq!((is_lower, levels), expected, "{to:?}");
+        }
+    }
+
+    /// What was kept before it was known who said it the next one speaks for.
+    #[test]
+    fn what_nobody_is_known_to_have_said_is_the_next_ones() {
+        let kept = json!({ "level": "high", "since": 1 });
+        let before = ann(serde_json::from_value(kept.clone()).expect("it was kept so"));
+        assert_eq!(json!(before.rated), kept);
+        let one = speaker("one");
+        assert_eq!(before.rated_by(&one), Some(risk(High, 1)));
+        let lower = before.clone().with_rating(&one, Some(risk(Low, 2)));
+        assert_eq!(lower.rated.map(|rated| rated.level), Some(Low));
+        let mut lowered = before;
+        assert!(lowered.lower_ratings(Some(&risk(Medium, 2))));
+        assert_eq!(lowered.risk_level(), Some(Medium));
+        assert!(lowered.lower_ratings(None) && lowered.rated.is_none());
     }
 }

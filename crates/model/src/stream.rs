@@ -39,6 +39,11 @@ impl Stream {
     pub const fn is_active(&self) -> bool {
         matches!(self.state, DirectoryState::Active)
     }
+
+    /// After how many minutes of silence its people are unconfirmed. Whoever may not say anything is not waited for.
+    pub fn waited_for(&self) -> Option<u32> {
+        self.silence_min.filter(|_| self.is_active())
+    }
 }
 
 /// That a token of a stream was taken: the same once more does nothing.

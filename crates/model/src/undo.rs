@@ -13,6 +13,9 @@ use crate::{
 /// How long what was asked for waits for somebody to approve it.
 pub const UNDO_WAITS: Duration = Duration::from_hours(1);
 
+/// How long ago the first of it was told at most: what has been so for longer may have other reasons by now.
+pub const UNDO_AGE_MAX: Duration = Duration::from_hours(30 * 24);
+
 /// The most people whom one such act brings back.
 pub const UNDONE_MAX: usize = 1_000;
 
@@ -76,7 +79,7 @@ pub struct Suspended {
     /// They moved by it: whom they sponsor they have to affirm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Changed<Position>>,
-    /// They are rated otherwise by it.
+    /// Who told it rates them otherwise by it, whatever others say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rated: Option<Changed<Option<Risk>>>,
 }
@@ -119,6 +122,9 @@ pub struct Position {
     /// When they last moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
+    /// When they last left a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<Timestamp>,
 }
 
 /// The life of an undoing.
@@ -127,7 +133,8 @@ pub struct Position {
 pub enum UndoState {
     /// Somebody asked for it.
     Asked,
-    /// Somebody approved it, and it is done for those up to a person.
+    /// Somebody approved it, and it is done for those up to a person. The rest is done as long after that as it
+    /// waited for it at most.
     Approved {
         /// Who.
         by: PersonId,
@@ -144,7 +151,7 @@ pub enum UndoState {
         by: PersonId,
         /// When.
         at: Timestamp,
-        /// How many are back; the others are gone by something else too, or were back already.
+        /// How many are back; the others are gone by something else too, were back already, or it took too long.
         restored: usize,
     },
 }
@@ -159,6 +166,11 @@ impl Undo {
     /// Whether it waits at `now` for somebody to approve it.
     pub fn waits(&self, now: Timestamp) -> bool {
         self.state == UndoState::Asked && now < self.asked.plus(UNDO_WAITS)
+    }
+
+    /// Whether nobody more is brought back at `now` by what somebody approved.
+    pub fn is_past(&self, now: Timestamp) -> bool {
+        matches!(self.state, UndoState::Approved { at, .. } if now >= at.plus(UNDO_WAITS))
     }
 
     /// The person at `now`, of whom `mark` is known, as far as the event suspended them, and nothing else before
@@ -181,9 +193,9 @@ impl Undo {
             was.put_back(&mut is);
         }
         if let Some(Changed { was, .. }) =
-            suspended.rated.as_ref().filter(|rated| rated.is == person.rated)
+            suspended.rated.as_ref().filter(|rated| rated.is == person.rated_by(&self.speaker))
         {
-            is.rated.clone_from(was);
+            is = is.with_rating(&self.speaker, was.clone());
         }
         (is != *person).then_some(is)
     }
@@ -199,11 +211,12 @@ impl Undo {
 }
 
 impl Suspended {
-    /// The same, once the event also made somebody who `was` so what they are.
-    pub fn follow(&mut self, was: &Person, is: &Person) {
+    /// The same, once `speaker` also made somebody who `was` so what they are.
+    pub fn follow(&mut self, speaker: &Speaker, (was, is): (&Person, &Person)) {
         let positions = (Position::of(was), Position::of(is));
         follow(&mut self.moved, positions, Position::is_like);
-        follow(&mut self.rated, (was.rated.clone(), is.rated.clone()), PartialEq::eq);
+        let ratings = (was.rated_by(speaker), is.rated_by(speaker));
+        follow(&mut self.rated, ratings, PartialEq::eq);
     }
 
     /// What of it suspends anybody; none, if that is nothing. What only gave them something does not.
@@ -234,6 +247,7 @@ impl Position {
             unit: person.unit.clone(),
             manager: person.manager.clone(),
             moved: person.moved,
+            narrowed: person.narrowed,
         }
     }
 
@@ -244,7 +258,7 @@ impl Position {
 
     /// Whether `other` is the same: that what waited counts by now makes no other one of it.
     fn is_like(&self, other: &Self) -> bool {
-        let rest = |of: &Self| (of.unit.clone(), of.manager.clone(), of.moved);
+        let rest = |of: &Self| (of.unit.clone(), of.manager.clone(), of.moved, of.narrowed);
         rest(self) == rest(other) && self.told() == other.told()
     }
 
@@ -263,6 +277,7 @@ impl Position {
         person.unit.clone_from(&self.unit);
         person.manager.clone_from(&self.manager);
         person.moved = self.moved;
+        person.narrowed = self.narrowed;
     }
 }
 
@@ -280,13 +295,15 @@ mod tests {
     use super::*;
     use crate::{Due, RiskLevel};
 
+    fn caep() -> Speaker {
+        Speaker::stream(&"caep".parse().expect("a source"))
+    }
+
     fn ann(groups: &[&str], unit: &str, level: RiskLevel) -> Person {
         let groups = groups.iter().map(|name| name.parse().expect("a group")).collect();
-        Person {
-            unit: Some(unit.parse().expect("a unit")),
-            rated: Some(Risk { level, since: Timestamp::from_millis(1) }),
-            ..Person::new("ann".parse().expect("a person"), groups)
-        }
+        let unit = Some(unit.parse().expect("a unit"));
+        let ann = Person { unit, ..Person::new("ann".parse().expect("a person"), groups) };
+        ann.with_rating(&caep(), Some(Risk { level, since: Timestamp::from_millis(1) }))
     }
 
     fn moved(is: Person, at: i64) -> Person {
@@ -304,7 +321,7 @@ mod tests {
         let undone = |all: &[(&Person, &Person)]| {
             let mut how = Suspended::default();
             for (was, is) in all {
-                how.follow(was, is);
+                how.follow(&caep(), (was, is));
             }
             let how = how.settled()?;
             let unit = how.moved.and_then(|moved| moved.was.unit);
@@ -357,5 +374,8 @@ mod tests {
         assert!(is_like(&was, &waiting(&["leads", "staff"], &[])));
         assert!(!is_like(&was, &waiting(&["staff"], &[])));
         assert!(!is_like(&was, &moved(was.clone(), 1)));
+        // Nor is it the same once they were in all of them again, and left one anew.
+        let narrowed = Some(Timestamp::from_millis(1));
+        assert!(!is_like(&was, &Person { narrowed, ..was.clone() }));
     }
 }

@@ -24,6 +24,7 @@ pub mod people;
 pub mod proofs;
 pub mod redirect_uri;
 pub mod revocation;
+pub mod signals;
 pub mod token_endpoint;
 pub mod verified_tokens;
 pub mod word;

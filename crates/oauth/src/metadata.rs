@@ -9,7 +9,8 @@ use crate::{authorization_code, consent, exchange, initiation, token_endpoint};
 ///
 /// People come to the authorization endpoint below `people_url`, with clients that are known by a
 /// document of theirs. Without it no grant uses that endpoint, which may then be left out (§2); it
-/// stands here, and refuses, because the official MCP SDKs take no metadata without it.
+/// stands here, and refuses, because the official MCP SDKs take no metadata without it. `scopes_supported`
+/// is left out: there are none but a receiver's, and some of these SDKs ask for whatever stands there.
 pub fn authorization_server(issuer: &str, takes_svids: bool, people_url: Option<&str>) -> Value {
     let methods = ["private_key_jwt", "spiffe_jwt"];
     let methods = if takes_svids { &methods[..] } else { &methods[..1] };

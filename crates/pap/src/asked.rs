@@ -1,8 +1,8 @@
 //! What an administrator can ask for.
 
 use model::{
-    Covers, HostRule, Label, Marked, PolicyDigest, RiskLevel, RiskTarget, StopTarget, Timestamp,
-    WorkloadRule,
+    Covers, HostRule, Label, Marked, PolicyDigest, ReceiverKey, RiskLevel, RiskTarget, StopTarget,
+    Timestamp, WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,8 @@ pub enum Command {
     ReceiverCover { name: String, covers: Covers },
     /// Gives one another token, beside the newest that it has or alone.
     ReceiverToken { name: String, token: NewToken, alone: bool },
+    /// Gives one another key, by which it gets tokens for itself, or none.
+    ReceiverKey { name: String, key: Option<ReceiverKey> },
     /// Suspends a receiver.
     ReceiverSuspend { name: String, reason: String },
     /// Lets one go on.

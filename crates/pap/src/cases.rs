@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, Harm, Label, PolicyId, Provenance, PurposeId, RegionName, Remedy, RiskLevel,
-    ServerName, Spend, Timestamp, Tool, ToolRef,
+    EnvironmentName, GroupName, Harm, Label, Obligation, PersonId, PolicyId, Provenance, PurposeId,
+    RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -90,15 +90,18 @@ pub(crate) fn any_object() -> Value {
 /// One question, and what must be answered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what it is called in a file of cases")]
 struct Case {
     /// A call of a tool, or else
     call: Option<Call>,
-    /// a method of a whole server.
+    /// a method.
     method: Option<Method>,
     #[serde(default = "some_agent")]
     agent: AgentName,
     #[serde(default = "some_purpose")]
     purpose: PurposeId,
+    /// On whose behalf it is, if it is on anybody's.
+    subject: Option<Subject>,
     /// Who vouches for the instance.
     #[serde(default = "user")]
     attestation: Attestation,
@@ -153,6 +156,10 @@ struct Case {
     expect: Expected,
     /// Policies that are among those that decide.
     by: Option<BTreeSet<PolicyId>>,
+    /// All policies that decide.
+    only: Option<BTreeSet<PolicyId>>,
+    /// What the permit owes; whatever it does, if it is left out.
+    obligations: Option<BTreeSet<Obligation>>,
     /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
     reason: Option<String>,
     /// What would lift the denial; whatever does, if it is left out.
@@ -196,14 +203,32 @@ struct Call {
     input: Value,
 }
 
+/// A method of a server, whole or of one thing there; or work that is handed on, or taken over.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Method {
     name: String,
-    server: ServerName,
+    server: Option<ServerName>,
+    /// The resource of the server that it is about, or
+    uri: Option<String>,
+    /// the prompt.
+    prompt: Option<String>,
+    /// The agent to which work is handed on.
+    agent: Option<AgentName>,
     /// What a `server/request` asks.
     #[serde(default)]
     input: Value,
+}
+
+/// A person on whose behalf something is done: they are here, and consented to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    id: PersonId,
+    #[serde(default)]
+    groups: BTreeSet<GroupName>,
+    #[serde(default)]
+    unit: Option<UnitName>,
 }
 
 fn no_arguments() -> Value {
@@ -356,26 +381,32 @@ impl Case {
     }
 
     fn holds(&self, decision: &Decision) -> bool {
-        let (answer, by, reason, remedies) = match decision {
-            Decision::Permit(grant) => {
-                (Expected::Permit, grant.basis.clone(), "granted", BTreeSet::new())
-            }
-            Decision::Deny(denial) => {
-                (Expected::Deny, denial.policies(), denial.code(), denial.remedies())
-            }
+        let (answer, by, reason) = match decision {
+            Decision::Permit(grant) => (Expected::Permit, grant.basis.clone(), "granted"),
+            Decision::Deny(denial) => (Expected::Deny, denial.policies(), denial.code()),
+        };
+        let (obligations, remedies) = match decision {
+            Decision::Permit(grant) => (grant.obligations.clone(), BTreeSet::new()),
+            Decision::Deny(denial) => (BTreeSet::new(), denial.remedies()),
         };
         answer == self.expect
             && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
+            && self.only.as_ref().is_none_or(|wanted| *wanted == by)
             && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
+            && self.obligations.as_ref().is_none_or(|wanted| *wanted == obligations)
             && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
     }
 
     fn expected(&self) -> String {
-        let Self { expect, by, reason, remedies, .. } = self;
+        let Self { expect, by, only, reason, obligations, remedies, .. } = self;
         let mut text = if *expect == Expected::Permit { "permit" } else { "deny" }.to_owned();
-        if let Some(by) = by {
+        for (by, only) in [(by, ""), (only, " only")] {
+            let Some(by) = by else { continue };
             let by: Vec<_> = by.iter().map(PolicyId::as_str).collect();
-            text = format!("{text} by {}", by.join(", "));
+            text = format!("{text} by {}{only}", by.join(", "));
+        }
+        if let Some(obligations) = obligations {
+            text = format!("{text}, owing {}", json!(obligations));
         }
         if let Some(reason) = reason {
             text = format!("{text} ({reason})");
@@ -391,7 +422,10 @@ fn told(decision: &Decision) -> String {
     match decision {
         Decision::Permit(grant) => {
             let basis: Vec<_> = grant.basis.iter().map(PolicyId::as_str).collect();
-            format!("permit, by {}", basis.join(", "))
+            let owed = &grant.obligations;
+            let owed =
+                if owed.is_empty() { String::new() } else { format!(", owing {}", json!(owed)) };
+            format!("permit, by {}{owed}", basis.join(", "))
         }
         Decision::Deny(denial) => format!("deny ({}): {denial}", denial.code()),
     }

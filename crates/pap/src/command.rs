@@ -107,6 +107,8 @@ pub struct Administration {
     pub(crate) policy_key: PolicyKey,
     /// Whether a release has to be one of which its author says that it is proved.
     pub(crate) requires_proof: bool,
+    /// Whether an instance at high risk is revoked, and not only quarantined.
+    pub(crate) revokes_at_high_risk: bool,
     /// How the servers that are started here are kept apart, once that is settled.
     pub(crate) isolation: OnceLock<BTreeMap<ServerName, &'static str>>,
     /// The exports of the log that are under way.
@@ -235,6 +237,7 @@ impl Administration {
             token_keys,
             policy_key,
             requires_proof: false,
+            revokes_at_high_risk: false,
             isolation: OnceLock::new(),
             exports,
             counted,
@@ -248,6 +251,12 @@ impl Administration {
     #[must_use]
     pub fn requiring_proof(self, is_required: bool) -> Self {
         Self { requires_proof: is_required, ..self }
+    }
+
+    /// The same, where an instance at high risk is revoked, if it is so.
+    #[must_use]
+    pub fn revoking_at_high(self, is_so: bool) -> Self {
+        Self { revokes_at_high_risk: is_so, ..self }
     }
 
     /// Does `command` on behalf of `by` and gives what to tell.
@@ -305,6 +314,7 @@ impl Administration {
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }
             | Command::ReceiverToken { .. }
+            | Command::ReceiverKey { .. }
             | Command::ReceiverSuspend { .. }
             | Command::ReceiverResume { .. }
             | Command::ReceiverRemove { .. }

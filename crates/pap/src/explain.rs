@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use model::record::Verdict;
 use model::{AccessRequest, Decision, Facts, Tool};
 use pdp::{AskedPolicy, Explanation, Snapshot};
 use serde_json::{Map, Value, json};
@@ -25,6 +26,9 @@ impl Administration {
     pub(crate) async fn explain(&self, id: &str) -> Result<Value, AdminError> {
         let Behind { recorded, request, facts, snapshot } = self.decided(id).await?;
         let mut told = told(&request, &snapshot.explain(&request, &facts));
+        if let Some(with) = permitted_with(&recorded, (&request, &facts), &snapshot) {
+            told.insert("permitted_with".to_owned(), with);
+        }
         told.extend([
             ("decision".to_owned(), json!(recorded.id)),
             ("time".to_owned(), recorded.time.to_string().into()),
@@ -76,6 +80,25 @@ impl Administration {
         let (request, facts) = *known;
         Ok(Behind { recorded, request, facts, snapshot })
     }
+}
+
+/// In which other circumstances a denial would have been a permit, if a case can tell all that policies saw.
+fn permitted_with(
+    recorded: &Recorded,
+    (request, facts): (&AccessRequest, &Facts),
+    snapshot: &Snapshot,
+) -> Option<Value> {
+    if recorded.verdict == Verdict::Permit {
+        return None;
+    }
+    let mut told = cases::recorded(recorded, (request, facts), snapshot).ok()?;
+    if told["untold"].as_array().is_none_or(|untold| !untold.is_empty()) {
+        return None;
+    }
+    let case = serde_json::from_value(told["case"].take()).ok()?;
+    let tools: Tools = serde_json::from_value(told["tools"].take()).ok()?;
+    let mut asked = cases::ask(case, (snapshot, &tools)).ok()?;
+    Some(asked["permitted_with"].take())
 }
 
 /// What is told of an answer to `request`: by which policies, what each that was asked saw, and what is missing.

@@ -1,12 +1,13 @@
 //! Until when whoever tells of a directory's people counts as heard: beyond that, they are unconfirmed.
 //!
 //! INVARIANT: nobody counts as heard by what they said before: what comes once more, or late, counts from
-//! when it was said (`silence_makes_people_unconfirmed_and_nothing_old_breaks_it`).
+//! when it was said (`silence_makes_people_unconfirmed_and_nothing_old_breaks_it`), and another bound is nothing
+//! that was said (`another_bound_makes_nobody_heard`).
 
 use std::time::Duration;
 
 use authority::{CommitError, Effect, FactsError, Reader, Unit, event};
-use model::{FactKey, Heard, SourceName, Speaker, Timestamp};
+use model::{Directory, FactKey, Heard, SourceName, Speaker, Stream, Timestamp};
 
 use crate::command::{AdminError, Administration};
 use crate::register::put;
@@ -40,37 +41,59 @@ fn bound(minutes: u32) -> Duration {
     Duration::from_secs(u64::from(minutes) * 60)
 }
 
-/// What is written so that `speaker` counts as heard from `now` on, for its bound; without one, whatever
-/// it says or does not say counts for nothing.
-pub(crate) async fn from_now(
+/// What is written so that `speaker`, whose bound `was` another one, counts as heard for that of so many `minutes`:
+/// from when it was heard, or from `now` on, if it had none. Without a bound, whatever it says or does not say counts
+/// for nothing.
+pub(crate) async fn bounded(
     reader: &mut Reader<'_>,
     (directory, speaker): (&SourceName, &Speaker),
-    minutes: Option<u32>,
+    (was, minutes): (Option<u32>, Option<u32>),
     now: Timestamp,
 ) -> Result<Option<Effect>, AdminError> {
     let key = FactKey::heard(directory);
     let known = reader.find::<Heard>(key.clone()).await.map_err(AdminError::unavailable)?;
     let before = known.unwrap_or_default();
     let mut heard = before.clone();
+    let last = match (before.0.get(speaker), was) {
+        (Some(until), Some(was)) => until.minus(bound(was)),
+        _ => now,
+    };
     match minutes {
-        Some(minutes) => heard.0.insert(speaker.clone(), now.plus(bound(minutes))),
+        Some(minutes) => heard.0.insert(speaker.clone(), last.plus(bound(minutes))),
         None => heard.0.remove(speaker),
     };
     Ok((heard != before).then(|| put(key, &heard)))
 }
 
+/// Who speaks: the `stream`, or the directory itself.
+fn speaking(stream: Option<&SourceName>) -> Speaker {
+    stream.map_or_else(Speaker::directory, Speaker::stream)
+}
+
+/// The bound, in minutes, of who tells, if there is one and it may say anything.
+async fn counting(
+    reader: &mut Reader<'_>,
+    directory: &SourceName,
+    stream: Option<&SourceName>,
+) -> Result<Option<u32>, FactsError> {
+    if let Some(name) = stream {
+        let stream = reader.find::<Stream>(FactKey::stream(name)).await?;
+        return Ok(stream.as_ref().and_then(Stream::waited_for));
+    }
+    let directory = reader.find::<Directory>(FactKey::directory(directory)).await?;
+    Ok(directory.as_ref().and_then(Directory::waited_for))
+}
+
 impl Administration {
-    /// Notes that `speaker`, whose silence is bounded by so many `minutes`, told of the people of
-    /// `directory` at `said`.
+    /// Notes that `directory`, or the `stream` for it, told of its people at `said`.
     pub(crate) async fn note_heard(
         &self,
-        (directory, speaker): (&SourceName, &Speaker),
-        minutes: Option<u32>,
+        directory: &SourceName,
+        stream: Option<&SourceName>,
         said: Timestamp,
     ) {
-        let Some(minutes) = minutes else { return };
         for _ in 0..ATTEMPTS_MAX {
-            match self.try_heard((directory, speaker), bound(minutes), said).await {
+            match self.try_heard(directory, stream, said).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => return tracing::warn!(%error, "that somebody was heard is not noted"),
@@ -81,16 +104,19 @@ impl Administration {
     /// Says whether there is nothing more to note.
     async fn try_heard(
         &self,
-        (directory, speaker): (&SourceName, &Speaker),
-        bound: Duration,
+        directory: &SourceName,
+        stream: Option<&SourceName>,
         said: Timestamp,
     ) -> Result<bool, AdminError> {
         let (mut reader, key, now) = (self.reader(), FactKey::heard(directory), self.now());
-        let found: Result<_, FactsError> = reader.find::<Heard>(key.clone()).await;
+        // As it is now: it may have been said anew since whoever tells began to.
+        let minutes = counting(&mut reader, directory, stream).await;
+        let Some(minutes) = minutes.map_err(AdminError::unavailable)? else { return Ok(true) };
+        let found = reader.find::<Heard>(key.clone()).await;
         let mut heard = found.map_err(AdminError::unavailable)?.unwrap_or_default();
+        let (bound, speaker) = (bound(minutes), speaking(stream));
         let until = said.min(now).plus(bound);
-        // Whoever is not in there was suspended meanwhile.
-        let Some(known) = heard.0.get_mut(speaker) else { return Ok(true) };
+        let Some(known) = heard.0.get_mut(&speaker) else { return Ok(true) };
         if until.since(*known) < bound / PARTS {
             return Ok(true);
         }

@@ -4,7 +4,7 @@
 //! sheds nothing. Which host the new one runs on makes no difference, because a key alone does not
 //! tell on which host it is. Nor does a workload shed anything by another agent's name.
 
-use authority::{Effect, Refused};
+use authority::{Effect, Reader, Refused};
 use model::{Agent, FactKey, Instance, InstanceId, InstanceState, PersonId, ResourceRef, Stopped};
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ impl Administration {
         }
         instance.state = state;
         let mut effects = vec![put(FactKey::instance(id), &instance)];
-        effects.extend(stops_those_after(&mut draft, &instance).await?);
+        effects.extend(stops_those_after(&mut draft.reader, &instance).await?);
         let done = draft.make(json!(instance.state), effects).await?;
         Ok(json!({ "instance": id, "decision": done.decision }))
     }
@@ -73,7 +73,7 @@ impl Administration {
         let target = ResourceRef::Instance(id);
         let mut draft = self.draft(&by, "instance/release", target).await?;
         let mut instance = found(&mut draft, id).await?;
-        let marks = marks(&mut draft, &instance).await?;
+        let marks = marks(&mut draft.reader, &instance).await?;
         if !marks.iter().any(|(_, stopped)| stopped.0.contains_key(&id)) {
             return Err(AdminError::Invalid(format!("instance `{id}` is not stopped")));
         }
@@ -105,24 +105,24 @@ pub(crate) async fn found(draft: &mut Draft<'_>, id: InstanceId) -> Result<Insta
 
 /// What is written so that whatever starts after `instance` is as that is now.
 pub(crate) async fn stops_those_after(
-    draft: &mut Draft<'_>,
+    reader: &mut Reader<'_>,
     instance: &Instance,
 ) -> Result<Vec<Effect>, AdminError> {
     let mark = |(key, mut stopped): (FactKey, Stopped)| {
         stopped.0.insert(instance.id, instance.state.clone());
         put(key, &stopped)
     };
-    Ok(marks(draft, instance).await?.into_iter().map(mark).collect())
+    Ok(marks(reader, instance).await?.into_iter().map(mark).collect())
 }
 
 /// The instances that are stopped of those that start after `instance`, by where that stands.
 async fn marks(
-    draft: &mut Draft<'_>,
+    reader: &mut Reader<'_>,
     instance: &Instance,
 ) -> Result<Vec<(FactKey, Stopped)>, AdminError> {
     let mut marks = Vec::new();
     for mark in instance.stop_marks() {
-        let found = draft.reader.find::<Stopped>(mark.clone()).await;
+        let found = reader.find::<Stopped>(mark.clone()).await;
         marks.push((mark, found.map_err(AdminError::unavailable)?.unwrap_or_default()));
     }
     Ok(marks)

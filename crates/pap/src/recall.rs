@@ -1,15 +1,15 @@
 //! What a record says was asked and answered, so that it can be asked again: by the record and its
 //! disclosures alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use authority::{LogEntry, SharedCompiler};
 use model::record::{AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, Verdict};
 use model::{
-    AccessRequest, ActionName, Binding, BudgetName, DecisionId, Directory, ElevationId, FactKey,
-    Facts, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts, RecordDigest, RecordId,
-    ResourceRef, Revision, SessionFacts, Timestamp,
+    AccessRequest, ActionName, Answers, Binding, BudgetName, DecisionId, Directory, ElevationId,
+    FactKey, Facts, Obligation, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts,
+    RecordDigest, RecordId, Remedy, ResourceRef, Revision, SessionFacts, Timestamp,
 };
 use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
@@ -29,8 +29,18 @@ pub(crate) struct Recorded {
     pub(crate) elevation: Option<ElevationId>,
     /// The budget that determined it.
     pub(crate) budget: Option<BudgetName>,
-    /// Whether it was made with all rules of this build.
-    pub(crate) is_current: bool,
+    /// Whether it commits to the token that it used up or was denied with.
+    pub(crate) is_of_token: bool,
+    /// What else the record of an act tells of the answer, if it was made with all rules of this build.
+    pub(crate) told: Option<Told>,
+}
+
+/// What a record tells of an answer beside what determined it.
+pub(crate) struct Told {
+    pub(crate) answers: Answers,
+    pub(crate) obligations: BTreeSet<Obligation>,
+    pub(crate) observed: BTreeSet<PolicyId>,
+    pub(crate) remedies: BTreeSet<Remedy>,
 }
 
 /// What was asked, as far as it can be known.
@@ -85,7 +95,8 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: record.elevation,
                 budget: record.budget.clone(),
-                is_current: record.v >= DECISION_VERSION,
+                is_of_token: record.commitments.contains_key("token"),
+                told: (record.v >= DECISION_VERSION).then(|| Told::by(record)),
             },
             Read::Administration(record) => Self {
                 id: record.id,
@@ -96,8 +107,20 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: None,
                 budget: None,
-                is_current: false,
+                is_of_token: false,
+                told: None,
             },
+        }
+    }
+}
+
+impl Told {
+    fn by(record: &DecisionRecord) -> Self {
+        Self {
+            answers: record.answers,
+            obligations: record.obligations.iter().cloned().collect(),
+            observed: record.observed.iter().cloned().collect(),
+            remedies: record.remedies.iter().copied().collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The register: people, purposes, agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use authority::{Effect, Fact, Reader};
 use keys::VerifyingKey;
@@ -148,12 +148,10 @@ impl Administration {
         let reader = &mut draft.reader;
         let keeps = self.own_key(reader, &key, FactKey::agent(&name)).await?;
         let sponsor = active(reader, &registration.sponsor, "sponsor").await?;
-        let owner =
-            |named: &Option<String>| named.clone().unwrap_or_else(|| sponsor.id.to_string());
-        let business = owner(&registration.business_owner);
-        let business_owner = active(reader, &business, "business owner").await?.id;
-        let technical = owner(&registration.technical_owner);
-        let technical_owner = active(reader, &technical, "technical owner").await?.id;
+        let business = &registration.business_owner;
+        let business_owner = active(reader, business, "business owner").await?.id;
+        let technical = &registration.technical_owner;
+        let technical_owner = active(reader, technical, "technical owner").await?.id;
         let purpose = owned_purpose(reader, &wanted).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
@@ -258,6 +256,7 @@ pub(crate) fn new_agent(
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     }

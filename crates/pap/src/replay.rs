@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::record::Verdict;
-use model::{Decision, Denial, PolicyId};
+use model::{AccessRequest, Decision, Denial, Facts, PolicyId};
+use pdp::Snapshot;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recall, Recorded};
+use crate::recall::{Question, Recall, Recorded, Told};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -22,6 +23,8 @@ const LATER: [&str; 1] = ["owners_not_active"];
 struct Tally {
     agreed: u64,
     erased: u64,
+    /// Denials by what the commit alone has seen: they are not made again.
+    by_commit: u64,
     /// Permits of an earlier build that a later rule denies.
     earlier: u64,
     /// Whether a decision of this build was seen: none of an earlier one comes after it.
@@ -33,6 +36,8 @@ struct Tally {
 enum Again {
     Agrees,
     Erased,
+    /// It is not made again: the state at its commit denied it.
+    ByCommit,
     /// An earlier build permitted what this later rule denies.
     DeniedLater(&'static str),
     Differs(String),
@@ -46,7 +51,7 @@ impl Administration {
         loop {
             let (records, recalled) = self.recalled((from, PAGE), &mut recall).await?;
             for (recorded, question) in recalled {
-                tally.is_current |= recorded.is_current;
+                tally.is_current |= recorded.told.is_some();
                 let id = recorded.id;
                 match self.again(&recorded, question, &mut recall).await? {
                     Again::DeniedLater(_) if !tally.is_current => tally.earlier += 1,
@@ -55,6 +60,7 @@ impl Administration {
                     }
                     Again::Agrees => tally.agreed += 1,
                     Again::Erased => tally.erased += 1,
+                    Again::ByCommit => tally.by_commit += 1,
                     Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
                 }
             }
@@ -63,8 +69,11 @@ impl Administration {
             }
             from += records as u64;
         }
-        let Tally { agreed, erased, earlier, differ, .. } = tally;
-        Ok(json!({ "agreed": agreed, "erased": erased, "earlier": earlier, "differ": differ }))
+        let Tally { agreed, erased, by_commit, earlier, differ, .. } = tally;
+        Ok(json!({
+            "agreed": agreed, "erased": erased, "by_commit": by_commit, "earlier": earlier,
+            "differ": differ,
+        }))
     }
 
     /// Puts the question to the policy set that answered it, if that is kept.
@@ -74,24 +83,22 @@ impl Administration {
         question: Question,
         recall: &mut Recall,
     ) -> Result<Again, AdminError> {
-        if recorded.is_by_commit() {
-            return Ok(Again::Agrees);
-        }
         let (request, facts) = match question {
+            Question::Damaged(why) => return Ok(Again::Differs(why)),
+            _ if recorded.is_by_commit() => return Ok(Again::ByCommit),
             Question::Known(known) => *known,
             Question::Erased => return Ok(Again::Erased),
-            Question::Damaged(why) => return Ok(Again::Differs(why)),
         };
         if recorded.reason == BUDGET_EXCEEDED && facts.session.used.is_empty() {
             // Earlier builds did not tell what was used up.
-            return Ok(Again::Agrees);
+            return Ok(Again::ByCommit);
         }
         let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
         // Others want to be served meanwhile.
         tokio::task::yield_now().await;
-        Ok(recorded.held_against(&snapshot.decide(&request, &facts)))
+        Ok(recorded.made_again(&snapshot, (&request, &facts)))
     }
 }
 
@@ -106,10 +113,28 @@ impl Recorded {
     /// Whether `decision` is what is recorded; else how it differs.
     pub(crate) fn is_answered(&self, decision: &Decision) -> Result<(), String> {
         match self.held_against(decision) {
-            Again::Agrees | Again::Erased => Ok(()),
+            Again::Agrees | Again::Erased | Again::ByCommit => Ok(()),
             Again::DeniedLater(rule) => Err(format!("recorded {}, now {rule}", self.reason)),
             Again::Differs(why) => Err(why),
         }
+    }
+
+    /// Has `snapshot` decide again: all that is recorded of the answer must come out.
+    fn made_again(&self, snapshot: &Snapshot, (request, facts): (&AccessRequest, &Facts)) -> Again {
+        let decision = snapshot.decide(request, facts);
+        let again = self.held_against(&decision);
+        let (Again::Agrees, Some(told)) = (&again, &self.told) else { return again };
+        let (answers, obligations, remedies) = match &decision {
+            Decision::Permit(grant) => (grant.answers, grant.obligations.clone(), BTreeSet::new()),
+            Decision::Deny(denial) => (denial.answers(), BTreeSet::new(), denial.remedies()),
+        };
+        let observed = match decision {
+            // Earlier builds did not tell it of denials, nor is it told where the record would be too large.
+            _ if told.observed.is_empty() => BTreeSet::new(),
+            Decision::Permit(grant) => grant.observed,
+            Decision::Deny(_) => snapshot.observed(request, facts),
+        };
+        told.held_against(&Told { answers, obligations, observed, remedies })
     }
 
     fn held_against(&self, decision: &Decision) -> Again {
@@ -141,5 +166,60 @@ impl Recorded {
             return Again::Differs("it rests on another elevation now".to_owned());
         }
         Again::Agrees
+    }
+}
+
+impl Told {
+    fn held_against(&self, now: &Self) -> Again {
+        let differs = |why: &str| Again::Differs(why.to_owned());
+        if self.answers != now.answers {
+            return differs("its parts are answered otherwise now");
+        }
+        if self.obligations != now.obligations {
+            return differs("it owes something else now");
+        }
+        if self.remedies != now.remedies {
+            return differs("something else lifts it now");
+        }
+        if self.observed != now.observed {
+            return differs("other policies under observation have a part in it now");
+        }
+        Again::Agrees
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Answer, Answers, Obligation, Remedy};
+
+    use super::*;
+
+    fn told(change: impl FnOnce(&mut Told)) -> Told {
+        let mut told = Told {
+            answers: Answers { instance: Some(Answer::Deny), ..Answers::default() },
+            obligations: [Obligation("notify:desk".to_owned())].into(),
+            observed: ["canary".into()].into(),
+            remedies: [Remedy::Approval].into(),
+        };
+        change(&mut told);
+        told
+    }
+
+    #[test]
+    fn r_38_whatever_is_recorded_of_an_answer_is_held_against_it() {
+        let check = |change: fn(&mut Told), expected: &str| {
+            let again = match told(|_| {}).held_against(&told(change)) {
+                Again::Differs(why) => why,
+                _ => "it agrees".to_owned(),
+            };
+            assert_eq!(again, expected);
+        };
+        check(|_| {}, "it agrees");
+        let answered = "its parts are answered otherwise now";
+        check(|told| told.answers.person = Some(Answer::Permit), answered);
+        check(|told| told.obligations.clear(), "it owes something else now");
+        check(|told| told.remedies.clear(), "something else lifts it now");
+        let observed = "other policies under observation have a part in it now";
+        check(|told| told.observed.clear(), observed);
     }
 }

@@ -5,20 +5,22 @@
 //! who answers for the agent, or is the person (`n_096_…`). A restart sheds nothing: the instances of an
 //! agent begin with the greatest risk that was said of one, until it is lowered for the agent.
 
-use authority::{Effect, Fact, Refused};
+use std::collections::BTreeMap;
+
+use authority::{Effect, Fact, Reader, Refused};
 use model::{
     Agent, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef, Risk,
-    RiskLevel, RiskTarget,
+    RiskLevel, RiskTarget, Speaker, Timestamp,
 };
 use serde_json::{Value, json};
 
 use crate::asked::Command;
-use crate::command::{AdminError, Administration, Draft};
+use crate::command::{AdminError, Administration};
 use crate::instances::{found, stops_those_after};
 use crate::register::put;
 use crate::words::Acting;
 
-/// As what an instance of high risk is quarantined.
+/// As what an instance of high risk is stopped.
 const SIGNAL: &str = "risk";
 
 /// The longest reason, in bytes.
@@ -64,21 +66,22 @@ impl Administration {
         let mut effects = Vec::new();
         match &what {
             RiskTarget::Person(id) => {
-                let mut person: Person = known(&mut draft, &what).await?;
+                let mut person: Person = known(&mut draft.reader, &what).await?;
                 raised(&mut person.risk)?;
                 effects.push(put(FactKey::person(id), &person));
             }
             RiskTarget::Agent(name) => {
-                let mut agent: Agent = known(&mut draft, &what).await?;
+                let mut agent: Agent = known(&mut draft.reader, &what).await?;
                 raised(&mut agent.risk)?;
                 effects.push(put(FactKey::agent(name), &agent));
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
                 raised(&mut instance.risk)?;
-                effects.extend(passed_on(&mut draft, &instance, &risk).await?);
+                effects.extend(passed_on(&mut draft.reader, &instance, &risk).await?);
                 if level == RiskLevel::High {
-                    effects.extend(quarantined(&mut draft, &mut instance, &risk).await?);
+                    let since = risk.since;
+                    effects.extend(self.at_high(&mut draft.reader, &mut instance, since).await?);
                 }
                 effects.push(put(FactKey::instance(*id), &instance));
             }
@@ -89,7 +92,7 @@ impl Administration {
     }
 
     /// Says that `what` is at a lower risk than before, or at none. For an agent that holds for the
-    /// instances that it will have, too, and for a person however transmitters rated them. What is
+    /// instances that it will have, too, and for each however transmitters rated it. What is
     /// quarantined stays so until it is released.
     async fn risk_lower(
         &self,
@@ -109,25 +112,29 @@ impl Administration {
         };
         let (is_lower, effect) = match &what {
             RiskTarget::Person(id) => {
-                let mut person: Person = known(&mut draft, &what).await?;
+                let mut person: Person = known(&mut draft.reader, &what).await?;
                 if *id == by {
                     return Err(self.lowers_their_own(Refused::default()));
                 }
-                let (said, rated) = (lowered(&mut person.risk), lowered(&mut person.rated));
+                let said = lowered(&mut person.risk);
+                let rated = person.lower_ratings(risk.as_ref());
                 (said || rated, put(FactKey::person(id), &person))
             }
             RiskTarget::Agent(name) => {
-                let mut agent: Agent = known(&mut draft, &what).await?;
+                let mut agent: Agent = known(&mut draft.reader, &what).await?;
                 self.is_not_its_own(&by, &agent, None)?;
                 let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
-                (own || of_new, put(FactKey::agent(name), &agent))
+                let rated = lowered_all(&mut agent.rated, risk.as_ref());
+                (own || of_new || rated, put(FactKey::agent(name), &agent))
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
                 let agent = RiskTarget::Agent(instance.agent.clone());
-                let agent: Agent = known(&mut draft, &agent).await?;
+                let agent: Agent = known(&mut draft.reader, &agent).await?;
                 self.is_not_its_own(&by, &agent, Some(*id))?;
-                (lowered(&mut instance.risk), put(FactKey::instance(*id), &instance))
+                let own = lowered(&mut instance.risk);
+                let rated = lowered_all(&mut instance.rated, risk.as_ref());
+                (own || rated, put(FactKey::instance(*id), &instance))
             }
         };
         if !is_lower {
@@ -139,6 +146,25 @@ impl Administration {
         effects.push(effect);
         let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
+    }
+
+    /// Quarantines `instance`, which is at high risk, from `since` on, or revokes it, if that is what follows here,
+    /// unless it is stopped so already; gives what keeps those after it from acting.
+    pub(crate) async fn at_high(
+        &self,
+        reader: &mut Reader<'_>,
+        instance: &mut Instance,
+        since: Timestamp,
+    ) -> Result<Vec<Effect>, AdminError> {
+        let why = SIGNAL.to_owned();
+        instance.state = match (&instance.state, self.revokes_at_high_risk) {
+            (InstanceState::Revoked { .. }, _) | (InstanceState::Quarantined { .. }, false) => {
+                return Ok(Vec::new());
+            }
+            (_, true) => InstanceState::Revoked { reason: why, since },
+            (InstanceState::Active, false) => InstanceState::Quarantined { signal: why, since },
+        };
+        stops_those_after(reader, instance).await
     }
 
     fn is_not_its_own(
@@ -177,17 +203,17 @@ pub(crate) fn checked(reason: String) -> Result<String, AdminError> {
     Err(AdminError::Invalid(format!("the reason has not from 1 to {REASON_MAX} bytes")))
 }
 
-async fn known<T: Fact>(draft: &mut Draft<'_>, what: &RiskTarget) -> Result<T, AdminError> {
-    crate::register::known(&mut draft.reader, what.key(), &format!("`{what}`")).await
+async fn known<T: Fact>(reader: &mut Reader<'_>, what: &RiskTarget) -> Result<T, AdminError> {
+    crate::register::known(reader, what.key(), &format!("`{what}`")).await
 }
 
 /// What makes the instances of the same agent that begin after `instance` begin with its `risk`.
-async fn passed_on(
-    draft: &mut Draft<'_>,
+pub(crate) async fn passed_on(
+    reader: &mut Reader<'_>,
     instance: &Instance,
     risk: &Risk,
 ) -> Result<Option<Effect>, AdminError> {
-    let mut agent: Agent = known(draft, &RiskTarget::Agent(instance.agent.clone())).await?;
+    let mut agent: Agent = known(reader, &RiskTarget::Agent(instance.agent.clone())).await?;
     if agent.risk_of_new.as_ref().is_some_and(|known| known.level >= risk.level) {
         return Ok(None);
     }
@@ -195,15 +221,12 @@ async fn passed_on(
     Ok(Some(put(FactKey::agent(&agent.name), &agent)))
 }
 
-/// Quarantines `instance`, unless it is stopped already; gives what keeps those after it from acting.
-async fn quarantined(
-    draft: &mut Draft<'_>,
-    instance: &mut Instance,
-    risk: &Risk,
-) -> Result<Vec<Effect>, AdminError> {
-    if instance.state != InstanceState::Active {
-        return Ok(Vec::new());
-    }
-    instance.state = InstanceState::Quarantined { signal: SIGNAL.to_owned(), since: risk.since };
-    stops_those_after(draft, instance).await
+/// Lowers what transmitters said to `risk`, where it was higher; says whether it was anywhere.
+fn lowered_all(rated: &mut BTreeMap<Speaker, Risk>, risk: Option<&Risk>) -> bool {
+    let level = risk.map(|risk| risk.level);
+    let above: Vec<_> = rated.extract_if(.., |_, known| Some(known.level) > level).collect();
+    let is_lower = !above.is_empty();
+    let lowered = above.into_iter().filter_map(|(speaker, _)| Some((speaker, risk?.clone())));
+    rated.extend(lowered);
+    is_lower
 }

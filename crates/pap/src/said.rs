@@ -61,8 +61,8 @@ pub struct Registration {
     pub name: String,
     pub sponsor: String,
     pub purpose: String,
-    pub business_owner: Option<String>,
-    pub technical_owner: Option<String>,
+    pub business_owner: String,
+    pub technical_owner: String,
     #[serde(default)]
     pub backups: Vec<String>,
     /// The agent's public key (JWK).

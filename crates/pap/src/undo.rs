@@ -13,7 +13,8 @@ use authority::{Effect, Reader};
 use model::record::{AdministrationRecord, Verdict};
 use model::{
     FactKey, Gone, Mistake, Person, PersonId, PersonState, RecordId, ResourceRef, ScimResource,
-    SignalMark, SourceName, Speaker, Suspended, Timestamp, UNDO_WAITS, UNDONE_MAX, Undo, UndoState,
+    SignalMark, SourceName, Speaker, Suspended, Timestamp, UNDO_AGE_MAX, UNDO_WAITS, UNDONE_MAX,
+    Undo, UndoState,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,7 @@ pub struct UndoAsked {
 
 /// What a record tells that somebody made of a person.
 struct Told {
+    at: Timestamp,
     directory: SourceName,
     speaker: Speaker,
     /// As they were; not in records of before that was kept.
@@ -116,6 +118,11 @@ impl Administration {
         let nobody = || AdminError::Invalid("nobody was suspended by that".to_owned());
         let first = told.first().ok_or_else(nobody)?;
         let now = self.now();
+        if now > first.at.plus(UNDO_AGE_MAX) {
+            let days = UNDO_AGE_MAX.as_secs() / (24 * 3_600);
+            let why = format!("what was told more than {days} days ago is not undone any more");
+            return Err(AdminError::Invalid(why));
+        }
         let key = key_of(&mut draft.reader, &by).await?;
         let mut undo = Undo {
             id: RecordId::new(now, self.authority.entropy().as_ref()),
@@ -200,6 +207,10 @@ impl Administration {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = undo.people.range((from, Bound::Unbounded)).peekable();
         let (mut back, mut left_out, mut last) = (Vec::new(), Vec::new(), None);
+        // Who waited too long stays as they are, and that is told at once of all of them.
+        if undo.is_past(now) {
+            left_out.extend(rest.by_ref().map(|(id, _)| id.clone()));
+        }
         while back.len() + left_out.len() < PART && effects.len() < WRITTEN {
             let Some((id, _)) = rest.next() else { break };
             match restored_by(&mut draft.reader, &undo, (id, now)).await? {
@@ -315,18 +326,18 @@ impl Administration {
             }
             _ => None,
         };
-        Ok(Some(Told { directory, speaker, was, is, gone }))
+        Ok(Some(Told { at: record.time, directory, speaker, was, is, gone }))
     }
 }
 
 /// Whom what was `told` suspended, each with how.
 fn suspended(told: &[Told]) -> BTreeMap<PersonId, Suspended> {
     let mut all = BTreeMap::<_, Suspended>::new();
-    for Told { was, is, gone, .. } in told {
+    for Told { speaker, was, is, gone, .. } in told {
         let how = all.entry(is.id.clone()).or_default();
         how.gone = gone.or(how.gone);
         if let Some(was) = was {
-            how.follow(was, is);
+            how.follow(speaker, (was, is));
         }
     }
     all.into_iter().filter_map(|(id, how)| Some((id, how.settled()?))).collect()
@@ -429,6 +440,7 @@ async fn regrouped(
             (None, true) => {
                 is.groups.clone_from(&was.groups);
                 is.waits.joins.clone_from(&was.waits.joins);
+                is.narrowed = was.narrowed;
                 return Ok(Vec::new());
             }
             (None, false) => {}

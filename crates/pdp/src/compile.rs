@@ -139,7 +139,7 @@ impl Compiler {
         limits(&bundle)?;
         let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
         let (budgets, mut warnings) = Budgets::read(&bundle)?;
-        let strictness = bundle.strictness.as_deref().map(Strictness::read).transpose()?;
+        let strictness = Strictness::of(&bundle)?;
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
         let mut sources = self.parsed(&bundle)?;
@@ -194,7 +194,7 @@ impl Compiler {
             gap,
             labels,
             budgets,
-            strictness: strictness.unwrap_or_default(),
+            strictness,
             remembered,
         };
         if self.role == Role::Deciding {
@@ -444,11 +444,16 @@ pub(crate) fn parse(text: &str) -> Result<Policy, Fault> {
 
 /// The tools and servers that the scopes of the permits in force name for calls.
 fn named(policies: &[Arc<Compiled>]) -> HashSet<EntityUid> {
-    let mut named = HashSet::new();
-    let calls = action_uid(TOOL_CALLS);
     let permits = policies.iter().filter(|it| it.effect == Effect::Permit && !it.observe);
-    for Compiled { scope, .. } in permits.map(AsRef::as_ref) {
-        let any_call = match &scope.action {
+    permits.flat_map(|it| it.names()).collect()
+}
+
+impl Compiled {
+    /// The tools and servers that its scope names for calls.
+    pub(crate) fn names(&self) -> HashSet<EntityUid> {
+        let mut named = HashSet::new();
+        let calls = action_uid(TOOL_CALLS);
+        let any_call = match &self.scope.action {
             Constraint::Eq(uid) => {
                 named.insert(uid.clone());
                 false
@@ -460,7 +465,7 @@ fn named(policies: &[Arc<Compiled>]) -> HashSet<EntityUid> {
             Constraint::Any | Constraint::Is(_) | Constraint::IsIn(..) => true,
         };
         // Who permits only listing on a server has not named its tools.
-        match &scope.resource {
+        match &self.scope.resource {
             // `==` names a tool; a server that it names is the server itself, not its tools.
             Constraint::Eq(uid) if any_call && uid.type_name().basename() == "Tool" => {
                 named.insert(uid.clone());
@@ -471,6 +476,6 @@ fn named(policies: &[Arc<Compiled>]) -> HashSet<EntityUid> {
             Constraint::In(uids) if any_call => named.extend(uids.iter().cloned()),
             _ => {}
         }
+        named
     }
-    named
 }

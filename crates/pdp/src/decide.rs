@@ -36,9 +36,20 @@ pub(crate) struct Prepared<'a> {
 }
 
 /// What the set said to each principal of one request.
-struct Asked {
+pub(crate) struct Asked {
     person: Option<Said>,
     actor: Said,
+}
+
+impl Asked {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Said> {
+        self.person.iter().chain([&self.actor])
+    }
+
+    /// What it said so, to any of them.
+    pub(crate) fn union(&self, of: fn(&Said) -> &BTreeSet<usize>) -> BTreeSet<usize> {
+        self.all().flat_map(of).copied().collect()
+    }
 }
 
 impl Snapshot {
@@ -63,13 +74,8 @@ impl Snapshot {
                 uses_token: false,
             });
         };
-        let Prepared { question, actor, subject, of_actor, of_person } = &prepared;
-        let person = match subject {
-            Some(person) => Some(self.ask(question, person, of_person)?),
-            None => None,
-        };
-        let asked = Asked { person, actor: self.ask(question, actor, of_actor)? };
-        let grant = self.answer(&asked, &passed)?;
+        let grant = self.answer(&self.ask_each(&prepared)?, &passed)?;
+        let Prepared { question, actor, .. } = &prepared;
         let spends = self.budgets.spent_by((request, facts), (question, actor))?;
         let grant = Grant { spends, ..grant };
         let known = &facts.session.used;
@@ -80,6 +86,16 @@ impl Snapshot {
         // Last: a new token is asked for only where nothing else denies.
         let uses_token = self.strictness.uses_token(request, facts)?;
         Ok(Grant { uses_token, ..grant })
+    }
+
+    /// Asks each principal's policies.
+    pub(crate) fn ask_each(&self, prepared: &Prepared<'_>) -> Result<Asked, Denial> {
+        let Prepared { question, actor, subject, of_actor, of_person } = prepared;
+        let person = match subject {
+            Some(person) => Some(self.ask(question, person, of_person)?),
+            None => None,
+        };
+        Ok(Asked { person, actor: self.ask(question, actor, of_actor)? })
     }
 
     /// What the policies are asked, and which of them; none where a built-in rule alone permits.
@@ -169,12 +185,7 @@ impl Snapshot {
         request: &AccessRequest,
         facts: &'a Facts,
     ) -> Result<(&Action, Passed<'a>), Denial> {
-        let action = self.vocabulary.actions.get(request.action.as_str());
-        let action = action.ok_or(Denial::Malformed)?;
-        if !kernel::belongs_together(request, facts, action) {
-            return Err(Denial::Malformed);
-        }
-        let passed = kernel::check(request, facts, action)?;
+        let (action, passed) = self.built_in(request, facts)?;
         match &action.tool {
             Some(tool) if !self.names_tool(tool) => {
                 let answers = Answers { instance: Some(Answer::Deny), ..passed.answers };
@@ -184,32 +195,42 @@ impl Snapshot {
         }
     }
 
+    /// Applies the rules that no set holds.
+    pub(crate) fn built_in<'a>(
+        &self,
+        request: &AccessRequest,
+        facts: &'a Facts,
+    ) -> Result<(&Action, Passed<'a>), Denial> {
+        let action = self.vocabulary.actions.get(request.action.as_str());
+        let action = action.ok_or(Denial::Malformed)?;
+        if !kernel::belongs_together(request, facts, action) {
+            return Err(Denial::Malformed);
+        }
+        Ok((action, kernel::check(request, facts, action)?))
+    }
+
     fn answer(&self, asked: &Asked, passed: &Passed<'_>) -> Result<Grant, Denial> {
-        let union = |of: fn(&Said) -> &BTreeSet<usize>| -> BTreeSet<usize> {
-            let person = asked.person.iter().flat_map(of);
-            person.chain(of(&asked.actor)).copied().collect()
-        };
         // Cedar skips a policy that errors. Skipping a `forbid` would turn a broken guard into an
         // open door, so here any error denies.
-        let errors = union(|said| &said.errors);
+        let errors = asked.union(|said| &said.errors);
         if !errors.is_empty() {
             return Err(Denial::Unevaluable { policies: self.ids(&errors) });
         }
         let person = asked.person.as_ref().map(|said| Answer::from(said.permits()));
         let instance = Some(Answer::from(asked.actor.permits()));
         let answers = Answers { person, instance, ..passed.answers };
-        let forbids = union(|said| &said.forbids);
+        let forbids = asked.union(|said| &said.forbids);
         if !forbids.is_empty() {
             return Err(self.forbidden(&forbids, answers));
         }
         if person == Some(Answer::Deny) || instance == Some(Answer::Deny) {
             return Err(Denial::NotGranted { answers });
         }
-        let basis = union(|said| &said.permits);
+        let basis = asked.union(|said| &said.permits);
         assert!(!basis.is_empty(), "permitted without a permit policy");
         let owed = basis.iter().flat_map(|position| &self.policies[*position].obligations);
-        let mut observed = union(|said| &said.observed.forbids);
-        observed.extend(union(|said| &said.observed.errors));
+        let mut observed = asked.union(|said| &said.observed.forbids);
+        observed.extend(asked.union(|said| &said.observed.errors));
         Ok(Grant {
             obligations: owed.cloned().collect(),
             basis: self.ids(&basis),

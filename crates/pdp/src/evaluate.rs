@@ -34,6 +34,7 @@ pub(crate) struct Said {
 /// What policies under observation would have done.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
+    pub(crate) permits: BTreeSet<usize>,
     pub(crate) forbids: BTreeSet<usize>,
     pub(crate) errors: BTreeSet<usize>,
 }
@@ -112,9 +113,9 @@ impl Said {
             (Outcome::Failed, _, true) => &mut self.observed.errors,
             (Outcome::Satisfied, Effect::Permit, false) => &mut self.permits,
             (Outcome::Satisfied, Effect::Forbid, false) => &mut self.forbids,
+            (Outcome::Satisfied, Effect::Permit, true) => &mut self.observed.permits,
             (Outcome::Satisfied, Effect::Forbid, true) => &mut self.observed.forbids,
-            // An observed permit would have permitted what is permitted anyway, or denied.
-            (Outcome::Satisfied, Effect::Permit, true) | (Outcome::NotSatisfied, _, _) => return,
+            (Outcome::NotSatisfied, _, _) => return,
         };
         set.insert(position);
     }

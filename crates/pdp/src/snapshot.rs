@@ -159,9 +159,7 @@ impl Snapshot {
     ///
     /// A tool that no policy names is not callable, whatever a broader policy permits.
     pub fn names_tool(&self, tool: &ToolRef) -> bool {
-        let uids =
-            [action_uid(&tool.to_string()), tool_uid(tool), server_uid(tool.server.as_str())];
-        uids.iter().any(|uid| self.named.contains(uid))
+        names_of(tool).iter().any(|uid| self.named.contains(uid))
     }
 
     /// Whether some permit in force could match what `server` asks of its clients.
@@ -191,6 +189,11 @@ impl Snapshot {
             }),
         }
     }
+}
+
+/// By what a scope names a tool.
+pub(crate) fn names_of(tool: &ToolRef) -> [EntityUid; 3] {
+    [action_uid(&tool.to_string()), tool_uid(tool), server_uid(tool.server.as_str())]
 }
 
 impl fmt::Debug for Snapshot {

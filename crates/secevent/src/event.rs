@@ -45,6 +45,8 @@ pub enum Meaning {
         /// What it is from now on.
         status: StreamStatus,
     },
+    /// It is about something that has to be understood, and is not (SSF 1.0 §7.1, `critical_subject_members`).
+    NotUnderstood,
     /// Nothing has to be done.
     Noted,
 }

@@ -41,7 +41,7 @@ pub use managing::{
     StreamTold, VerificationAsked, is_host, metadata, status_told,
 };
 pub use set::{AGE_MAX_MS, JTI_MAX, SET_BYTES_MAX, SKEW_MS, Set, TYPE, Transmitter, Unverified};
-pub use stream::{metadata_url, verification_request};
+pub use stream::{CRITICAL, critical_members, metadata_url, verification_request};
 pub use subject::{ALIASES_MAX, Complex, Identifier, Subject, TEXT_MAX};
 pub use telling::{
     About, Cause, Envelope, Initiator, RISK_LEVEL_CHANGE, SESSION_REVOKED, TOLD, Tells, sign_rs256,

@@ -266,7 +266,7 @@ pub fn metadata(issuer: &str) -> Value {
         "configuration_endpoint": endpoint(issuer, "streams"),
         "status_endpoint": endpoint(issuer, "status"),
         "verification_endpoint": endpoint(issuer, "verify"),
-        "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }],
+        "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }, { "spec_urn": "urn:ietf:rfc:6749" }],
         // Who does not understand which instance is meant would take all of its agent for stopped.
         "critical_subject_members": ["application", "session"],
         "default_subjects": "ALL",

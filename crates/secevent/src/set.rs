@@ -7,7 +7,7 @@ use oauth::jws::{Foreign, Verifier};
 use serde_json::{Map, Value};
 
 use crate::error::SetError;
-use crate::event::Event;
+use crate::event::{Event, Meaning};
 use crate::subject::{Subject, is_sound};
 
 /// The largest token, in bytes.
@@ -132,6 +132,16 @@ impl<'a> Unverified<'a> {
 }
 
 impl Set {
+    /// The same, of a transmitter whose receivers have to understand the members `critical` of a subject: what
+    /// has one that is not defined means nothing, whatever it tells.
+    #[must_use]
+    pub fn understood(mut self, critical: &BTreeSet<String>) -> Self {
+        if self.subject.unknown().iter().any(|member| critical.contains(member)) {
+            self.event.meaning = Meaning::NotUnderstood;
+        }
+        self
+    }
+
     /// When what it tells happened, in milliseconds since the epoch.
     pub const fn at(&self) -> i64 {
         self.at.first

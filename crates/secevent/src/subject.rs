@@ -1,5 +1,7 @@
 //! Whom an event is about (RFC 9493, SSF 1.0 §3, RFC 9967 §2.1).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::error::SetError;
@@ -28,9 +30,9 @@ pub struct Complex {
     pub user: Vec<Identifier>,
     /// Which other of the parts that are defined there are: they make the event about less than all that
     /// is the user's.
-    pub others: Vec<&'static str>,
-    /// Whether there are parts that are not defined: what the event is about is not fully known.
-    pub has_unknown: bool,
+    pub others: BTreeMap<&'static str, Vec<Identifier>>,
+    /// Parts that are not defined: what the event is about is not fully known.
+    pub unknown: Vec<String>,
 }
 
 /// What identifies one thing.
@@ -86,17 +88,37 @@ impl Subject {
         }
     }
 
+    /// The identifiers of its `part` (`application`, `session`, …), if it has nothing else but those that are
+    /// named `beside`. One thing that is not said to be a part of anything may be any.
+    pub fn part(&self, part: &str, beside: &[&str]) -> &[Identifier] {
+        match self {
+            Self::Simple(all) => all,
+            Self::Complex(Complex { user, others, unknown }) => {
+                let is_meant = |name: &&str| *name == part || beside.contains(name);
+                let is_that = user.is_empty() && unknown.is_empty() && others.keys().all(is_meant);
+                others.get(part).filter(|_| is_that).map_or(&[], Vec::as_slice)
+            }
+        }
+    }
+
+    /// Its parts that are not defined.
+    pub fn unknown(&self) -> &[String] {
+        match self {
+            Self::Simple(_) => &[],
+            Self::Complex(complex) => &complex.unknown,
+        }
+    }
+
     /// Whether it is about all of the person, and it is known what else it would be about.
     pub fn is_whole(&self) -> bool {
-        let has_unknown = matches!(self, Self::Complex(Complex { has_unknown: true, .. }));
-        !has_unknown && !self.is_of_a_part()
+        self.unknown().is_empty() && !self.is_of_a_part()
     }
 
     /// Whether it is about a part of what is the person's, which is known: a session, an application, ….
     pub fn is_of_a_part(&self) -> bool {
         match self {
             Self::Simple(_) => false,
-            Self::Complex(Complex { others, .. }) => others.iter().any(|part| *part != "tenant"),
+            Self::Complex(Complex { others, .. }) => others.keys().any(|part| *part != "tenant"),
         }
     }
 }
@@ -109,10 +131,10 @@ fn complex(members: &Map<String, Value>) -> Result<Complex, SetError> {
         match (name.as_str(), known) {
             ("user", _) => read.user = identifiers(value.as_object().ok_or(WRONG)?)?,
             (_, Some(part)) => {
-                identifiers(value.as_object().ok_or(WRONG)?)?;
-                read.others.push(part);
+                let all = identifiers(value.as_object().ok_or(WRONG)?)?;
+                read.others.insert(part, all);
             }
-            (_, None) => read.has_unknown = true,
+            (_, None) => read.unknown.push(name.clone()),
         }
     }
     if read == Complex::default() { Err(WRONG) } else { Ok(read) }

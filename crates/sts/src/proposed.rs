@@ -268,6 +268,7 @@ pub(crate) async fn entered(
         task,
         started: now,
         risk: agent.risk_of_new.clone(),
+        rated: BTreeMap::new(),
         state: InstanceState::Active,
     };
     instance.state = state_of_new(reader, &instance).await?;

@@ -17,7 +17,7 @@ use oauth::exchange::Delegated;
 use oauth::nonces::Nonces;
 use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
 use oauth::verified_tokens::VerifiedTokens;
-use oauth::{ErrorCode, OAuthError, authorization_code, metadata};
+use oauth::{ErrorCode, OAuthError, authorization_code, metadata, signals};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
@@ -240,6 +240,9 @@ impl TokenService {
     }
 
     async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
+        if let Some(asked) = signals::asked(http.form).map_err(before("malformed"))? {
+            return self.receiver_token(&asked).await;
+        }
         let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
         let audience = self.audience(&form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop, TOKEN)?;

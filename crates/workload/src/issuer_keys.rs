@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use https_url::HttpsUrl;
 use oauth::jwks::PublicKey;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
@@ -42,6 +43,13 @@ impl IssuerKeys {
     ) -> Result<Arc<PublicKey>, VerifyError> {
         let source = self.source(issuer, metadata).ok_or(VerifyError::KeysUnavailable)?;
         source.key(kid).await
+    }
+
+    /// What the metadata by which the keys of `issuer` were fetched say as `member`; none, if its keys are not
+    /// known now.
+    pub fn told(&self, issuer: &str, member: &str) -> Option<Value> {
+        let source = self.known.lock().expect("no panic while it is held").get(issuer).cloned();
+        source?.told(member)
     }
 
     /// The keys of `issuer`; none if there are too many others.

@@ -28,16 +28,17 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The keys as they are now.
-    pub(crate) async fn fetch(&self, fetcher: &Fetcher) -> Result<KeySet, RefreshError> {
-        let document = match self {
+    /// The keys as they are now, and the issuer's metadata, if they come by those.
+    pub(crate) async fn fetch(&self, fetcher: &Fetcher) -> Result<(KeySet, Value), RefreshError> {
+        let (document, metadata) = match self {
             Self::Metadata { issuer, metadata } => discover(fetcher, issuer, metadata).await?,
-            Self::JwksFile(file) | Self::BundleFile(file) => read(file).await?,
+            Self::JwksFile(file) | Self::BundleFile(file) => (read(file).await?, Value::Null),
             Self::WorkloadApi(endpoint, domain) => {
-                return Subscription::open(endpoint, domain).await?.next().await;
+                let keys = Subscription::open(endpoint, domain).await?.next().await?;
+                return Ok((keys, Value::Null));
             }
         };
-        Ok(KeySet::parse(&document, self.purpose())?)
+        Ok((KeySet::parse(&document, self.purpose())?, metadata))
     }
 
     fn purpose(&self) -> Purpose {
@@ -48,17 +49,18 @@ impl Origin {
     }
 }
 
-/// The issuer's keys, by its metadata (OpenID Connect Discovery §4.3).
+/// The issuer's keys, by its metadata (OpenID Connect Discovery §4.3), and these.
 async fn discover(
     fetcher: &Fetcher,
     issuer: &str,
     metadata: &HttpsUrl,
-) -> Result<Value, RefreshError> {
+) -> Result<(Value, Value), RefreshError> {
     let failed = |what| move |error| RefreshError::Fetch { what, error: Box::new(error) };
     let document = fetcher.fetch_json(metadata).await.map_err(failed("metadata"))?;
     let is_private = |url: &HttpsUrl| fetcher.is_private(url);
     let uri = jwks_uri(&document, issuer, is_private(metadata), is_private)?;
-    fetcher.fetch_json(&uri).await.map_err(failed("keys"))
+    let keys = fetcher.fetch_json(&uri).await.map_err(failed("keys"))?;
+    Ok((keys, document))
 }
 
 /// Where the keys of `issuer` are by its metadata `document`. Into the operator's own network they lead

@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use model::{Clock, Timestamp};
 use oauth::jwks::{KeySet, PublicKey};
 use outbound::Fetcher;
+use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,8 @@ pub(crate) struct World {
 /// Keys, and when they were asked for.
 struct Known {
     keys: KeySet,
+    /// What the issuer says of itself; null, if its keys do not come by that.
+    metadata: Value,
     at: Moment,
 }
 
@@ -115,6 +118,11 @@ impl Source {
         &self.name
     }
 
+    /// What its metadata say as `member`; none, if its keys are not known.
+    pub(crate) fn told(&self, member: &str) -> Option<Value> {
+        self.fresh().map(|known| known.metadata[member].clone())
+    }
+
     /// Whether it has keys that were seen within their bound.
     pub(crate) fn has_keys(&self) -> bool {
         self.fresh().is_some_and(|known| !known.keys.is_empty())
@@ -145,7 +153,7 @@ impl Source {
             *turn = Some(now);
             source.asked.fetch_add(1, Ordering::SeqCst);
             let fetched = source.origin.fetch(&source.world.fetcher).await;
-            source.learn(fetched.map(|keys| Known { keys, at: now }))
+            source.learn(fetched.map(|(keys, metadata)| Known { keys, metadata, at: now }))
         });
         asking.await.unwrap_or(false)
     }
@@ -249,6 +257,7 @@ impl Source {
     /// is taken before it, never after.
     async fn learn_pushed(&self, keys: KeySet) {
         let _turn = self.turn.lock().await;
-        self.learn(Ok(Known { keys, at: Moment::now(self.world.clock.as_ref()) }));
+        let at = Moment::now(self.world.clock.as_ref());
+        self.learn(Ok(Known { keys, metadata: Value::Null, at }));
     }
 }

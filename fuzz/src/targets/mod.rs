@@ -17,7 +17,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 47] = [
+pub const TARGETS: [(&str, Target); 50] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Target); 47] = [
     ("word", oauth::word),
     ("dpop-proof", oauth::proof),
     ("token-form", oauth::form),
+    ("token-answer", oauth::answer),
     ("authorization-request", authorization::request),
     ("client-token-form", authorization::token),
     ("redirect-uri", authorization::redirect_uri),
@@ -55,6 +56,8 @@ pub const TARGETS: [(&str, Target); 47] = [
     ("name", records::name),
     ("tool-schema", pdp::tool_schema),
     ("policy", pdp::policy),
+    ("policy-beside", pdp::beside),
+    ("agentcore", pdp::imported),
     ("spiffe-id", workload::spiffe_id),
     ("workload-rule", workload::rule),
     ("scim-filter", scim::filter),

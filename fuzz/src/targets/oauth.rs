@@ -9,7 +9,7 @@ use keys::{KeyAlgorithm, RetiredKey, SigningKey, TokenKeys, VerifyingKey};
 use oauth::dpop::{DpopExpect, verify_proof};
 use oauth::initiation::{self, AskedTask};
 use oauth::token_endpoint::{self, Grant};
-use oauth::{access_token, client_assertion, device, exchange, jws, people, word};
+use oauth::{access_token, client_assertion, device, exchange, jws, people, signals, word};
 use serde_json::json;
 
 use crate::corpus;
@@ -225,5 +225,15 @@ pub fn pem(bytes: &[u8]) -> bool {
     let written = key.to_pem().expect("a key is written");
     let again = SigningKey::from_pem(&written).expect("what is written is read");
     assert_eq!(again.verifying(), key.verifying());
+    true
+}
+
+/// What a transmitter's token endpoint answers: a token that is taken is shown in one header, and says nothing
+/// beside; what refuses one gives no token.
+pub fn answer(bytes: &[u8]) -> bool {
+    let refusal = signals::refusal(bytes);
+    let Ok(granted) = signals::granted(bytes) else { return refusal.is_some() };
+    let token = granted.token.expose();
+    assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()), "{token}");
     true
 }

@@ -1,12 +1,13 @@
-//! What the decision point reads: tools' input schemas, which servers write, and policies.
+//! What the decision point reads: tools' input schemas, which servers write, and policies with what stands beside them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use json::Limits;
 use model::ToolRef;
+use pdp::agentcore::usual_claims;
 use pdp::{Bundle, STARTER_POLICY, Snapshot, ToolSchema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The one tool of the bundles here.
 static TOOL: LazyLock<ToolRef> = LazyLock::new(|| "up/tool".parse().expect("a tool"));
@@ -38,7 +39,29 @@ pub fn tool_schema(bytes: &[u8]) -> bool {
 /// A policy: it is compiled, under the digest of its bundle, or refused with what is wrong.
 pub fn policy(bytes: &[u8]) -> bool {
     let Some(text) = super::text(bytes) else { return false };
-    let bundle = bundle(text, serde_json::json!({ "type": "object" }));
+    is_compiled(bundle(text, json!({ "type": "object" })))
+}
+
+/// The files beside policies, with lines of `---` between them: the same of a set with them.
+pub fn beside(bytes: &[u8]) -> bool {
+    let Some(text) = super::text(bytes) else { return false };
+    let mut files = text.split("\n---\n").map(str::to_owned);
+    let arguments = json!({
+        "amount": { "type": "number" },
+        "account": { "type": "string" },
+        "currency": { "type": "string" },
+    });
+    let required = json!(["amount", "account", "currency"]);
+    let schema = json!({ "type": "object", "properties": arguments, "required": required });
+    is_compiled(Bundle {
+        labels: files.next(),
+        budgets: files.next(),
+        strictness: files.next(),
+        ..bundle(STARTER_POLICY, schema)
+    })
+}
+
+fn is_compiled(bundle: Bundle) -> bool {
     let digest = bundle.digest();
     match Snapshot::compile(bundle) {
         Ok(snapshot) => {
@@ -50,4 +73,22 @@ pub fn policy(bytes: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// Policies of `AgentCore`: they are said whole, each under a name, in one way, or refused with what is wrong.
+pub fn imported(bytes: &[u8]) -> bool {
+    let Some(text) = super::text(bytes) else { return false };
+    let files = |text: String| BTreeMap::from([("policy.cedar".to_owned(), text)]);
+    let import = || pdp::agentcore::import(&files(text.to_owned()), &usual_claims());
+    let said = import();
+    match &said {
+        Ok(said) => {
+            let named = pdp::by_id(&files(said.clone())).expect("what is said is policies");
+            assert!(!named.is_empty());
+        }
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+    let said = said.ok();
+    assert_eq!(import().ok(), said);
+    said.is_some()
 }

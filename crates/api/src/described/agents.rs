@@ -75,7 +75,9 @@ pub(crate) fn mcp_delete() -> Operation {
 /// A token.
 pub(crate) fn token() -> Operation {
     form("token", "Issues a token (RFC 6749, RFC 8693)", &TOKEN)
-        .described("`docs/instances.md`, `docs/delegation.md`, `docs/consent.md`.")
+        .described(
+            "`docs/instances.md`, `docs/delegation.md`, `docs/consent.md`, `docs/transmitting.md`.",
+        )
         .tells::<TokenResponse>(200, "the token")
 }
 
@@ -173,9 +175,13 @@ const CLIENT: [Field; 3] = [
 ];
 
 /// What a request for a token has beside.
-const TOKEN: [Field; 23] = [
+const TOKEN: [Field; 24] = [
     needed("grant_type", "by what it is asked for"),
     optional("resource", "the one server that it is for (RFC 8707)"),
+    optional(
+        "scope",
+        "`ssf.read`, `ssf.manage`, or both: it is a receiver of shared signals that asks",
+    ),
     optional("purpose", "what for, where the agent has several purposes"),
     optional("attempt", "a new value for this renewal"),
     optional("previous_jti", "the id of the token before"),

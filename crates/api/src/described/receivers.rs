@@ -13,7 +13,8 @@ pub(crate) fn schemes() -> Value {
     json!({
         TOKEN: {
             "type": "http", "scheme": "bearer",
-            "description": "The token that `chancery receiver add` wrote.",
+            "description": "The token that `chancery receiver add` wrote, or one that the receiver got at \
+                            `/oauth/token` by its key.",
         },
     })
 }

@@ -12,9 +12,11 @@ mod leavers;
 mod logins;
 mod matrix;
 mod openapi;
+mod receiver_tokens;
 mod receivers;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -144,6 +146,10 @@ struct Keyless;
 #[async_trait::async_trait]
 impl TransmitterKeys for Keyless {
     async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
+        Err(NoKey::Unavailable)
+    }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
         Err(NoKey::Unavailable)
     }
 }

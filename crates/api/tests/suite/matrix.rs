@@ -11,7 +11,7 @@ use http::Request;
 use mcp::Era;
 use serde_json::Value;
 
-use crate::{Surface, ask, directories, document, request};
+use crate::{Surface, ask, directories, document, receiver_tokens, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
 const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
@@ -125,8 +125,8 @@ const CONSENT: &str = "/consent/con_00000000000000000000000000000000";
 /// A request of a client of which nobody knows.
 const AUTHORIZE: &str = "/oauth/authorize?client_id=https%3A%2F%2Fevil.test%2Fc&redirect_uri=https%3A%2F%2Fevil.test%2Fcb";
 
-const ROLES: [&str; 5] =
-    ["nobody", "agent", "agent of another server", "directory", "foreign page"];
+const ROLES: [&str; 6] =
+    ["nobody", "agent", "agent of another server", "directory", "foreign page", "receiver"];
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
@@ -135,6 +135,8 @@ async fn i_23_every_endpoint_has_an_expected_answer_for_everybody() {
     let surface = Surface::new().await;
     directories::register(&surface).await;
     let other = surface.world.agent("other-bot", &["other/*"]).await;
+    let siem = receiver_tokens::registered(&surface, "siem", false).await;
+    let siem = receiver_tokens::token(&surface, ("siem", &siem), "ssf.read ssf.manage").await;
     let mut matrix = String::new();
     for (listener, method, route, path) in ENDPOINTS {
         let router = surface.router(listener);
@@ -142,7 +144,7 @@ async fn i_23_every_endpoint_has_an_expected_answer_for_everybody() {
         let told = &document["paths"][written(route)][method.to_lowercase()]["responses"];
         write!(matrix, "{listener} {method} {path}:").expect("text");
         for role in ROLES {
-            let status = status(&surface, router, (method, path), (role, &other)).await;
+            let status = status(&surface, router, (method, path), (role, &other, &siem)).await;
             write!(matrix, " {role} {status};").expect("text");
             let is_told = match told {
                 // What is not told is not there, or not by this method.
@@ -160,7 +162,7 @@ async fn status(
     surface: &Surface,
     router: &Router,
     (method, path): (&str, &str),
-    (role, other): (&str, &crate::support::Agent),
+    (role, other, siem): (&str, &crate::support::Agent, &str),
 ) -> u16 {
     let mut request = request(method, path).header("content-type", "application/json");
     let client = match role {
@@ -173,6 +175,9 @@ async fn status(
     match role {
         "directory" => {
             request = request.header("authorization", format!("Bearer {}", directories::TOKEN));
+        }
+        "receiver" => {
+            request = request.header("authorization", format!("Bearer {siem}"));
         }
         "foreign page" => request = request.header("origin", "http://evil.test"),
         _ => {}

@@ -42,12 +42,15 @@ async fn what_is_told_of_commands_is_what_is_read() {
     let agent = |further: Value| {
         let mut agent = json!({
             "do": "agent-add", "name": "bot", "sponsor": "ann", "purpose": "work", "key": key,
+            "business_owner": "ann", "technical_owner": "tom",
         });
         let further = further.as_object().cloned().unwrap_or_default();
         agent.as_object_mut().expect("an object").extend(further);
         agent
     };
     check(agent(json!({})), true);
+    check(agent(json!({ "business_owner": null })), false);
+    check(agent(json!({ "technical_owner": null })), false);
     check(agent(json!({ "host": { "uid": 7 }, "on_behalf_only": true })), true);
     check(agent(json!({ "host": { "uid": "7" } })), false);
     let rule = json!({ "issuer": "https://ci.example", "subject": "job:*" });

@@ -27,7 +27,8 @@ async fn surface() -> Surface {
         covers: Covers::All,
         push_host: None,
         algorithm: EventAlgorithm::Es256,
-        token: token(TOKEN, false),
+        token: Some(token(TOKEN, false)),
+        key: None,
     };
     world.run(Command::ReceiverAdd(receiver)).await;
     let (name, token) = ("siem".to_owned(), token(READS, true));
@@ -61,7 +62,7 @@ async fn ss_02_the_transmitter_says_where_streams_are_managed() {
         "configuration_endpoint": at("/ssf/streams"),
         "status_endpoint": at("/ssf/status"),
         "verification_endpoint": at("/ssf/verify"),
-        "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }],
+        "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6750" }, { "spec_urn": "urn:ietf:rfc:6749" }],
         "critical_subject_members": ["application", "session"],
         "default_subjects": "ALL",
     });

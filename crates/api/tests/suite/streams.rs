@@ -1,5 +1,6 @@
 //! What transmitters are answered that push shared signals (RFC 8935).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ impl TransmitterKeys for Published {
     async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
         let key = self.0.as_ref().ok_or(NoKey::Unavailable)?;
         Ok(Arc::new(key.clone()))
+    }
+
+    fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
+        Ok(BTreeSet::new())
     }
 }
 

@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Puts `policy` in force, with what it says of labels.
-    async fn publish_labelled(&self, policy: &str) {
+    pub(crate) async fn publish_labelled(&self, policy: &str) {
         let bundle = self.compile(policy).await.bundle().clone();
         let bundle = Bundle { labels: Some(LABELS.to_owned()), ..bundle };
         self.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use authority::{Cut, LeaseNumbers, Messenger, News};
 use model::record::OutcomeKind;
 use model::{
-    Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, OpenReview, Person, PersonId, ReviewId,
-    Timestamp,
+    Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, OpenReview, Person, PersonId,
+    PersonState, Reminder, ReviewId, SponsorLeft, Timestamp,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -51,14 +51,14 @@ async fn r_14_a_call_under_way_is_cut_when_the_lease_ends() {
 
 /// Somebody who passes on what they are told, or does not.
 struct Passing {
-    told: mpsc::UnboundedSender<(PersonId, LeaseReminder)>,
+    told: mpsc::UnboundedSender<(PersonId, Reminder)>,
     is_deaf: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl Messenger for Passing {
     async fn tell(&self, person: &PersonId, news: &News) -> Result<(), String> {
-        let News::LeaseEnds(reminder) = news else { return Err("no reminder".to_owned()) };
+        let News::Reminder(reminder) = news else { return Err("no reminder".to_owned()) };
         if self.is_deaf.load(Ordering::SeqCst) {
             return Err("nobody answers".to_owned());
         }
@@ -69,7 +69,7 @@ impl Messenger for Passing {
 /// A deployment whose leases are looked through.
 struct Kept {
     world: World,
-    told: mpsc::UnboundedReceiver<(PersonId, LeaseReminder)>,
+    told: mpsc::UnboundedReceiver<(PersonId, Reminder)>,
     is_deaf: Arc<AtomicBool>,
     numbers: Arc<LeaseNumbers>,
     running: JoinHandle<()>,
@@ -84,7 +84,7 @@ impl Kept {
             facts.agent.backups = [facts.other.id.clone(), gone.id.clone()].into();
         })
         .await;
-        let state = model::PersonState::Inactive { since: world.clock.now() };
+        let state = PersonState::Inactive { since: world.clock.now() };
         world.put(FactKey::person(&gone.id), &Person { state, ..gone.clone() }).await;
         Self::over(world)
     }
@@ -112,11 +112,44 @@ impl Kept {
         self.world.clock.advance(at.since(self.world.clock.now()));
     }
 
+    /// Who is reminded next that something ends, and of what.
+    async fn ends(&mut self) -> (PersonId, LeaseReminder) {
+        match self.told.recv().await.expect("somebody tells") {
+            (person, Reminder::Ends(reminder)) => (person, reminder),
+            (_, Reminder::Stopped(left)) => panic!("nobody left: {left:?}"),
+        }
+    }
+
+    /// Who is asked next to follow somebody, and whom.
+    async fn asked(&mut self) -> (String, SponsorLeft) {
+        match self.told.recv().await.expect("somebody tells") {
+            (person, Reminder::Stopped(left)) => (person.to_string(), left),
+            (_, Reminder::Ends(reminder)) => panic!("nothing ends: {reminder:?}"),
+        }
+    }
+
+    /// How often it is recorded that somebody was asked.
+    async fn are_recorded(&self, count: usize) {
+        until("it is recorded", || async {
+            let told = self.world.records("system").await;
+            told.iter().filter(|it| it.text_of("event") == "sponsor_left_told").count() == count
+        })
+        .await;
+    }
+
+    /// The sponsor becomes `state`, and moved at `moved`.
+    async fn becomes(&self, state: PersonState, moved: Option<Timestamp>) {
+        let sponsor = self.world.standing.sponsor.clone();
+        let manager = Some("boss".parse().expect("a person"));
+        let is = Person { state, moved, manager, ..sponsor };
+        self.world.put(FactKey::person(&is.id), &is).await;
+    }
+
     /// Both who are asked are told, and that is written.
     async fn are_told(&mut self, days: u32, until: Timestamp) {
         let mut who = Vec::new();
         for _ in 0..2 {
-            let (person, reminder) = self.told.recv().await.expect("somebody tells");
+            let (person, reminder) = self.ends().await;
             assert_eq!((reminder.days, reminder.until), (days, until));
             who.push(person);
         }
@@ -186,7 +219,7 @@ async fn r_75_those_who_are_asked_are_reminded_of_a_review() {
         kept.goes_to(day * DAY);
         let mut who = Vec::new();
         for _ in 0..2 {
-            let (person, reminder) = kept.told.recv().await.expect("somebody tells");
+            let (person, reminder) = kept.ends().await;
             assert_eq!((reminder.days, reminder.until), (days, due));
             assert_eq!(reminder.review, Some(ReviewId::from_bytes([5; 16])));
             who.push(person);
@@ -195,7 +228,7 @@ async fn r_75_those_who_are_asked_are_reminded_of_a_review() {
         assert_eq!(who, [other.clone(), sponsor.clone()]);
     }
     kept.goes_to(16 * DAY);
-    let (person, reminder) = kept.told.recv().await.expect("somebody tells");
+    let (person, reminder) = kept.ends().await;
     assert_eq!((person, reminder.days, reminder.review), (sponsor, 14, None));
 }
 
@@ -265,4 +298,67 @@ async fn r_14_what_could_not_be_written_is_not_told_again() {
     .await;
     kept.goes_to(23 * DAY);
     kept.are_told(7, end).await;
+}
+
+/// Nobody follows by themselves: who may is asked, once for each agent that stopped, over restarts.
+#[tokio::test]
+async fn who_may_follow_is_asked_once_when_a_sponsor_leaves() {
+    let mut kept = Kept::new().await;
+    let (sponsor, other) = {
+        let facts = &kept.world.standing;
+        (facts.sponsor.id.clone(), facts.other.id.to_string())
+    };
+    kept.goes_to(DAY);
+    let since = kept.world.clock.now();
+    kept.becomes(PersonState::Inactive { since }, None).await;
+    kept.goes_to(DAY + DAY / 24);
+    let (person, left) = kept.asked().await;
+    assert_eq!((person, &left.sponsor, left.since), (other.clone(), &sponsor, since));
+    assert_eq!((&left.agent, left.why()), (&kept.world.standing.agent.name, "left"));
+    kept.are_recorded(1).await;
+    let mut kept = kept.restarted().await;
+    // That they are back changes nothing for what they sponsored, and is told nobody.
+    let back = PersonState::Active { authorization_cutoff: Some(kept.world.clock.now()) };
+    kept.becomes(back, None).await;
+    kept.goes_to(2 * DAY);
+    // Somebody else took over, and moves: they may affirm it themselves, and are asked beside.
+    let now = kept.world.clock.now();
+    let taken_over = Agent { registered: now, ..kept.world.standing.agent.clone() };
+    kept.world.put(FactKey::agent(&taken_over.name), &taken_over).await;
+    kept.goes_to(3 * DAY);
+    kept.becomes(back, Some(kept.world.clock.now())).await;
+    kept.goes_to(4 * DAY);
+    let mut all = [kept.asked().await, kept.asked().await];
+    all.sort_by(|one, two| one.0.cmp(&two.0));
+    assert_eq!(all.each_ref().map(|(_, left)| left.why()), ["moved", "moved"]);
+    let mut expected = [other.clone(), sponsor.to_string()];
+    expected.sort();
+    assert_eq!(all.map(|(person, _)| person), expected);
+    kept.are_recorded(3).await;
+    // Then they leave: who is left to follow is asked once more.
+    kept.becomes(PersonState::Inactive { since: kept.world.clock.now() }, Some(now)).await;
+    kept.goes_to(5 * DAY);
+    let (person, left) = kept.asked().await;
+    assert_eq!((person, left.why()), (other, "left"));
+    kept.are_recorded(4).await;
+    assert!(kept.told.try_recv().is_err(), "nobody else was told");
+}
+
+/// Who names nobody leaves it to those to whom the sponsor reported, the nearest who is here.
+#[tokio::test]
+async fn where_nobody_is_named_to_follow_the_line_above_is_asked() {
+    let mut kept = Kept::over(World::with(leased).await);
+    let here = PersonState::Active { authorization_cutoff: None };
+    let gone = PersonState::Inactive { since: kept.world.clock.now() };
+    for (id, manager, state) in [("boss", Some("chief"), gone), ("chief", Some("boss"), here)] {
+        let manager = manager.map(|id| id.parse().expect("a person"));
+        let person = Person { manager, state, ..crate::support::person(id, &[]) };
+        kept.world.put(FactKey::person(&person.id), &person).await;
+    }
+    kept.goes_to(DAY);
+    kept.becomes(PersonState::Inactive { since: kept.world.clock.now() }, None).await;
+    kept.goes_to(2 * DAY);
+    let (person, left) = kept.asked().await;
+    assert_eq!((person.as_str(), left.why()), ("chief", "left"));
+    kept.are_recorded(1).await;
 }

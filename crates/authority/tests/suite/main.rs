@@ -8,6 +8,7 @@ mod accounts;
 mod administration;
 mod budget_sums;
 mod budgets;
+mod circumstances;
 mod clock;
 mod counters;
 mod decisions;

@@ -168,6 +168,26 @@ async fn what_a_set_under_observation_would_have_answered_is_recorded_with_the_d
     assert_eq!(world.authority.pip().observation(), None);
 }
 
+/// A policy under observation is told of where it would have changed the answer, or denies the same, whatever the
+/// answer was.
+#[tokio::test]
+async fn what_a_policy_under_observation_would_have_done_is_recorded_with_denials_too() {
+    let world = World::new().await;
+    let check = async |policy: &str, amount: i64, decision: &str, told: Value| {
+        world.publish(&format!("{POLICY} @mode(\"observe\") {policy}")).await;
+        answer(&world, world.call("refund", json!({ "amount": amount }))).await;
+        let record = newest(&world, "decision").await;
+        assert_eq!((&record["decision"], &record["observed"]), (&json!(decision), &told));
+    };
+    let more = r#"@id("more") permit (principal, action == Action::"crm/refund", resource);"#;
+    check(more, 500, "deny", json!(["more"])).await;
+    check(more, 50, "permit", Value::Null).await;
+    check(POLICIES[2], 500, "deny", json!(["nobody"])).await;
+    check(POLICIES[2], 50, "permit", json!(["nobody"])).await;
+    check(POLICIES[5], 500, "deny", json!(["fails"])).await;
+    check(POLICIES[3], 500, "deny", Value::Null).await;
+}
+
 /// A decision that has no time left is not made later by it.
 #[tokio::test]
 async fn a_set_under_observation_that_is_late_is_not_waited_for() {
@@ -197,6 +217,14 @@ async fn i_18_what_is_observed_makes_no_record_too_large() {
     assert_eq!(observed(&world, &call, "permitted").await, Value::Null);
     let found = world.authority.pip().observation().expect("it is under observation");
     assert_eq!(found.newly_denied, 1);
+
+    let many = many.replace("@id", "@mode(\"observe\") @id").replace("lookup", "refund");
+    world.publish(&format!("{POLICY}{many}")).await;
+    for (amount, decision) in [(50, "permit"), (500, "deny")] {
+        answer(&world, world.call("refund", json!({ "amount": amount }))).await;
+        let record = newest(&world, "decision").await;
+        assert_eq!((&record["decision"], &record["observed"]), (&json!(decision), &Value::Null));
+    }
 }
 
 /// What it looks at and nobody remembers yet it is not asked about, and no more is made of it.

@@ -210,11 +210,10 @@ impl World {
     }
 
     pub(crate) fn act(&self, action: ActionName, resource: ResourceRef, input: Value) -> Act {
-        let instance = self.standing.instance.id;
-        let principal = Principal::Instance(instance);
-        let request = AccessRequest { principal, action, resource, input };
+        let id = self.standing.instance.id;
+        let request = AccessRequest { principal: Principal::Instance(id), action, resource, input };
         let circumstances = Circumstances {
-            actor: Actor::Known(instance),
+            actor: Actor::Known(id),
             binding: Binding::Dpop,
             token: None,
             point: "test",
@@ -313,8 +312,7 @@ pub(crate) fn open(
     let opened = opened.expect("somebody still uses the database").expect("it opens");
     let store = Arc::new(Interposed::over(opened));
     let sealer = Sealer::new(SealingKey::from_bytes([9; 32]), entropy.clone());
-    let journal = Journal::new(store.clone(), Arc::new(sealer));
-    (store, journal)
+    (store.clone(), Journal::new(store, Arc::new(sealer)))
 }
 
 pub(crate) async fn start(
@@ -388,6 +386,7 @@ fn facts(now: Timestamp) -> Facts {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     };
@@ -414,6 +413,7 @@ fn facts(now: Timestamp) -> Facts {
             task,
             started: now,
             risk: None,
+            rated: BTreeMap::new(),
             state: InstanceState::Active,
         },
         task: Task {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use pap::ClientRegistration;
 
@@ -41,12 +42,8 @@ pub(crate) enum Agent {
         /// What for.
         #[arg(long)]
         purpose: String,
-        /// Who wants what it does; default: the sponsor.
-        #[arg(long)]
-        business_owner: Option<String>,
-        /// Who keeps it running; default: the sponsor.
-        #[arg(long)]
-        technical_owner: Option<String>,
+        #[command(flatten)]
+        owners: Owners,
         /// Who is asked when the sponsor is gone, and may take over then. May stand three times.
         #[arg(long = "backup", value_name = "PERSON")]
         backups: Vec<String>,
@@ -159,6 +156,30 @@ pub(crate) enum Register {
     },
 }
 
+/// Who answers for an agent beside its sponsor: nobody does by not being named.
+#[derive(Debug, Args)]
+pub(crate) struct Owners {
+    /// Who wants what it does.
+    #[arg(long, value_name = "PERSON", required_unless_present = "owner")]
+    business_owner: Option<String>,
+    /// Who keeps it running.
+    #[arg(long, value_name = "PERSON", required_unless_present = "owner")]
+    technical_owner: Option<String>,
+    /// Who wants what it does and keeps it running, where that is one person.
+    #[arg(long, value_name = "PERSON", conflicts_with_all = ["business_owner", "technical_owner"])]
+    owner: Option<String>,
+}
+
+impl Owners {
+    /// Who wants it, and who keeps it running.
+    pub(crate) fn named(self) -> anyhow::Result<(String, String)> {
+        let Self { business_owner, technical_owner, owner } = self;
+        let business = business_owner.or_else(|| owner.clone());
+        let both = business.zip(technical_owner.or(owner));
+        both.context("name `--business-owner` and `--technical-owner`, or `--owner` for both")
+    }
+}
+
 /// The OAuth client that people use as an agent over HTTP.
 #[derive(Debug, Args)]
 pub(crate) struct ClientId {
@@ -233,4 +254,45 @@ pub(crate) enum Instance {
         #[command(flatten)]
         socket: Socket,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Agent;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(subcommand)]
+        agent: Agent,
+    }
+
+    /// Who wants, and who keeps running, what the arguments `more` register; or what is told of them.
+    fn owners(more: &[&str]) -> Result<(String, String), String> {
+        let typed = ["chancery", "add", "desk", "--sponsor", "sam", "--purpose", "work"];
+        let typed = Typed::try_parse_from(typed.iter().chain(more));
+        match typed.map_err(|error| error.to_string())?.agent {
+            Agent::Add { owners, .. } => Ok(owners.named().expect("they are named")),
+            other => panic!("{other:?} registers nothing"),
+        }
+    }
+
+    #[test]
+    fn r_12_an_agent_is_registered_with_owners_that_somebody_names() {
+        let named = |business: &str, technical: &str| Ok((business.into(), technical.into()));
+        let each = ["--business-owner", "bea", "--technical-owner", "tom"];
+        assert_eq!(owners(&each), named("bea", "tom"));
+        assert_eq!(owners(&["--owner", "ann"]), named("ann", "ann"));
+        for (typed, missing) in [
+            (&[][..], "--business-owner"),
+            (&[][..], "--technical-owner"),
+            (&each[..2], "--technical-owner"),
+            (&each[2..], "--business-owner"),
+        ] {
+            let told = owners(typed).expect_err(missing);
+            assert!(told.contains(&format!("{missing} <PERSON>")), "{told}");
+        }
+        assert!(owners(&[&each[..2], &["--owner", "ann"]].concat()).is_err(), "who is it?");
+    }
 }

@@ -1,5 +1,7 @@
 //! What can be typed of receivers of shared signals.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use model::EventAlgorithm;
 
@@ -8,7 +10,8 @@ use super::{NewBearer, Socket};
 /// Receivers of shared signals, which are told when instances and agents stop (SSF 1.0).
 #[derive(Debug, Subcommand)]
 pub(crate) enum Receiver {
-    /// Register a receiver and write its bearer token once: by that it manages its stream, and polls it.
+    /// Register a receiver, by its key, or by a bearer token that is written once: by that it manages its stream,
+    /// and polls it.
     Add {
         /// Its name.
         name: String,
@@ -23,11 +26,11 @@ pub(crate) enum Receiver {
         /// By which algorithm what it is told is signed: ES256, or RS256 for a receiver that takes nothing else.
         #[arg(long, default_value = "ES256")]
         algorithm: EventAlgorithm,
-        /// That the token manages no stream (`ssf.read`, not `ssf.manage`).
-        #[arg(long)]
-        read_only: bool,
+        /// Where a token is written (0600) that counts as long as `--days`; the file must not exist.
+        #[arg(long, required_unless_present = "key")]
+        token: Option<PathBuf>,
         #[command(flatten)]
-        token: NewBearer,
+        key: KnownBy,
     },
     /// Say anew of whom a receiver is told.
     Cover {
@@ -42,7 +45,7 @@ pub(crate) enum Receiver {
     Token {
         /// Its name.
         name: String,
-        /// No other token counts any longer.
+        /// No other token that was written counts any longer.
         #[arg(long)]
         alone: bool,
         /// That it manages no stream.
@@ -50,6 +53,14 @@ pub(crate) enum Receiver {
         read_only: bool,
         #[command(flatten)]
         token: NewBearer,
+    },
+    /// Give a receiver another key, by which it gets short-lived tokens for itself; without `--key`, it gets none
+    /// any longer. What it got by the one before counts no longer.
+    Key {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        key: KnownBy,
     },
     /// Suspend a receiver: it is told nothing, until it is resumed.
     Suspend {
@@ -80,6 +91,22 @@ pub(crate) enum Receiver {
         #[command(flatten)]
         socket: Socket,
     },
+}
+
+/// By what a receiver is known, for how long, and what it may do.
+#[derive(Debug, Args)]
+pub(crate) struct KnownBy {
+    /// The file of its public key (JWK), by which it gets tokens for itself (`private_key_jwt`).
+    #[arg(long)]
+    pub(crate) key: Option<PathBuf>,
+    /// That it manages no stream (`ssf.read`, not `ssf.manage`).
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// How many days it counts.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub(crate) days: u16,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
 }
 
 /// Of whom a receiver is told: of nobody, unless it is said.

@@ -88,9 +88,10 @@ pub(crate) enum Stream {
 pub(crate) struct Manage {
     /// Its name here.
     pub(crate) name: String,
-    /// A file whose one line, `Authorization: Bearer …`, shows the transmitter who asks (0600).
+    /// A file whose one line, `Authorization: Bearer …`, shows the transmitter who asks (0600); without it, a
+    /// token is fetched as `signals.oauth` says.
     #[arg(long)]
-    pub(crate) header_file: PathBuf,
+    pub(crate) header_file: Option<PathBuf>,
     /// Where the transmitter may be asked, and polled, beside the issuer's host and port: who is there sees
     /// that line too. The port is 443 unless it is said; may be repeated.
     #[arg(long = "endpoint-host", value_name = "HOST[:PORT]")]

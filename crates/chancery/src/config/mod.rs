@@ -27,7 +27,7 @@ pub(crate) use login::LoginAt;
 pub(crate) use policy::Policy;
 pub(crate) use read::{check_destination, read, schema};
 pub(crate) use server::{Account, Denials, ProcessLimits, Server};
-pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, Verification};
+pub(crate) use tokens::{FetchedFrom, Poll, Signals, Tokens, TokensFrom, Verification};
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

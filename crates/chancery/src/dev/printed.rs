@@ -32,7 +32,9 @@ fn onboarding(servers: &[&str]) -> Vec<String> {
     let tools: Vec<_> = servers.iter().map(|server| format!("--tool '{server}/*'")).collect();
     lines.push(format!("  {program} purpose add try --owner dev {}", tools.join(" ")));
     let uid = nix::unistd::geteuid();
-    lines.push(format!("  {program} agent add bot --sponsor dev --purpose try --host-uid {uid}"));
+    lines.push(format!(
+        "  {program} agent add bot --sponsor dev --owner dev --purpose try --host-uid {uid}"
+    ));
     lines.push(String::new());
     lines.push(
         "(say `TOOL=CLASS` of a tool that does more than read: policy has to permit it)".into(),

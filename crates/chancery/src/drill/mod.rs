@@ -6,6 +6,7 @@
 //! permits the drill and keeps its result.
 
 mod canary;
+mod directory;
 mod rows;
 mod scratch;
 mod signal;

@@ -47,13 +47,20 @@ const AGENT: &str = "drill";
 /// The file of the canary's policy.
 const OWN: &str = "drill.cedar";
 
-/// The policy of the canary: all that it does, but for one kind of mark.
+/// The policy of the canary: all that it does, but for one kind of mark; and that there may be a directory, which
+/// says who is there.
 pub(super) const POLICY: &str = r#"@id("drill-canary")
 permit (principal, action in Action::"tools/call", resource in Server::"canary");
 
 @id("drill-forbidden")
 forbid (principal, action == Action::"canary/touch", resource)
 when { context.input.mark like "*forbidden*" };
+
+@id("drill-directory")
+permit (principal, action == Action::"people/directory", resource);
+
+@id("drill-people")
+permit (principal, action == Action::"person/provision", resource);
 "#;
 
 /// A scratch copy that runs.
@@ -209,7 +216,7 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     (copy.policy.allow_loose, copy.policy.reload) = (true, true);
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
     copy.listen.host = None;
-    copy.public_url = None;
+    (copy.public_url, copy.people_url) = (None, None);
     copy.log = crate::config::Log::default();
     "error".clone_into(&mut copy.logging.level);
     let server = Server { url: Some(canary.to_owned()), ..Server::default() };
@@ -276,7 +283,7 @@ fn of_agent(dir: &Path, name: &str, sponsor: &str) -> anyhow::Result<Value> {
     keys::write_private(&key(dir, name), made.to_pem()?.as_bytes())?;
     Ok(json!({
         "do": "agent-add", "name": name, "sponsor": sponsor, "purpose": "drill",
-        "business_owner": null, "technical_owner": null, "key": made.verifying().to_jwk(),
+        "business_owner": sponsor, "technical_owner": sponsor, "key": made.verifying().to_jwk(),
         "host": { "uid": nix::unistd::geteuid().as_raw() },
     }))
 }

@@ -1,9 +1,10 @@
-//! The drills that take something away from an agent at work: one instance is revoked, or a sponsor is
-//! deactivated, while calls and a stream run.
+//! The drills that take something away from an agent at work: one instance is revoked, or the directory of a
+//! sponsor says that they left, while calls and a stream run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::directory::Directory;
 use super::scratch::{LEAVER, LEAVING, Scratch};
 use crate::shim::Gateway;
 use crate::socket;
@@ -26,6 +27,12 @@ const WATCHED: Duration = Duration::from_millis(300);
 /// How long somebody waits between two calls.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What takes something away.
+enum Taking<'a> {
+    Revokes(Box<Asked>),
+    Leaves(Directory<'a>),
+}
+
 /// One call: when it was begun, by the clock of the canary, and whether it was done.
 #[derive(Clone, Copy)]
 struct Tried {
@@ -44,13 +51,13 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
     let first = agents.first().context("there are some")?;
     // It has a token before many ask at once.
     ensure!(scratch.touch_as(first).await, "the agent of the drill does not work");
-    let (command, other) = match signal {
-        DrillSignal::Offboard => (Asked::PersonDeactivate { id: LEAVER.to_owned() }, None),
+    let (taking, other) = match signal {
+        DrillSignal::Offboard => (Taking::Leaves(Directory::of(scratch, LEAVER).await?), None),
         DrillSignal::Revoke => {
             let (id, reason) = (only_instance(scratch).await?, "a drill".to_owned());
             let other = scratch.agent_of(LEAVING)?;
             ensure!(scratch.touch_as(&other).await, "another instance does not work");
-            (Asked::InstanceRevoke { id, reason }, Some(other))
+            (Taking::Revokes(Box::new(Asked::InstanceRevoke { id, reason })), Some(other))
         }
     };
     let is_over = AtomicBool::new(false);
@@ -58,7 +65,7 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
     let work = join_all(works.map(|agent| works_on(scratch, agent, &is_over)));
     let stream = scratch.follow(first);
     let taken = async {
-        let taken = taken_away(scratch, &command).await;
+        let taken = taken_away(scratch, &taking).await;
         is_over.store(true, Ordering::SeqCst);
         taken
     };
@@ -83,9 +90,14 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
 
 /// Waits until all are at work, and does what takes something away; when that was answered, by the clock
 /// of the canary. It is looked on for a while.
-async fn taken_away(scratch: &Scratch, command: &Asked) -> anyhow::Result<i64> {
+async fn taken_away(scratch: &Scratch, taking: &Taking<'_>) -> anyhow::Result<i64> {
     scratch.is_busy(BEFORE).await?;
-    socket::call(&scratch.config.admin_socket(), command).await?;
+    match taking {
+        Taking::Revokes(command) => {
+            socket::call(&scratch.config.admin_socket(), command).await?;
+        }
+        Taking::Leaves(directory) => directory.deactivates(LEAVER).await?,
+    }
     let at = scratch.canary.now();
     tokio::time::sleep(Duration::from_millis(LAST_EFFECT_MAX_MS) + WATCHED).await;
     Ok(at)

@@ -2,13 +2,17 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use http::header;
 use secevent::subject_request;
 use serde_json::Value;
 
+use crate::config::Signals;
+use crate::shown::Tokens;
 use crate::sources;
+use crate::system::SystemClock;
 
 /// How many bytes of a stream's token nobody can guess.
 const TOKEN_BYTES: usize = 32;
@@ -24,6 +28,15 @@ pub(super) fn shown(file: &Path) -> anyhow::Result<String> {
         file.display()
     );
     Ok(text.to_owned())
+}
+
+/// The same, fetched where `signals` say that tokens for the stream `name` are.
+pub(super) async fn fetched(signals: &Signals, name: &str) -> anyhow::Result<String> {
+    let from = signals.oauth.get(name).with_context(|| {
+        format!("say `--header-file`, or in `signals.oauth.{name}` where a token is fetched")
+    })?;
+    let tokens = Tokens::new(from, &signals.keys, Arc::new(SystemClock::new()))?;
+    Ok(tokens.header(None).await?.value.to_str()?.to_owned())
 }
 
 /// The token of the stream `name` that `file` holds.

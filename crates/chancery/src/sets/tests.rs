@@ -175,6 +175,35 @@ fn all_sets_hold_together_and_each_beside_what_every_set_begins_with() {
     }
 }
 
+/// A tool that a set's own permit lets be called, and what must be answered while nobody has told of the people for
+/// too long. In these circumstances the guards of no set have anything to say.
+const SILENT: &str = r#"
+tools: { own/deploy: { harm: [changes-production] } }
+given: { now: "2026-01-01T12:00:00Z", attestation: workload, environment: test, region: eu }
+cases:
+  - name: somebody has told of them
+    call: { tool: own/deploy }
+    expect: permit
+  - name: nobody has
+    call: { tool: own/deploy }
+    unconfirmed: true
+    expect: deny
+    by: [starter-confirmed]
+"#;
+
+/// Whichever set a deployment begins with, silence denies what does more than read.
+#[test]
+fn no_set_does_more_than_read_while_nobody_tells_of_its_people() {
+    let own = r#"@id("own") permit (principal, action == Action::"own/deploy", resource);"#;
+    for name in SHIPPED.map(|set| set.name) {
+        let (home, _) = begun(&[name]);
+        let dir = home.path().join("set");
+        fs::write(dir.join("own.cedar"), own).expect("it is ours");
+        fs::write(dir.join("cases/silent.yaml"), SILENT).expect("it is ours");
+        held(&read(&dir));
+    }
+}
+
 #[test]
 fn a_set_is_begun_in_a_directory_of_its_own_only() {
     let home = tempfile::tempdir().expect("a directory can be made");

@@ -41,8 +41,8 @@ async fn of_one_call_a_hundred_questions_are_decided() {
         let of = |record: &&Value| record["cause"] == "server_asked_elicitation";
         assert_eq!(records.iter().filter(of).count(), refused);
     };
-    check(100, 0).await;
-    check(101, 1).await;
+    Box::pin(check(100, 0)).await;
+    Box::pin(check(101, 1)).await;
 }
 
 /// A server that takes no answers is listened to no more.

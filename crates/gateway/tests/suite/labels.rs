@@ -35,7 +35,7 @@ impl World {
     }
 
     /// Puts `labels` in force, with these rules.
-    async fn in_force(&self, labels: &str, rules: &str) {
+    pub(crate) async fn in_force(&self, labels: &str, rules: &str) {
         let files = [
             ("starter.cedar", pdp::STARTER_POLICY.to_owned()),
             ("test.cedar", format!("{POLICY} {rules}")),
@@ -124,7 +124,7 @@ fn saying(what: &str) -> Act {
     Act::Result(json!({ "content": content, "resultType": "complete" }))
 }
 
-fn wanting() -> Act {
+pub(crate) fn wanting() -> Act {
     Act::Result(json!({
         "resultType": "input_required",
         "inputRequests": { "city": { "method": "elicitation/create", "params": form() } },

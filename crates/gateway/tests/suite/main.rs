@@ -14,6 +14,7 @@ mod flight;
 mod identity;
 mod input;
 mod labels;
+mod manipulation;
 mod outbound;
 mod pins;
 mod proofs;

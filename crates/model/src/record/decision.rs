@@ -128,7 +128,8 @@ pub struct DecisionRecord {
     /// What the enforcement point owes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<Obligation>,
-    /// Policies under observation that would have changed the answer.
+    /// Policies under observation that would have changed the answer, that could not be evaluated, or that forbid what
+    /// is denied as well; none, if they would make the record too large.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed: Vec<PolicyId>,
     /// What the set under observation would have answered, if one is.

@@ -43,6 +43,7 @@ fn the_authorization_server_of_rfc_8414() {
         assert_eq!(metadata[name], json!(["ES256", "EdDSA"]), "{name}");
     }
     assert_eq!(metadata["authorization_details_types_supported"], json!(["agent_task"]));
+    assert_eq!(metadata["scopes_supported"], json!(null), "an agent's SDK would ask for them");
     for absent in ["registration_endpoint", "signed_metadata"] {
         assert!(metadata.get(absent).is_none(), "{absent} is not offered");
     }

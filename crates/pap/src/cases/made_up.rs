@@ -4,43 +4,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, AgentName, DecisionId, Delegation, Delegator, Facts, Harm,
-    HostProcess, HostRule, InstanceId, Mandate, MandateId, Origin, Person, PinDigest, Place,
-    Principal, PrincipalFacts, Provenance, RegisteredClient, ResourceRef, Revision, Risk, Scope,
-    Server, ServerName, SessionFacts, Sha256Digest, Standing, TaskId, Thumbprint, Tool, ToolRef,
-    ToolState, WorkloadIdentity, WorkloadRule,
+    AccessRequest, ActionName, AgentFacts, AgentName, Agreed, DecisionId, Delegation, Delegator,
+    Facts, Harm, HostProcess, HostRule, InstanceId, Mandate, MandateBasis, MandateId, Origin,
+    Person, PinDigest, Place, Principal, PrincipalFacts, Provenance, RegisteredClient, ResourceRef,
+    Revision, Risk, Scope, Server, ServerName, SessionFacts, Sha256Digest, Standing, TaskId,
+    Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
-use super::{Call, Case, Method, Tools};
+use super::{Call, Case, Method, Subject, Tools};
+
+/// The task that is worked on.
+const TASK: TaskId = TaskId::from_bytes([2; 16]);
+
+/// The method by which somebody takes over the work of another one: of no server.
+const RESUME: &str = "task/resume";
 
 impl Case {
     /// What is asked, and the facts that it is decided on.
     pub(super) fn question(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
         let instance = InstanceId::from_bytes([1; 16]);
-        let (action, resource, input, server) = match (&self.call, &self.method) {
+        let (action, resource, input) = match (&self.call, &self.method) {
             (Some(Call { tool, input }), None) => {
-                let resource = ResourceRef::Tool(tool.clone());
-                (ActionName::tool(tool), resource, input.clone(), tool.server.clone())
+                (ActionName::tool(tool), ResourceRef::Tool(tool.clone()), input.clone())
             }
-            (None, Some(Method { name, server, input })) => {
-                let resource = ResourceRef::Server(server.clone());
-                (ActionName::method(name), resource, input.clone(), server.clone())
+            (None, Some(method)) => {
+                (ActionName::method(&method.name), method.resource()?, method.input.clone())
             }
             _ => return Err("it needs either `call` or `method`".to_owned()),
         };
         let tool = self.call.as_ref().map(|call| described(&call.tool, tools)).transpose()?;
-        let standing = standing(self, instance, &server);
-        let server = Server {
-            name: server,
-            enforcement: self.enforcement,
-            origin: String::new(),
-            added: self.now,
-            account: self.shared_account.then(|| Sha256Digest::of(b"")),
-            // Whoever asks, one of them is another.
-            callers: ["one", "another"].map(|name| name.parse().expect("it is a name")).into(),
-            place: Place { environment: self.environment.clone(), region: self.region.clone() },
+        let server = match &resource {
+            ResourceRef::Tool(tool) => Some(&tool.server),
+            ResourceRef::Server(server)
+            | ResourceRef::Resource { server, .. }
+            | ResourceRef::Prompt { server, .. } => Some(server),
+            _ => None,
         };
+        let standing = standing(self, instance, server);
+        let agent = match &resource {
+            ResourceRef::Agent(name) => Some(handed_to(name, &standing)),
+            _ => None,
+        };
+        let server = server.map(|name| Arc::new(self.server(name)));
         let request =
             AccessRequest { principal: Principal::Instance(instance), action, resource, input };
         let facts = Facts {
@@ -49,8 +55,8 @@ impl Case {
             principal: PrincipalFacts::Instance(Arc::new(standing)),
             tool_owner: tool.is_some().then(|| person("owner")),
             tool: tool.map(Arc::new),
-            agent: None,
-            server: Some(Arc::new(server)),
+            agent,
+            server,
             session: SessionFacts {
                 labels: self.labels.clone(),
                 used_tools: self.used_tools.clone(),
@@ -63,6 +69,37 @@ impl Case {
             stops: Arc::default(),
         };
         Ok((request, facts))
+    }
+
+    fn server(&self, name: &ServerName) -> Server {
+        Server {
+            name: name.clone(),
+            enforcement: self.enforcement,
+            origin: String::new(),
+            added: self.now,
+            account: self.shared_account.then(|| Sha256Digest::of(b"")),
+            // Whoever asks, one of them is another.
+            callers: ["one", "another"].map(|name| name.parse().expect("it is a name")).into(),
+            place: Place { environment: self.environment.clone(), region: self.region.clone() },
+        }
+    }
+}
+
+impl Method {
+    /// What it is done to.
+    fn resource(&self) -> Result<ResourceRef, String> {
+        let Self { name, server, uri, prompt, agent, input: _ } = self.clone();
+        match (server, uri, prompt, agent) {
+            (Some(server), None, None, None) => Ok(ResourceRef::Server(server)),
+            (Some(server), Some(uri), None, None) => Ok(ResourceRef::Resource { server, uri }),
+            (Some(server), None, Some(name), None) => Ok(ResourceRef::Prompt { server, name }),
+            (None, None, None, Some(agent)) => Ok(ResourceRef::Agent(agent)),
+            (None, None, None, None) if name == RESUME => Ok(ResourceRef::Task(TASK)),
+            _ => {
+                let why = "needs a `server`, or one `uri` or `prompt` there, or an `agent`";
+                Err(format!("the method `{name}` {why}"))
+            }
+        }
     }
 }
 
@@ -110,9 +147,10 @@ const ISSUER: &str = "https://platform.example";
 const SUBJECT: &str = "workload";
 
 /// An instance of the case's agent with everything behind it in order, entitled to all of `server`.
-fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing {
+fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> Standing {
+    let all = |server: &ServerName| format!("{server}/*").parse().expect("it is a pattern");
     let everything = Scope {
-        tools: BTreeSet::from([format!("{server}/*").parse().expect("it is a pattern")]),
+        tools: server.map(all).into_iter().collect(),
         harm: Harm::ALL.into_iter().collect(),
         max_calls: None,
         max_tasks_a_day: None,
@@ -121,9 +159,11 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
     let sponsor = Person { source: Some(source.clone()), ..person("sponsor") };
     let hour = std::time::Duration::from_hours(1);
     let later = case.now.plus(hour);
+    let subject = case.subject.as_ref().map(Subject::person);
+    let standing = MandateBasis::Standing { sponsor: sponsor.id.clone() };
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
-        basis: model::MandateBasis::Standing { sponsor: sponsor.id.clone() },
+        basis: subject.as_ref().map_or(standing, |person| consented(person, server)),
         agent: if case.depth == 0 { case.agent.clone() } else { lead(case.depth) },
         purpose: case.purpose.clone(),
         scope: everything.clone(),
@@ -132,21 +172,69 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         withdrawn: None,
     };
     let mut task = model::Task {
-        id: TaskId::from_bytes([2; 16]),
+        id: TASK,
         instance,
         delegation: None,
         mandate: mandate.id,
         mandate_digest: mandate.digest(),
         purpose: case.purpose.clone(),
-        subject: model::TaskSubject::Autonomous,
+        subject: mandate.basis.subject(),
         scope: everything.clone(),
         opened: case.now,
         deadline: later,
         state: model::TaskState::Open,
     };
-    let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
     let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
-    let agent = model::Agent {
+    let agent = agent(case, (&sponsor, &everything, later));
+    let instance = entered(case, instance);
+    let purpose = model::Purpose {
+        id: case.purpose.clone(),
+        owner: sponsor.id.clone(),
+        owned: Some(case.now),
+        scope: everything,
+        data: BTreeSet::new(),
+        description: String::new(),
+    };
+    let delegators = handed_on(case.depth, &mut task, (&instance, &agent, &sponsor));
+    Standing {
+        instance,
+        agent,
+        sponsor,
+        device: None,
+        subject,
+        task,
+        delegators: Arc::new(delegators),
+        elevations: Vec::new(),
+        mandate,
+        initiator: None,
+        purpose,
+        owners,
+        heard: BTreeMap::from([(source, if case.unconfirmed { case.now } else { later })]),
+    }
+}
+
+impl Subject {
+    fn person(&self) -> Person {
+        let Self { id, groups, unit } = self.clone();
+        Person { unit, ..Person::new(id, groups) }
+    }
+}
+
+/// The word of `person` that all of `server` may be used, and the work handed on.
+fn consented(person: &Person, server: Option<&ServerName>) -> MandateBasis {
+    let resources = server.cloned().into_iter().collect();
+    MandateBasis::Consented {
+        subject: person.id.clone(),
+        request: Sha256Digest::of(b""),
+        once: false,
+        agreed: Agreed { resources, delegable: true, harm: BTreeMap::new() },
+    }
+}
+
+/// The case's agent, for which `sponsor` answers until `later`.
+fn agent(case: &Case, (sponsor, everything, later): (&Person, &Scope, Timestamp)) -> model::Agent {
+    let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
+    model::Agent {
         name: case.agent.clone(),
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
@@ -168,49 +256,35 @@ fn standing(case: &Case, instance: InstanceId, server: &ServerName) -> Standing 
         review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: model::AgentState::Active,
-    };
+    }
+}
+
+/// The case's instance, for which everybody vouches that may.
+fn entered(case: &Case, id: InstanceId) -> model::Instance {
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());
-    let workload = WorkloadIdentity { issuer, subject, claims: BTreeMap::new() };
-    let instance = model::Instance {
-        id: instance,
+    model::Instance {
+        id,
         agent: case.agent.clone(),
         key: Some(Thumbprint::from_bytes([4; 32])),
         attestation: case.attestation,
         process: Some(HostProcess { exe: None, pid: 1, started: 0, uid: 0 }),
-        workload: Some(workload),
+        workload: Some(WorkloadIdentity { issuer, subject, claims: BTreeMap::new() }),
         device: None,
-        task: task.id,
+        task: TASK,
         started: case.now,
         risk: case.risk.map(|level| Risk { level, since: case.now }),
+        rated: BTreeMap::new(),
         state: model::InstanceState::Active,
-    };
-    let purpose = model::Purpose {
-        id: case.purpose.clone(),
-        owner: sponsor.id.clone(),
-        owned: Some(case.now),
-        scope: everything,
-        data: BTreeSet::new(),
-        description: String::new(),
-    };
-    let delegators = handed_on(case.depth, &mut task, (&instance, &agent, &sponsor));
-    let (subject, initiator) = (None, None);
-    Standing {
-        instance,
-        agent,
-        sponsor,
-        device: None,
-        subject,
-        task,
-        delegators: Arc::new(delegators),
-        elevations: Vec::new(),
-        mandate,
-        initiator,
-        purpose,
-        owners,
-        heard: BTreeMap::from([(source, if case.unconfirmed { case.now } else { later })]),
     }
+}
+
+/// The agent `name` to which work is handed on: but for its name, an equal of who hands it on.
+fn handed_to(name: &AgentName, standing: &Standing) -> Arc<AgentFacts> {
+    let agent = model::Agent { name: name.clone(), ..standing.agent.clone() };
+    Arc::new(AgentFacts { agent, sponsor: standing.sponsor.clone(), succession: None })
 }
 
 /// The agent that handed the work on, so many hops above who holds it.

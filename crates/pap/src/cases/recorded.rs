@@ -5,13 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::record::Verdict;
-use model::{AccessRequest, Enforcement, Facts, PrincipalFacts, ResourceRef, Standing};
+use model::{
+    AccessRequest, Decision, Enforcement, Facts, Person, PrincipalFacts, ResourceRef, Standing,
+};
 use pdp::{AskedPolicy, Snapshot};
 use serde_json::{Map, Value, json};
 
-use super::{Case, CaseTool, NAME, Tools};
+use super::{Case, CaseTool, NAME, Subject, Tools};
 use crate::recall::Recorded;
+
+/// The denial of a call whose token was used for another one, which its commit alone has seen.
+const TOKEN_USED: &str = "token_used";
 
 /// The decision `recorded` on `request` by `snapshot` as a case, the tool that it calls, and what policies saw that
 /// no case can tell.
@@ -23,20 +27,27 @@ pub(crate) fn recorded(
     let PrincipalFacts::Instance(standing) = &facts.principal else {
         return Err("it is no act of an instance, and cases ask for no other".to_owned());
     };
+    let is_of_token = recorded.reason == TOKEN_USED;
+    if recorded.is_by_commit() && !is_of_token {
+        let why = "it was denied for what no policy is asked about, and no case says";
+        return Err(format!("{why}: `{}`", recorded.reason));
+    }
     let mut case = circumstances(standing, facts);
     let (member, asked) = asked(request)?;
     case.insert(member.to_owned(), asked);
-    let explained = snapshot.explain(request, facts);
+    if is_of_token {
+        case.insert("token_used".to_owned(), true.into());
+    }
     case.insert("expect".to_owned(), json!(recorded.verdict));
     case.insert("by".to_owned(), json!(recorded.policies));
-    if recorded.verdict == Verdict::Deny {
-        let told = crate::explain::told(request, &explained);
-        case.insert("reason".to_owned(), json!(recorded.reason));
-        case.insert("remedies".to_owned(), told["remedies"].clone());
-    }
     let tool = facts.tool.iter().map(|tool| (tool.tool.clone(), CaseTool::from(tool.as_ref())));
     let tools: Tools = tool.collect();
     let read: Case = serde_json::from_value(case.clone().into()).map_err(|it| it.to_string())?;
+    let explained = snapshot.explain(request, facts);
+    if let Decision::Deny(denial) = read.counted(explained.decision, snapshot)? {
+        case.insert("reason".to_owned(), json!(recorded.reason));
+        case.insert("remedies".to_owned(), json!(denial.remedies()));
+    }
     let (request, facts) = read.question(&tools)?;
     let again = snapshot.explain(&request, &facts);
     let untold = untold(&explained.asked, &again.asked);
@@ -52,18 +63,24 @@ pub(crate) fn recorded(
 
 /// What `request` asks for, as a case says it.
 fn asked(request: &AccessRequest) -> Result<(&'static str, Value), String> {
-    let input = &request.input;
-    match &request.resource {
-        ResourceRef::Tool(tool) => Ok(("call", json!({ "tool": tool, "input": input }))),
-        ResourceRef::Server(server) => {
-            let name = &request.action;
-            Ok(("method", json!({ "name": name, "server": server, "input": input })))
+    let AccessRequest { action: name, resource, input, .. } = request;
+    let method = match resource {
+        ResourceRef::Tool(tool) => return Ok(("call", json!({ "tool": tool, "input": input }))),
+        ResourceRef::Server(server) => json!({ "name": name, "server": server, "input": input }),
+        ResourceRef::Resource { server, uri } => {
+            json!({ "name": name, "server": server, "uri": uri })
         }
+        ResourceRef::Prompt { server, name: prompt } => {
+            json!({ "name": name, "server": server, "prompt": prompt })
+        }
+        ResourceRef::Agent(agent) => json!({ "name": name, "agent": agent }),
+        ResourceRef::Task(_) => json!({ "name": name }),
         other => {
             let other = authority::resource_text(other);
-            Err(format!("cases ask for calls and for methods of whole servers, not of `{other}`"))
+            return Err(format!("cases ask for nothing that is done to `{other}`"));
         }
-    }
+    };
+    Ok(("method", method))
 }
 
 /// Who asked, what for and in which circumstances, as a case says it.
@@ -89,6 +106,9 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
         "used_tools": session.used_tools,
     });
     let Value::Object(mut members) = members else { unreachable!("it is an object") };
+    if let Some(Person { id, groups, unit, .. }) = standing.subject.clone() {
+        members.insert("subject".to_owned(), json!(Subject { id, groups, unit }));
+    }
     // Most sets look at neither.
     let of_tools = session.counters.iter().filter(|(name, n)| *name != "calls" && **n != 0);
     let of_tools: BTreeMap<_, _> = of_tools.collect();

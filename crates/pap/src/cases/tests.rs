@@ -53,6 +53,37 @@ fn a_case_holds_only_if_the_set_answers_as_it_says() {
     assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
 }
 
+/// By `only` these decide and no others, and all that is owed is what is said.
+#[test]
+fn a_case_says_all_that_decides_and_is_owed() {
+    let policies = r#"
+        @id("one") @obligation("notify:desk; redact:id")
+        permit (principal, action in Action::"tools/call", resource in Server::"crm");
+        @id("two") permit (principal, action == Action::"crm/lookup", resource);"#;
+    let check = |members: Value, expected: bool| {
+        let mut case =
+            json!({ "name": "it", "call": { "tool": "crm/lookup" }, "expect": "permit" });
+        let members = members.as_object().cloned().unwrap_or_default();
+        case.as_object_mut().expect("it is an object").extend(members);
+        let tools = json!({ "crm/lookup": { "harm": ["reads-data"] } });
+        let file = json!({ "tools": tools, "cases": [case] });
+        let file: CaseFile = serde_json::from_value(file).expect("a case file");
+        let results = file.run(&set(policies), &Tools::new()).expect("the set compiles");
+        assert_eq!(results.iter().all(|it| it.held.is_ok()), expected, "{results:?}");
+    };
+    check(json!({ "by": ["one"] }), true);
+    check(json!({ "only": ["one"] }), false);
+    check(json!({ "only": ["one", "two"] }), true);
+    check(json!({ "obligations": ["redact:id", "notify:desk"] }), true);
+    check(json!({ "obligations": ["notify:desk"] }), false);
+    check(json!({ "obligations": [] }), false);
+    // What is denied owes nothing.
+    let denied = json!({ "call": null, "method": { "name": "tools/list", "server": "crm" } });
+    let mut denied = denied.as_object().expect("an object").clone();
+    denied.extend([("expect".to_owned(), json!("deny")), ("obligations".to_owned(), json!([]))]);
+    check(denied.into(), true);
+}
+
 #[test]
 fn what_cannot_be_asked_does_not_hold_and_says_why() {
     for (id, members, why) in [
@@ -130,6 +161,65 @@ fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
         when { resource.account == "shared" };"#;
     let results = file.run(&set(guards), &Tools::new()).expect("the set compiles");
     assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
+}
+
+/// Of resources and prompts, of work that is handed on or taken over, and on behalf of somebody.
+#[test]
+fn a_case_asks_for_every_act_of_an_instance() {
+    let policies = r#"
+        @id("reads") permit (principal, action == Action::"resources/read", resource == Resource::"crm/file:///a");
+        @id("prompts") permit (principal, action == Action::"prompts/get", resource == Prompt::"crm/hello");
+        @id("hands-on") permit (principal, action == Action::"delegate", resource == Agent::"lab");
+        @id("takes-over") permit (principal, action == Action::"task/resume", resource);
+        @id("staff") forbid (principal, action == Action::"resources/read", resource)
+        when { context has subject && !(context.subject in Group::"staff") };
+        @id("sales") forbid (principal is Person, action == Action::"prompts/get", resource)
+        unless { principal has unit && principal.unit == "sales" };"#;
+    let check = |method: Value, members: Value, expect: &str, by: &str| {
+        let mut case = json!({ "name": "it", "method": method, "expect": expect });
+        let case = case.as_object_mut().expect("it is an object");
+        case.extend(members.as_object().cloned().unwrap_or_default());
+        if !by.is_empty() {
+            case.insert("by".to_owned(), json!([by]));
+        }
+        let file = serde_json::from_value(json!({ "cases": [case] }));
+        let file: CaseFile = file.expect("it is a file of cases");
+        file.run(&set(policies), &Tools::new()).expect("the set compiles").remove(0).held
+    };
+    let read = |uri: &str| json!({ "name": "resources/read", "server": "crm", "uri": uri });
+    let prompt = json!({ "name": "prompts/get", "server": "crm", "prompt": "hello" });
+    let delegate = |agent: &str| json!({ "name": "delegate", "agent": agent });
+    let staff = json!({ "subject": { "id": "ann", "groups": ["staff"] } });
+    let below = json!({ "subject": { "id": "ann", "groups": ["staff"] }, "depth": 2 });
+    let sales = json!({ "subject": { "id": "ben", "unit": "sales" } });
+    for (method, members, expect, by) in [
+        (read("file:///a"), json!({}), "permit", "reads"),
+        (read("file:///b"), json!({}), "deny", ""),
+        (read("file:///a"), staff.clone(), "permit", "reads"),
+        (read("file:///a"), below, "permit", "reads"),
+        (read("file:///a"), sales.clone(), "deny", "staff"),
+        (prompt.clone(), json!({}), "permit", "prompts"),
+        (prompt.clone(), sales, "permit", "prompts"),
+        (prompt, staff.clone(), "deny", "sales"),
+        (delegate("lab"), json!({}), "permit", "hands-on"),
+        (delegate("lab"), staff, "permit", "hands-on"),
+        (delegate("other"), json!({}), "deny", ""),
+        (json!({ "name": "task/resume" }), json!({}), "permit", "takes-over"),
+    ] {
+        let held = check(method.clone(), members.clone(), expect, by);
+        assert_eq!(held, Ok(()), "{method} {members}");
+    }
+    for method in [
+        json!({ "name": "tools/list" }),
+        json!({ "name": "resources/read", "uri": "file:///a" }),
+        json!({ "name": "resources/read", "server": "crm", "uri": "a", "prompt": "b" }),
+        json!({ "name": "delegate", "server": "crm", "agent": "lab" }),
+    ] {
+        let Err(CaseError::Unaskable(why)) = check(method.clone(), json!({}), "deny", "") else {
+            panic!("{method} is asked")
+        };
+        assert!(why.contains("needs a `server`, or one `uri` or `prompt` there"), "{why}");
+    }
 }
 
 /// A set that lets a task use up ids to the sum of five, and the tool that it counts.
@@ -231,20 +321,36 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
 /// does, while nobody has told of the people for too long, and at a high risk.
 #[test]
 fn the_starter_set_guards_what_does_more_than_read() {
-    let permit = r#"@id("deploy") permit (principal, action == Action::"crm/deploy", resource);"#;
-    let set = set(&[pdp::STARTER_POLICY, permit].concat());
+    let permits = r#"
+        @id("deploy") permit (principal, action == Action::"crm/deploy", resource);
+        @id("lookup") permit (principal, action == Action::"crm/lookup", resource);
+    "#;
+    let set = set(&[pdp::STARTER_POLICY, permits].concat());
+    let reads = || json!({ "tool": "crm/lookup" });
     for (members, expect) in [
         (json!({ "vary": { "attestation": ["none", "user"] } }), "deny"),
         (json!({ "vary": { "attestation": ["host", "workload"] } }), "permit"),
-        (json!({ "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true }), "deny"),
+        (
+            json!({
+                "vary": { "attestation": ["host", "workload"] }, "unconfirmed": true,
+                "by": ["starter-confirmed"], "remedies": ["approval"],
+            }),
+            "deny",
+        ),
         (json!({ "vary": { "attestation": ["host", "workload"] }, "binding": "none" }), "deny"),
         (json!({ "attestation": "host", "risk": "high" }), "deny"),
+        (json!({ "attestation": "host", "unconfirmed": true, "call": reads() }), "permit"),
+        (json!({ "attestation": "host", "risk": "high", "call": reads() }), "deny"),
     ] {
         let mut case = json!({ "name": "it", "call": { "tool": "crm/deploy" }, "expect": expect });
         let members = members.as_object().cloned().unwrap_or_default();
         case.as_object_mut().expect("it is an object").extend(members);
         let file: CaseFile = serde_json::from_value(json!({
-            "tools": { "crm/deploy": { "harm": ["changes-production"] } }, "cases": [case],
+            "tools": {
+                "crm/deploy": { "harm": ["changes-production"] },
+                "crm/lookup": { "harm": ["reads-data"] },
+            },
+            "cases": [case],
         }))
         .expect("it is a file of cases");
         let results = file.run(&set, &Tools::new()).expect("the set compiles");

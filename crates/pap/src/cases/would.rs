@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Call, Case, NAME, Tools};
 
 /// The members of a case that say what must be answered.
-const EXPECTED: [&str; 5] = [NAME, "expect", "by", "reason", "remedies"];
+const EXPECTED: [&str; 7] = [NAME, "expect", "by", "only", "obligations", "reason", "remedies"];
 
 /// Who can vouch for an instance, the least first.
 const VOUCHED: [&str; 3] = ["user", "host", "workload"];

@@ -61,8 +61,6 @@ pub struct KnownDirectory {
     pub name: SourceName,
     /// How its people log in.
     pub logins: Option<LoginRule>,
-    /// After how many minutes in which nothing was heard of it its people are unconfirmed.
-    silence_min: Option<u32>,
     /// Whether the token reads only.
     pub read_only: bool,
     /// The token.
@@ -129,7 +127,8 @@ impl Administration {
         let (logins, silence_min) = (said.logins, said.silence_min);
         let directory = Directory { name: name.clone(), logins, silence_min, registered, state };
         let speaks = (&name, &Speaker::directory());
-        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, registered).await?;
+        let minutes = (None, silence_min);
+        let heard = heard::bounded(&mut draft.reader, speaks, minutes, registered).await?;
         let mut effects = vec![
             put_new(FactKey::directory(&name), &directory),
             put_new(FactKey::directory_tokens(&name), &DirectoryTokens(vec![token])),
@@ -187,13 +186,12 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let directory = change(registered(&mut draft, &name).await?);
+        let was = registered(&mut draft, &name).await?;
+        let waited = was.waited_for();
+        let directory = change(was);
         let mut effects = vec![put(FactKey::directory(&name), &directory)];
-        // Whoever may not say anything is not waited for.
-        let silence_min = directory.silence_min.filter(|_| directory.is_active());
-        let speaks = (&name, &Speaker::directory());
-        let heard = heard::from_now(&mut draft.reader, speaks, silence_min, self.now()).await?;
-        effects.extend(heard);
+        let (speaks, minutes) = ((&name, &Speaker::directory()), (waited, directory.waited_for()));
+        effects.extend(heard::bounded(&mut draft.reader, speaks, minutes, self.now()).await?);
         let done = draft.make(json!(directory), effects).await?;
         let Directory { state, silence_min, .. } = directory;
         Ok(json!({
@@ -216,10 +214,9 @@ impl Administration {
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;
         let directory = directory.map_err(AdminError::unavailable)?;
         let active = directory.filter(Directory::is_active);
-        Ok(active.map(|Directory { name, logins, silence_min, .. }| KnownDirectory {
+        Ok(active.map(|Directory { name, logins, .. }| KnownDirectory {
             name,
             logins,
-            silence_min,
             read_only: shown.read_only,
             shown: shown.digest,
         }))
@@ -230,20 +227,25 @@ impl Administration {
         if directory.read_only {
             return;
         }
-        let speaks = (&directory.name, &Speaker::directory());
-        self.note_heard(speaks, directory.silence_min, self.now()).await;
+        self.note_heard(&directory.name, None, self.now()).await;
     }
 }
 
 impl NewToken {
     pub(crate) fn checked(self, now: Timestamp) -> Result<DirectoryToken, AdminError> {
         let Self { digest, expires, read_only } = self;
-        if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
-            let why = "a token of a directory expires in the future, within 366 days";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
+        ends_in_time(expires, now)?;
         Ok(DirectoryToken { digest, expires, read_only })
     }
+}
+
+/// Refuses what shows somebody who asks and is over, or counts for too long.
+pub(crate) fn ends_in_time(expires: Timestamp, now: Timestamp) -> Result<(), AdminError> {
+    if expires <= now || expires > now.plus(TOKEN_LIFETIME_MAX) {
+        let why = "a token, or the key of a receiver, expires in the future, within 366 days";
+        return Err(AdminError::Invalid(why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Gives the `kind` `name`, whose tokens are at `place`, another one, beside the newest that it has, or alone.

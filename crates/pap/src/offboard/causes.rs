@@ -139,7 +139,7 @@ pub(super) fn left(person: &Person, given: Timestamp) -> Option<Cause> {
 
 /// What may have ended what `person` began themselves at `begun`: that they left, or that the login session
 /// is over.
-fn no_longer_by(person: &Person, begun: Timestamp) -> impl Iterator<Item = Cause> {
+pub(super) fn no_longer_by(person: &Person, begun: Timestamp) -> impl Iterator<Item = Cause> {
     let is_over = !person.stands_by(begun);
     let ended = is_over.then(|| Cause::LoggedOut(person.id.clone(), begun));
     left(person, begun).into_iter().chain(ended)

@@ -1,12 +1,14 @@
 //! What somebody holds: each credential, and whether it still counts.
 
+mod own;
+
 use std::collections::BTreeMap;
 
 use authority::{AtRest, FactsError, Pages};
 use model::{
     Agent, AgentName, Binding, Device, Elevation, ElevationState, Enrolled, FactKey, Family, Hop,
-    InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, KernelRule, Mandate,
-    MandateBasis, Person, PersonId, Standing, Stop, Stopped, Stops, SystemState, Task, Timestamp,
+    Instance, InstanceId, InstanceState, KernelRule, Mandate, MandateBasis, Person, PersonId,
+    Standing, Stop, Stopped, Stops, Task, Timestamp,
 };
 use serde::de::DeserializeOwned;
 
@@ -14,7 +16,6 @@ use super::causes::{AllStops, Cause, left, of_device, of_mandate, of_stopped};
 use super::signals::{Root, Signals};
 use super::{CREDENTIALS_MAX, Credential, Died, Instances, State, Used, Whose};
 use crate::command::Administration;
-use crate::founding::founder_key;
 
 /// What whoever took an agent over has to do about its key.
 const EXCHANGE: &str = "exchange it: `chancery agent renew --new-key`";
@@ -435,60 +436,6 @@ impl Look<'_> {
         let mut reader = self.administration.authority.pip().reader();
         let person: Person = reader.need(FactKey::person(person)).await?;
         Ok(person.answers_for(since))
-    }
-
-    /// What a person is known by, and the systems for which they answer.
-    async fn person(&mut self, id: &PersonId) -> Result<(), FactsError> {
-        let mut reader = self.administration.authority.pip().reader();
-        let person: Person = reader.need(FactKey::person(id)).await?;
-        let why = (!person.is_active()).then_some("person_not_active");
-        let gone = |person: &Person| match person.state {
-            model::PersonState::Inactive { since } => {
-                self.signals.died(vec![Cause::Taken(Root::Left(id.clone()), since)], self.now)
-            }
-            model::PersonState::Active { .. } => None,
-        };
-        let died = gone(&person);
-        let founder: Option<serde_json::Value> = reader.find(founder_key(id)).await?;
-        let key = founder.and_then(|key| keys::VerifyingKey::from_jwk(&key).ok());
-        let key = key.map(|key| Credential::new("person_key", key.thumbprint_text(), id));
-        self.held.credentials.extend(key.map(|key| key.is(why, || died.clone())));
-        let mut pages = self.administration.pages("login/");
-        while let Some(logins) = self.page::<PersonId>(&mut pages).await? {
-            for (key, _) in logins.into_iter().filter(|(_, of)| of == id) {
-                let login = key.as_str().strip_prefix("login/").unwrap_or_default();
-                let credential = Credential::new("login", login, id).is(why, || died.clone());
-                self.held.credentials.push(credential);
-            }
-        }
-        let mut pages = self.administration.pages("system/");
-        while let Some(systems) = self.page::<InitiatingSystem>(&mut pages).await? {
-            for (_, system) in systems.into_iter().filter(|(_, system)| system.owner == *id) {
-                self.system(system, &person);
-            }
-        }
-        Ok(())
-    }
-
-    fn system(&mut self, system: InitiatingSystem, owner: &Person) {
-        let id = system.name.to_string();
-        let starts = system.state == SystemState::Active
-            && self.now < system.key_expires
-            && owner.answers_for(self.now);
-        let why = (!starts).then_some("system_not_active");
-        let registered = system.registered;
-        let initiator = Initiator { system, owner: owner.clone() };
-        let died = || {
-            let Initiator { system, owner } = &initiator;
-            let mut causes = vec![Cause::Over(system.key_expires)];
-            causes.extend(left(owner, registered));
-            if let SystemState::Suspended { since, .. } = system.state {
-                causes.push(Cause::Taken(Root::System(system.name.clone()), since));
-            }
-            self.signals.died(causes, self.now)
-        };
-        let credential = Credential::new("system_key", id, &owner.id).is(why, died);
-        self.held.credentials.push(credential);
     }
 }
 

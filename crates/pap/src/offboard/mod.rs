@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::effects::Effects;
 use self::held::{ByInstance, Held};
-pub(crate) use self::signals::{OF_PEOPLE, has_ended, people, revoked};
+pub(crate) use self::signals::{OF_PEOPLE, has_ended, people, rated, revoked};
 use self::signals::{Signal, text};
 use crate::command::{AdminError, Administration};
 use crate::register::known;

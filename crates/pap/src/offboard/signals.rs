@@ -6,8 +6,8 @@ use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
     Agent, AgentName, AgentState, Certification, Device, ElevationId, InstanceId, MandateId,
-    Person, PersonId, PersonState, ResourceRef, RiskLevel, StopTarget, SystemName, TaskId,
-    Thumbprint, Timestamp,
+    Person, PersonId, PersonState, ResourceRef, RiskLevel, RiskTarget, StopTarget, SystemName,
+    TaskId, Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -174,7 +174,14 @@ impl Signals {
             }
             // A risk that is not high takes nothing away by itself.
             ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
-            ("agent/restrict", _) if !has_ended(&change) => {}
+            ("agent/restrict", _) if !has_ended(&change) => {
+                // What a transmitter rates high is quarantined.
+                if let Some(RiskTarget::Instance(id)) = rated(&change)
+                    && change["rated"]["level"] == json!(RiskLevel::High)
+                {
+                    self.note(Root::Instance(id), signal);
+                }
+            }
             ("agent/suspend" | "agent/restrict", ResourceRef::Agent(agent)) => {
                 self.note(Root::Agent(agent), signal);
             }
@@ -240,6 +247,11 @@ pub(crate) fn people(change: &Value) -> Vec<Person> {
     let listed = change["people"].as_array().into_iter().flatten();
     let told = listed.map(|it| &it["person"]).chain([change, &change["person"]]);
     told.filter_map(|person| serde_json::from_value(person.clone()).ok()).collect()
+}
+
+/// Of whom a record says that a transmitter rates them, if that is an agent or an instance.
+pub(crate) fn rated(change: &Value) -> Option<RiskTarget> {
+    change.get("rated").and_then(|_| serde_json::from_value(change["what"].clone()).ok())
 }
 
 /// Whether the agent, as a record says it is from then on, acts no more.

@@ -238,6 +238,7 @@ fn handed(
             task,
             started: world.now,
             risk: agent.risk_of_new.clone(),
+            rated: BTreeMap::new(),
             state: InstanceState::Active,
         },
         agent: agent.clone(),

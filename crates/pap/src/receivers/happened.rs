@@ -6,17 +6,18 @@ use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, Verdict};
 use model::{
     Agent, AgentName, FactKey, Instance, InstanceId, Person, PersonId, ResourceRef, RiskLevel,
-    Timestamp,
+    RiskTarget, Timestamp,
 };
 use secevent::Initiator;
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
 use crate::log::Disclosed;
-use crate::offboard::{OF_PEOPLE, has_ended, people, revoked};
+use crate::offboard::{OF_PEOPLE, has_ended, people, rated, revoked};
 
 /// The other acts of which receivers are told.
-const OF_THINGS: [&str; 11] = [
+const OF_THINGS: [&str; 12] = [
+    "agent/provision",
     "agent/reinstate",
     "agent/restrict",
     "agent/stop",
@@ -121,8 +122,8 @@ impl Administration {
             Disclosed::Damaged(why) => return Err(AdminError::Unavailable(why)),
         };
         let is_directorys = of_people && record.action != "person/deactivate";
-        let is_admins =
-            record.signal.is_none() && !is_directorys && record.action != "agent/restrict";
+        let is_of_agents = ["agent/provision", "agent/restrict"].contains(&record.action.as_str());
+        let is_admins = record.signal.is_none() && !is_directorys && !is_of_agents;
         let by = if is_admins { Initiator::Admin } else { Initiator::System };
         let (stopped, risk) = if of_people {
             let change = own.value("change").cloned().unwrap_or_default();
@@ -143,8 +144,13 @@ impl Administration {
         action: &str,
         own: &Disclosure,
     ) -> Result<(Option<Stopped>, Option<(Whom, secevent::RiskLevel)>), AdminError> {
-        let target = own.value("target").cloned().unwrap_or_default();
-        let whom = match serde_json::from_value::<ResourceRef>(target) {
+        let change = own.value("change").cloned().unwrap_or_default();
+        let target = match rated(&change) {
+            Some(RiskTarget::Instance(id)) => Ok(ResourceRef::Instance(id)),
+            Some(RiskTarget::Agent(agent)) => Ok(ResourceRef::Agent(agent)),
+            _ => serde_json::from_value(own.value("target").cloned().unwrap_or_default()),
+        };
+        let whom = match target {
             Ok(ResourceRef::Agent(agent)) => Whom { agent, instance: None },
             Ok(ResourceRef::Instance(id)) => {
                 let instance = self.reader().need::<Instance>(FactKey::instance(id)).await;
@@ -153,23 +159,25 @@ impl Administration {
             }
             _ if action == "deployment/stop" => return Ok((Some(Stopped::All), None)),
             _ if action == "review/import" => {
-                let revoked = revoked(own.value("change").unwrap_or(&Value::Null));
+                let revoked = revoked(&change);
                 return Ok(((!revoked.is_empty()).then_some(Stopped::These(revoked)), None));
             }
             // People are told of by who knows them.
             _ => return Ok((None, None)),
         };
-        let change = own.value("change").cloned().unwrap_or_default();
+        let is_risk = action.starts_with("risk/") || rated(&change).is_some();
         // What a directory says of an agent otherwise, its name for one, stops nothing.
-        if action == "agent/restrict" && !has_ended(&change) {
+        let is_told = ["agent/provision", "agent/restrict"].contains(&action);
+        if is_told && !is_risk && !has_ended(&change) {
             return Ok((None, None));
         }
-        if !action.starts_with("risk/") {
+        if !is_risk {
             return Ok((Some(Stopped::One(whom)), None));
         }
         let level = level(&change["risk"]["level"])?;
         // An instance of high risk is quarantined.
-        let quarantined = whom.instance.is_some() && level == secevent::RiskLevel::High;
+        let is_high = action != "agent/provision" && level == secevent::RiskLevel::High;
+        let quarantined = is_high && whom.instance.is_some();
         let stopped = quarantined.then(|| Stopped::One(whom.clone()));
         Ok((stopped, Some((whom, level))))
     }

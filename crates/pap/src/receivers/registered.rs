@@ -1,9 +1,10 @@
 //! Which receivers there are, of whom each is told, and how it shows that it is one.
 
 use authority::{Effect, Reader};
+use keys::VerifyingKey;
 use model::{
     Agent, Covers, DirectoryState, DirectoryTokens, EventAlgorithm, FactKey, PersonId, Receiver,
-    ReceiverStream, ResourceRef, SourceName, TellingStatus,
+    ReceiverKey, ReceiverStream, ResourceRef, SourceName, TellingStatus, Thumbprint,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::GONE;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::directory::{NewToken, given_token, named_in, shown_token};
+use crate::directory::{NewToken, ends_in_time, given_token, named_in, shown_token};
 use crate::register::{known, put, put_new};
 
 /// The most receivers: the log is read for each.
@@ -44,7 +45,11 @@ pub struct ReceiverRegistration {
     #[serde(default)]
     pub algorithm: EventAlgorithm,
     /// Its first token; one that reads only manages no stream.
-    pub token: NewToken,
+    #[serde(default)]
+    pub token: Option<NewToken>,
+    /// The key by which it gets tokens for itself.
+    #[serde(default)]
+    pub key: Option<ReceiverKey>,
 }
 
 impl Administration {
@@ -59,6 +64,7 @@ impl Administration {
             Command::ReceiverToken { name, token, alone } => {
                 self.receiver_token(by, &name, (token, alone)).await
             }
+            Command::ReceiverKey { name, key } => self.receiver_key(by, &name, key).await,
             Command::ReceiverSuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
                 self.receiver_state(by, &name, state).await
@@ -76,7 +82,8 @@ impl Administration {
         by: &PersonId,
         said: ReceiverRegistration,
     ) -> Result<Value, AdminError> {
-        let ReceiverRegistration { name, audience, covers, push_host, algorithm, token } = said;
+        let ReceiverRegistration { name, audience, covers, push_host, algorithm, token, key } =
+            said;
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         if !(1..=AUDIENCE_MAX).contains(&audience.len()) || audience.chars().any(char::is_control) {
             let why = "an audience has 1 to 512 bytes and no control character";
@@ -87,8 +94,16 @@ impl Administration {
                 format!("`{host}` is not the name of a host, in lower case and without a port");
             return Err(AdminError::Invalid(why));
         }
-        let token = token.checked(self.now())?;
+        if token.is_none() && key.is_none() {
+            let why = "a receiver has a token, or a key by which it gets some";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        let token = token.map(|token| token.checked(self.now())).transpose()?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        let keeps = match &key {
+            Some(key) => Some(self.of_receiver(&mut draft, &name, key).await?),
+            None => None,
+        };
         are_known(&mut draft, &covers).await?;
         let all = authority::all::<Receiver>(self.authority.pip().store(), "receiver/").await;
         let all = all.map_err(AdminError::unavailable)?;
@@ -111,14 +126,17 @@ impl Administration {
             covers,
             push_host,
             algorithm,
+            key,
             registered,
             state,
         };
-        let effects = vec![
+        let tokens = DirectoryTokens(token.into_iter().collect());
+        let mut effects = vec![
             audience_is_its,
             put_new(FactKey::receiver(&name), &receiver),
-            put_new(FactKey::receiver_tokens(&name), &DirectoryTokens(vec![token])),
+            put_new(FactKey::receiver_tokens(&name), &tokens),
         ];
+        effects.extend(keeps);
         let change = json!(receiver);
         let done = match algorithm {
             EventAlgorithm::Es256 => draft.make(change, effects).await?,
@@ -156,6 +174,38 @@ impl Administration {
         given_token(draft, ("receiver", &name, place), (token, alone)).await
     }
 
+    /// Gives a receiver another key, or none; what it got by the one before counts no longer.
+    async fn receiver_key(
+        &self,
+        by: &PersonId,
+        name: &str,
+        key: Option<ReceiverKey>,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        let receiver = registered(&mut draft, &name).await?;
+        let mut effects = vec![Effect::Remove { key: FactKey::receiver_granted(&name) }];
+        if let Some(key) = &key {
+            effects.push(self.of_receiver(&mut draft, &name, key).await?);
+        }
+        let receiver = Receiver { key, ..receiver };
+        effects.push(put(FactKey::receiver(&name), &receiver));
+        let done = draft.make(json!(receiver), effects).await?;
+        Ok(json!({ "receiver": name, "key": receiver.key, "decision": done.decision }))
+    }
+
+    /// What makes `key` that of the receiver `name` alone.
+    async fn of_receiver(
+        &self,
+        draft: &mut Draft<'_>,
+        name: &SourceName,
+        key: &ReceiverKey,
+    ) -> Result<Effect, AdminError> {
+        ends_in_time(key.expires, self.now())?;
+        let verifies = VerifyingKey::from_jwk(&key.jwk).map_err(AdminError::invalid)?;
+        self.own_key(&mut draft.reader, &verifies, FactKey::receiver(name)).await
+    }
+
     async fn receiver_state(
         &self,
         by: &PersonId,
@@ -181,6 +231,8 @@ impl Administration {
                 };
                 put(FactKey::receiver_stream(&name), &goes_on)
             }));
+        } else {
+            effects.push(Effect::Remove { key: FactKey::receiver_granted(&name) });
         }
         let done = draft.make(json!(receiver), effects).await?;
         Ok(json!({ "receiver": name, "state": receiver.state, "decision": done.decision }))
@@ -193,9 +245,12 @@ impl Administration {
         let own = [
             FactKey::receiver(&name),
             FactKey::receiver_tokens(&name),
+            FactKey::receiver_granted(&name),
             FactKey::receiver_audience(&receiver.audience),
         ];
-        let removed = own.into_iter().chain(of_stream(&name));
+        let key = receiver.key.as_ref().and_then(|key| VerifyingKey::from_jwk(&key.jwk).ok());
+        let key = key.map(|key| FactKey::registered(&Thumbprint::from_bytes(key.thumbprint())));
+        let removed = own.into_iter().chain(key).chain(of_stream(&name));
         let effects = removed.map(|key| Effect::Remove { key }).collect();
         let change = json!({ "receiver": receiver, "removed": true });
         let done = draft.make(change, effects).await?;
@@ -209,11 +264,15 @@ impl Administration {
         token: &str,
     ) -> Result<Option<(Receiver, bool)>, AdminError> {
         let Some(name) = named_in(token) else { return Ok(None) };
-        let (mut reader, place) = (self.reader(), FactKey::receiver_tokens(&name));
-        let shown = shown_token(&mut reader, place, (token, self.now())).await?;
-        let Some(shown) = shown else { return Ok(None) };
-        let receiver = active(&mut reader, &name).await?;
-        Ok(receiver.map(|receiver| (receiver, !shown.read_only)))
+        let mut reader = self.reader();
+        // Those that somebody gave it, and those that it got for itself.
+        for place in [FactKey::receiver_tokens(&name), FactKey::receiver_granted(&name)] {
+            if let Some(shown) = shown_token(&mut reader, place, (token, self.now())).await? {
+                let receiver = active(&mut reader, &name).await?;
+                return Ok(receiver.map(|receiver| (receiver, !shown.read_only)));
+            }
+        }
+        Ok(None)
     }
 }
 

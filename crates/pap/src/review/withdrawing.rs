@@ -1,9 +1,12 @@
 //! Withdraws reviews: opened by mistake, of the wrong agents, or to be opened anew.
 //!
 //! INVARIANT: nobody who lapsed is brought back by that: from its date on a review is over
-//! (`r_75_a_review_that_is_withdrawn_in_time_lapses_nobody`).
+//! (`r_75_a_review_that_is_withdrawn_in_time_lapses_nobody`). Nor does anybody go on by that whom who withdraws it may
+//! not certify (`r_75_who_withdraws_a_review_may_certify_all_who_go_on_by_that`).
 
-use model::{AgentName, FactKey, PersonId, ResourceRef, ReviewId, ReviewWithdrawn};
+use model::{
+    AgentName, FactKey, PersonId, ResourceRef, ReviewId, ReviewWithdrawn, WITHDRAWN_BEFORE,
+};
 use serde_json::{Value, json};
 
 use super::{CERTIFY, found, stands};
@@ -13,7 +16,7 @@ use crate::sponsor::check_reason;
 
 impl Administration {
     /// Withdraws a review before its date. What was decided by then stands; who was not answered goes on as if
-    /// they had not been in it. Whoever sponsors one of these needs the right to certify that it goes on.
+    /// they had not been in it: who withdraws it needs the right to certify that each of these goes on.
     pub(super) async fn review_withdraw(
         &self,
         by: &PersonId,
@@ -24,11 +27,11 @@ impl Administration {
         let mut draft = self.draft(by, "review/withdraw", ResourceRef::Deployment).await?;
         let mut review = found(&mut draft.reader, id).await?;
         let now = self.now();
-        match stands(&review, now) {
+        match stands(&review, now.plus(WITHDRAWN_BEFORE)) {
             "open" => {}
             "lapsed" => {
-                let why = "the date of the review has passed: whoever lapsed is begun anew by their sponsor \
-                           (`agent reinstate`)";
+                let why = "the date of the review has passed, or does within a minute: whoever lapses is begun anew \
+                           by their sponsor (`agent reinstate`)";
                 return Err(AdminError::Invalid(why.to_owned()));
             }
             other => return Err(AdminError::Invalid(format!("the review is {other} already"))),
@@ -38,13 +41,11 @@ impl Administration {
         let mut effects = Vec::new();
         for name in &unanswered {
             let mut agent = registered(&mut draft.reader, name).await?;
-            if agent.sponsor == *by {
-                let target = ResourceRef::Agent(name.clone());
-                if let Err(why) = draft.includes(By::from(by), CERTIFY, target).await? {
-                    let why =
-                        format!("`{by}` may not `{CERTIFY}` `{name}`, which they sponsor: {why}");
-                    return Err(AdminError::Invalid(why));
-                }
+            let target = ResourceRef::Agent(name.clone());
+            if let Err(why) = draft.includes(By::from(by), CERTIFY, target).await? {
+                return Err(AdminError::Invalid(format!(
+                    "`{by}` may not `{CERTIFY}` `{name}`: {why}"
+                )));
             }
             if agent.review.open.take_if(|open| open.id == id).is_some() {
                 effects.push(put(FactKey::agent(name), &agent));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{PersonId, ResourceRef, Sha256Digest, SourceName};
+use model::{DecisionId, FactKey, PersonId, ResourceRef, Sha256Digest, SourceName};
 use schemars::JsonSchema;
 use secevent::{LISTED_MAX, TEXT_MAX};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::registered::registered;
 use crate::command::{AdminError, Administration};
+use crate::register::put_new;
 
 /// What is done to a stream at its transmitter.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -96,7 +97,7 @@ impl Administration {
 }
 
 impl Administration {
-    /// Records what a transmitter answered to what the same person was permitted to ask it for.
+    /// Records what a transmitter answered to what the same person was permitted to ask it for: once.
     pub(super) async fn stream_answered(
         &self,
         by: &PersonId,
@@ -108,7 +109,8 @@ impl Administration {
             let why = "an answer has a status of HTTP and the digest of its body, or there is none";
             return Err(AdminError::Invalid(why.to_owned()));
         }
-        let draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
+        let id: DecisionId = decision.parse().map_err(AdminError::invalid)?;
         let (index, _) = self.found(decision).await?;
         let behind = self.authority.journal().disclosure(index).await;
         let behind = behind.map_err(AdminError::unavailable)?;
@@ -119,7 +121,14 @@ impl Administration {
             let why = format!("a stream that `{by}` was permitted by `{decision}` to manage");
             return Err(AdminError::Missing(why));
         };
-        let done = draft.make(json!({ "answered": said, "stream": name }), Vec::new()).await?;
+        let place = FactKey::stream_answered(&id);
+        let known = draft.reader.find::<Value>(place.clone()).await;
+        if known.map_err(AdminError::unavailable)?.is_some() {
+            let why = format!("what was answered to `{id}` is recorded already");
+            return Err(AdminError::Conflict(why));
+        }
+        let change = json!({ "answered": said, "stream": name });
+        let done = draft.make(change, vec![put_new(place, &name)]).await?;
         Ok(json!({ "stream": name, "decision": done.decision }))
     }
 }

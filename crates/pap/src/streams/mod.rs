@@ -1,24 +1,24 @@
 //! Shared signals: transmitters tell, between times, of a directory's people (SSF 1.0, RFC 8417).
 //!
-//! INVARIANT: a signal changes nobody but a person of the directory for which its stream speaks, by the
-//! word of its transmitter alone, and once; what happened earlier undoes nothing of what happened later,
+//! INVARIANT: a signal changes nobody but a person of the directory for which its stream speaks, and how agents
+//! are rated for which these answer, by the word of its transmitter alone, and once; what happened earlier undoes nothing of what happened later,
 //! whichever comes first; what takes away needs no policy's leave
 //! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`). Nor is anything taken with a bearer token that
 //! was taken back before it is in force (`what_is_pushed_with_a_token_that_is_taken_back_is_not_taken`).
 
 mod managed;
+mod rating;
 mod registered;
 mod subjects;
 mod taking;
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use authority::{Refused, Unit, event};
-use model::{
-    Directory, FactKey, Sha256Digest, SourceName, Speaker, Stream, StreamTells, Timestamp,
-};
+use model::{Directory, FactKey, Sha256Digest, SourceName, Stream, StreamTells, Timestamp};
 use oauth::jwks::Algorithm;
 use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
@@ -35,6 +35,10 @@ pub use taking::TAKEN_MAX;
 pub trait TransmitterKeys: Send + Sync {
     /// The key that `kid` names of the transmitter `issuer`.
     async fn key(&self, issuer: &str, kid: Option<&str>) -> Result<Arc<dyn Key>, NoKey>;
+
+    /// Which members of subjects whoever takes tokens of `issuer`, one of whose keys was just found, has to
+    /// understand.
+    fn critical(&self, issuer: &str) -> Result<BTreeSet<String>, NoKey>;
 }
 
 /// A key of a transmitter's.
@@ -191,8 +195,7 @@ impl Receiver {
                 return tracing::warn!(%error, "that a stream tells again is not noted");
             }
         }
-        let speaks = (&stream.directory, &Speaker::stream(&stream.name));
-        self.administration.note_heard(speaks, stream.silence_min, said).await;
+        self.administration.note_heard(&stream.directory, Some(&stream.name), said).await;
     }
 
     async fn verified(
@@ -215,12 +218,21 @@ impl Receiver {
         let key = match self.keys.key(issuer, kid.as_deref()).await {
             Ok(key) => key,
             Err(NoKey::Unknown) => return Ok(Err(SetError::UnknownKey)),
-            Err(NoKey::Unavailable) => {
-                self.refuse(Some(&stream.name), "keys_unavailable");
-                return Err(NotTaken::Later);
-            }
+            Err(NoKey::Unavailable) => return Err(self.no_keys(stream)),
         };
-        Ok(read.verified_by(key.as_ref(), self.administration.now().as_millis()))
+        match read.verified_by(key.as_ref(), self.administration.now().as_millis()) {
+            Ok(set) if !set.subject.unknown().is_empty() => {
+                let critical = self.keys.critical(issuer).map_err(|_| self.no_keys(stream))?;
+                Ok(Ok(set.understood(&critical)))
+            }
+            read => Ok(read),
+        }
+    }
+
+    /// What is known of the transmitter of `stream` cannot be had now.
+    fn no_keys(&self, stream: &Stream) -> NotTaken {
+        self.refuse(Some(&stream.name), "keys_unavailable");
+        NotTaken::Later
     }
 }
 

@@ -108,7 +108,7 @@ impl Administration {
             registered,
             state,
         };
-        let heard = heard_from_now(&mut draft, &stream, registered).await?;
+        let heard = heard_by(&mut draft, (None, &stream), registered).await?;
         let mut effects = vec![
             put_new(FactKey::stream(&name), &stream),
             put_new(FactKey::stream_tokens(&name), &DirectoryTokens(vec![token])),
@@ -141,9 +141,10 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
-        let stream = Stream { state, ..registered(&mut draft, &name).await? };
+        let was = registered(&mut draft, &name).await?;
+        let stream = Stream { state, ..was.clone() };
         let mut effects = vec![put(FactKey::stream(&name), &stream)];
-        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        effects.extend(heard_by(&mut draft, (Some(&was), &stream), self.now()).await?);
         if stream.is_active() {
             // Whoever lets it go on has seen to it that it tells something.
             effects.push(Effect::Remove { key: FactKey::stream_tells(&name) });
@@ -161,9 +162,10 @@ impl Administration {
         heard::checked(silence_min)?;
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
-        let stream = Stream { silence_min, ..registered(&mut draft, &name).await? };
+        let was = registered(&mut draft, &name).await?;
+        let stream = Stream { silence_min, ..was.clone() };
         let mut effects = vec![put(FactKey::stream(&name), &stream)];
-        effects.extend(heard_from_now(&mut draft, &stream, self.now()).await?);
+        effects.extend(heard_by(&mut draft, (Some(&was), &stream), self.now()).await?);
         let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
     }
@@ -191,16 +193,15 @@ pub(super) async fn active(
     Ok(stream.map_err(AdminError::unavailable)?.filter(Stream::is_active))
 }
 
-/// What is written so that `stream` counts as heard from `now` on; if it is suspended, it is not waited
-/// for.
-async fn heard_from_now(
+/// What is written of until when `stream`, which `was` another one, if any, counts as heard.
+async fn heard_by(
     draft: &mut Draft<'_>,
-    stream: &Stream,
+    (was, stream): (Option<&Stream>, &Stream),
     now: Timestamp,
 ) -> Result<Option<Effect>, AdminError> {
-    let silence_min = stream.silence_min.filter(|_| stream.is_active());
+    let minutes = (was.and_then(Stream::waited_for), stream.waited_for());
     let speaks = (&stream.directory, &Speaker::stream(&stream.name));
-    heard::from_now(&mut draft.reader, speaks, silence_min, now).await
+    heard::bounded(&mut draft.reader, speaks, minutes, now).await
 }
 
 impl StreamRegistration {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
-    SignalRef, SourceName, Speaker, Stream, StreamTells, TAKEN, Taken, TakenUntil, Timestamp,
+    SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, TAKEN, Taken, TakenUntil,
+    Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde_json::json;
 
+use super::rating::{Rated, Rates};
 use super::registered::active;
 use super::subjects::Named;
 use super::{KnownStream, NotTaken, later};
@@ -28,34 +30,35 @@ const ATTEMPTS_MAX: usize = 4;
 /// How many tokens are forgotten at once.
 const FORGOTTEN_MAX: usize = 24;
 
-/// Whom a transmitter rates where it rates a person (CAEP 1.0 §3.8, `principal`).
-const USER: &str = "USER";
-
 /// What comes of a signal.
-enum Comes {
+pub(super) enum Comes {
     /// Nothing but that it is remembered, with what else: why, in a word that stays.
     Nothing(&'static str, Vec<Effect>),
     /// Something of a person, and what is written beside.
     Becomes(Box<Person>, Box<Person>, Vec<Effect>),
+    /// An agent, or one of its instances, is at another risk.
+    Rates(Box<Rates>),
 }
 
 /// A signal that is being taken.
-struct Taking<'a> {
-    set: &'a Set,
-    stream: Stream,
-    directory: Directory,
+pub(super) struct Taking<'a> {
+    pub(super) set: &'a Set,
+    pub(super) stream: Stream,
+    pub(super) directory: Directory,
     /// Where users are.
     base: &'a str,
+    /// The issuer of our tokens.
+    ours: &'a str,
     /// When it is taken.
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl Taking<'_> {
-    fn at(&self) -> Timestamp {
+    pub(super) fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.set.at())
     }
 
-    fn reference(&self) -> SignalRef {
+    pub(super) fn reference(&self) -> SignalRef {
         let jti = Sha256Digest::of(self.set.jti.as_bytes());
         let event = self.set.event.kind.to_owned();
         SignalRef { at: self.at(), event, jti, stream: self.stream.name.clone() }
@@ -70,14 +73,20 @@ impl Taking<'_> {
             | Meaning::Returned
             | Meaning::SessionsEnded
             | Meaning::StreamUpdated { .. } => true,
-            // What is said of a device, or of a session, is said of nobody whom policy knows.
-            Meaning::Risk { principal, .. } => principal == USER,
-            Meaning::Verified { .. } | Meaning::Noted => false,
+            Meaning::Risk { .. } => self.rates().is_some(),
+            Meaning::Verified { .. } | Meaning::NotUnderstood | Meaning::Noted => false,
         }
     }
 
+    /// Of whom policy knows it says that they are at risk, if it does. What we tell ourselves is known here.
+    fn rates(&self) -> Option<Rated<'_>> {
+        let rated = Rated::by(self.set, self.ours)?;
+        let is_own = self.stream.issuer == self.ours && !matches!(rated, Rated::Person);
+        (!is_own).then_some(rated)
+    }
+
     /// What is written so that it is taken once.
-    fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
+    pub(super) fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
         let stream = &self.stream.name;
         let until = Timestamp::from_millis(self.set.issued.saturating_add(AGE_MAX_MS + 1));
         let place = FactKey::taken(stream, &self.set.jti);
@@ -140,7 +149,8 @@ impl Administration {
             tracing::info!(stream = %name, "nothing is taken while its directory is suspended");
             return Err(NotTaken::Later);
         }
-        let taking = Taking { set, stream, directory, base, now: self.now() };
+        let ours = self.issuer.as_str();
+        let taking = Taking { set, stream, directory, base, ours, now: self.now() };
         match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
                 if taking.may_change_something() {
@@ -148,6 +158,7 @@ impl Administration {
                 }
                 self.signal_noted(reader, &taking, (why, effects)).await
             }
+            Comes::Rates(rates) => self.rate(reader, (&taking, token), *rates).await,
             Comes::Becomes(was, is, mut kept) => {
                 kept.extend(taking.remembered(token));
                 let becomes = Becomes {
@@ -172,7 +183,7 @@ impl Administration {
 
     /// Remembers a signal whose denial is recorded by itself. What takes away is denied only while the
     /// directory is suspended: it is looked at again, and not taken for that.
-    async fn not_permitted(
+    pub(super) async fn not_permitted(
         &self,
         taking: &Taking<'_>,
         token: Sha256Digest,
@@ -200,12 +211,13 @@ impl Administration {
             Meaning::Verified { .. } => return nothing("verified"),
             Meaning::StreamUpdated { status } => return updated(reader, taking, status).await,
             Meaning::Noted => return nothing("noted"),
-            Meaning::Risk { .. } if !taking.may_change_something() => return nothing("noted"),
-            Meaning::Left
-            | Meaning::Compromised
-            | Meaning::Returned
-            | Meaning::SessionsEnded
-            | Meaning::Risk { .. } => {}
+            Meaning::NotUnderstood => return nothing("not_understood"),
+            Meaning::Risk { level, .. } => match taking.rates() {
+                None => return nothing("noted"),
+                Some(Rated::Person) => {}
+                Some(rated) => return self.rates(reader, taking, (rated, level_of(level))).await,
+            },
+            Meaning::Left | Meaning::Compromised | Meaning::Returned | Meaning::SessionsEnded => {}
         }
         // What is said of a part of what is theirs is not said of all of it (SSF 1.0 §3.5). Ending too many
         // logins is safe: they log in again. What takes away is not stopped by a part that is not known.
@@ -233,12 +245,13 @@ impl Administration {
         }
     }
 
-    /// Remembers a signal of which nothing comes, for `why`. Says whether that was done.
+    /// Remembers a signal of which nothing comes, for `why`; people are told of it, if that is that it was not
+    /// understood. Says whether that was done.
     async fn signal_noted(
         &self,
-        reader: Reader<'_>,
+        mut reader: Reader<'_>,
         taking: &Taking<'_>,
-        (why, effects): (&'static str, Vec<Effect>),
+        (why, mut effects): (&'static str, Vec<Effect>),
     ) -> Result<bool, NotTaken> {
         let SignalRef { event: kind, jti, stream, .. } = taking.reference();
         let details = [
@@ -256,10 +269,23 @@ impl Administration {
         let details = details.into_iter().chain(state);
         let details = details.map(|(name, value)| (name.to_owned(), value)).collect();
         let stamp = (taking.now, self.authority.entropy().as_ref());
-        let entries = vec![event(stamp, "signal_noted", details)];
+        let mut entries = vec![event(stamp, "signal_noted", details)];
+        let is_found = taking.set.event.meaning == Meaning::NotUnderstood;
+        if is_found {
+            let found =
+                self.authority.found(&mut reader, not_understood(&taking.stream.name)).await;
+            let (finding, record) = found.map_err(|error| later(AdminError::unavailable(error)))?;
+            effects.push(put(FactKey::finding(&finding.id), &finding));
+            entries.push(record);
+        }
         let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
         match self.authority.journal().store().commit(unit).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                if is_found {
+                    self.authority.note_committed();
+                }
+                Ok(true)
+            }
             Err(CommitError::Changed { .. }) => Ok(false),
             Err(error) => Err(later(AdminError::unavailable(error))),
         }
@@ -308,7 +334,7 @@ fn refused<T>(code: ErrorCode, why: &str) -> Result<T, NotTaken> {
     Err(NotTaken::Refused(Refusal { code, description: why.to_owned() }))
 }
 
-async fn found<T: authority::Fact>(
+pub(super) async fn found<T: authority::Fact>(
     reader: &mut Reader<'_>,
     key: FactKey,
 ) -> Result<Option<T>, AdminError> {
@@ -350,19 +376,29 @@ fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
     Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
-/// The person is rated so, unless they were rated later than that.
-fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
-    let since = taking.at().min(taking.now);
-    if was.rated.as_ref().is_some_and(|known| known.since > since) {
-        return Comes::Nothing("older", Vec::new());
-    }
-    let level = match level {
+/// What people are told of a transmitter that tells what has to be understood and is not.
+fn not_understood(stream: &SourceName) -> Stranger {
+    let (cause, tried) = ("signal_not_understood".to_owned(), "signals".to_owned());
+    Stranger { cause, tried, claimed: Some(stream.to_string()), ..Stranger::default() }
+}
+
+const fn level_of(level: RiskLevel) -> model::RiskLevel {
+    match level {
         RiskLevel::Low => model::RiskLevel::Low,
         RiskLevel::Medium => model::RiskLevel::Medium,
         RiskLevel::High => model::RiskLevel::High,
-    };
-    let rated = Some(Risk { level, since });
-    let is = Box::new(Person { rated, ..was.clone() });
+    }
+}
+
+/// The stream rates the person so, unless it rated them later than that.
+fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
+    let since = taking.at().min(taking.now);
+    let speaker = Speaker::stream(&taking.stream.name);
+    if was.rated_by(&speaker).is_some_and(|known| known.since > since) {
+        return Comes::Nothing("older", Vec::new());
+    }
+    let rating = Some(Risk { level: level_of(level), since });
+    let is = Box::new(was.clone().with_rating(&speaker, rating));
     Comes::Becomes(Box::new(was), is, Vec::new())
 }
 

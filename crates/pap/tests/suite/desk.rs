@@ -24,6 +24,9 @@ use crate::support::{POLICY, World};
 /// The deployment of the tests, as it is named in what is signed for it.
 pub(crate) const ISSUER: &str = "https://chancery.example";
 
+/// The sponsor of the tests, who administers.
+pub(crate) const SAM: &str = "sam.sponsor@example.org";
+
 /// What the server of the tests lists, until somebody changes it.
 pub(crate) struct Shelf(Mutex<Found>);
 

@@ -10,11 +10,8 @@ use scim::{AGENT, Error, GOVERNANCE, Query, Resource, Version};
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
-use crate::desk::jwk;
+use crate::desk::{SAM, jwk};
 use crate::directories::{BASE, Scene, patch, status, token, user};
-
-/// Who is a user of `okta`, and administers.
-const SAM: &str = "sam.sponsor@example.org";
 
 /// A deployment whose directory has a user who answers for agents.
 pub(crate) async fn scene() -> Scene {

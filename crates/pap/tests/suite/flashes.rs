@@ -15,11 +15,12 @@ use crate::widening;
 const WIDE: &str = r#"@id("wide") permit (principal, action == Action::"crm/refund", resource);"#;
 
 impl House {
-    /// The findings of policy, each with what it tells.
+    /// The findings of releases that were in force but briefly, each with what it tells.
     async fn found(&self) -> Vec<(String, String)> {
         let store = self.desk.world.store.as_ref();
         let found = authority::all::<model::Finding>(store, "finding/").await;
         let found = found.expect("they can be read").into_iter().map(|it| it.stranger);
+        let found = found.filter(|it| it.cause.starts_with("release_brief/"));
         let mut told: Vec<_> = found.map(|it| (it.cause, it.client.unwrap_or_default())).collect();
         told.sort();
         told

@@ -74,6 +74,7 @@ fn receiver(desk: &Desk) -> Receiver {
         covers: Covers::These([].into()),
         push_host: None,
         algorithm: EventAlgorithm::Es256,
+        key: None,
         registered: desk.world.clock.now(),
         state: DirectoryState::Active,
     }
@@ -335,7 +336,8 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
             covers: Covers::All,
             push_host: None,
             algorithm: EventAlgorithm::Es256,
-            token: directory_token(desk),
+            token: Some(directory_token(desk)),
+            key: None,
         }),
         Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
         Command::ReceiverToken {
@@ -343,6 +345,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
             token: directory_token(desk),
             alone: false,
         },
+        Command::ReceiverKey { name: "siem".to_owned(), key: None },
         Command::ReceiverSuspend { name: "siem".to_owned(), reason: reason() },
         Command::ReceiverResume { name: "siem".to_owned() },
         Command::ReceiverRemove { name: "siem".to_owned() },

@@ -10,7 +10,7 @@ use pap::Command;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, SAM, jwk, word};
 use crate::support::World;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -42,8 +42,8 @@ async fn listed(desk: &Desk, name: &str) -> Value {
 
 fn registration(backups: &[&str]) -> Command {
     serde_json::from_value(json!({
-        "do": "agent-add", "name": "new", "sponsor": "sam.sponsor@example.org", "purpose": "care",
-        "business_owner": null, "technical_owner": null, "backups": backups, "key": jwk(),
+        "do": "agent-add", "name": "new", "sponsor": SAM, "purpose": "care",
+        "business_owner": SAM, "technical_owner": SAM, "backups": backups, "key": jwk(),
     }))
     .expect("a command")
 }

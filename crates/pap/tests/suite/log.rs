@@ -39,7 +39,26 @@ async fn i_05_every_decision_is_made_again_and_agrees() {
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
     let records = desk.world.log().await;
     let decided = records.iter().filter(|it| it.is("decision") || it.is("administration"));
-    assert_eq!(told["agreed"].as_u64().unwrap(), decided.count() as u64);
+    // That an outcome was unknown its commit saw.
+    assert_eq!(told["by_commit"], 1);
+    assert_eq!(told["agreed"].as_u64().unwrap(), decided.count() as u64 - 1);
+}
+
+/// What was under observation when something was denied comes out again as well.
+#[tokio::test]
+async fn i_05_what_was_observed_of_a_denial_is_made_again_and_agrees() {
+    let desk = Desk::new().await;
+    let tried = r#"@id("no") @mode("observe") forbid (principal, action, resource);
+        @id("more") @mode("observe") permit (principal, action == Action::"crm/refund", resource);"#;
+    let policy = format!("{}{tried}", crate::support::POLICY);
+    desk.publisher.replace(crate::desk::files(&policy)).await.unwrap();
+    let much = desk.world.call("refund", json!({ "amount": 500 }));
+    assert!(desk.world.authorize(much).await.is_err());
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let observed = desk.world.records("decision").await;
+    let observed: Vec<_> = observed.iter().map(|it| it.value["observed"].clone()).collect();
+    assert_eq!(observed, [json!(["more", "no"]), json!(["no"])]);
+    assert_eq!(replay(&desk).await["differ"], json!([]));
 }
 
 /// A decision that rests on what is known of an agent names it.

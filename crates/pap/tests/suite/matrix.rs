@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 72] = [
+const CHANGING: [&str; 73] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -45,6 +45,7 @@ const CHANGING: [&str; 72] = [
     "receiver-add",
     "receiver-cover",
     "receiver-token",
+    "receiver-key",
     "receiver-suspend",
     "receiver-resume",
     "receiver-remove",
@@ -137,8 +138,8 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
             purpose: facts.purpose.id.to_string(),
-            business_owner: None,
-            technical_owner: None,
+            business_owner: sponsor.clone(),
+            technical_owner: sponsor.clone(),
             backups: Vec::new(),
             key: jwk(),
             host: None,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, Person, PersonState, RiskLevel, RiskTarget};
+use model::{Agent, Clock as _, FactKey, Person, PersonState, RiskLevel, RiskTarget, Timestamp};
 use pap::Command;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk};
-use crate::directories::Scene;
+use crate::directories::{Scene, user};
 use crate::elevations::consented;
 use crate::streams::{CAEP, ISSUER, Signals};
 use crate::support::{World, person, put};
@@ -396,6 +396,38 @@ async fn r_19_a_report_names_the_record_that_ended_a_login() {
         let row = row(&report, kind).expect("it is there");
         assert_eq!((&row["state"], &row["by"]["record"]), (&"dead".into(), &ended.into()), "{row}");
     }
+}
+
+/// No session at the pages is kept: until when all are over is told, and by which record.
+#[tokio::test]
+async fn r_19_a_report_says_until_when_sessions_at_the_pages_are_over() {
+    let signals = Box::pin(Signals::set()).await;
+    let desk = &signals.scene.desk;
+    signals.scene.creates(user("ann")).await;
+    let sessions = async || {
+        let id = "ann".to_owned();
+        let report = desk.run(Command::PersonOffboard { id, since: None }).await.expect("a report");
+        let rows = report["credentials"].as_array().expect("there are some").clone();
+        let rows = rows.into_iter().filter(|row| row["kind"] == "page_sessions");
+        rows.map(|row| (row["id"].clone(), row["state"].clone(), row["by"]["action"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let row = |id: String, state: &str, by: Option<&str>| (json!(id), json!(state), json!(by));
+    assert_eq!(sessions().await, [row("any".to_owned(), "valid", None)]);
+    signals.later();
+    signals.tell(&format!("{CAEP}session-revoked"), signals.now()).await;
+    let over = desk.world.clock.now();
+    let dead = |over: Timestamp| row(format!("begun by {over}"), "dead", Some("person/restrict"));
+    let after = |over: Timestamp| row(format!("begun after {over}"), "valid", None);
+    assert_eq!(sessions().await, [dead(over), after(over)]);
+    signals.later();
+    signals.scene.activity("ann", false).await.expect("they leave");
+    let left = desk.world.clock.now();
+    assert_eq!(sessions().await, [dead(left)]);
+    signals.later();
+    signals.scene.activity("ann", true).await.expect("they come back");
+    let back = desk.world.clock.now();
+    assert_eq!(sessions().await, [dead(back), after(back)]);
 }
 
 /// Of whom nobody knows nothing is told.

@@ -135,13 +135,48 @@ async fn a_decision_is_explained_by_the_policies_that_were_asked_and_what_they_s
     assert_eq!(word(&desk.run(missing).await), "missing");
 }
 
+/// Of a denial that is recorded it is told what it lacked, and in which other circumstances it would have been
+/// permitted: where policies saw what no case tells, nothing is guessed.
+#[tokio::test]
+async fn a_recorded_denial_is_explained_by_what_is_missing_and_what_would_be_permitted() {
+    let desk = Desk::new().await;
+    let check = async |policy: &str, amount: i64, told: [Value; 3]| {
+        desk.publisher.replace(files(policy)).await.expect("it compiles");
+        let act = desk.world.call("refund", json!({ "amount": amount }));
+        assert!(desk.world.authorize(act).await.is_err(), "{policy}");
+        let id = desk.world.records("decision").await.pop().expect("one").text_of("id").to_owned();
+        let explained = desk.run(Command::PolicyExplain { id }).await.expect("it is explained");
+        let members = ["by", "missing", "permitted_with"].map(|member| explained[member].clone());
+        assert_eq!(members, told, "{explained}");
+    };
+    let missing = json!([
+        { "policy": "refunds", "of": "instance", "needs": ["context.input.amount <= 100"] }
+    ]);
+    check(POLICY, 500, [json!([]), missing, json!([])]).await;
+    let vouched = r#"@id("vouched") forbid (principal, action == Action::"crm/refund", resource)
+        when { context.attestation == "user" };"#;
+    let with = json!([{ "attestation": "host" }, { "attestation": "workload" }]);
+    check(&format!("{POLICY}{vouched}"), 5, [json!(["vouched"]), json!([]), with]).await;
+    let of_sponsor = r#"when { context.sponsor in Group::"administrators" &&"#;
+    let sponsored = vouched.replace("when {", of_sponsor);
+    check(&format!("{POLICY}{sponsored}"), 5, [json!(["vouched"]), json!([]), Value::Null]).await;
+}
+
 /// The newest decision, and how it is told as a case.
-async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
+pub(crate) async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
     let records = desk.world.log().await;
     let decided = records.iter().rfind(|it| it.is("decision")).expect("it is recorded");
     let id = decided.value["id"].as_str().expect("it has an id").to_owned();
     let told = desk.run(Command::PolicyCase { id: id.clone() }).await;
     (id, told.map_err(|error| error.to_string()))
+}
+
+/// The tools of the deployment.
+pub(crate) fn beside(desk: &Desk) -> Tools {
+    let tools = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
+    let described =
+        |schema: pdp::ToolSchema| CaseTool { harm: [].into(), input: schema.input_schema };
+    tools.into_iter().map(|(name, schema)| (name, described(schema))).collect()
 }
 
 #[tokio::test]
@@ -175,12 +210,7 @@ async fn a_recorded_decision_is_a_case_that_is_answered_alike() {
         file.add(again.clone(), tools.clone()).expect("it is another");
         assert_eq!(file.add(again, tools).expect_err("it is there"), "it is there already");
     }
-    // The other tools are those of the deployment.
-    let in_force = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
-    let beside = in_force
-        .into_iter()
-        .map(|(name, schema)| (name, CaseTool { harm: [].into(), input: schema.input_schema }));
-    let results = file.run(&set, &beside.collect()).expect("the set compiles");
+    let results = file.run(&set, &beside(&desk)).expect("the set compiles");
     assert_eq!(results.len(), 2);
     assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
 }

@@ -39,11 +39,12 @@ pub(crate) fn said(desk: &Desk, covers: Covers) -> ReceiverRegistration {
         covers,
         push_host: Some("siem.example".to_owned()),
         algorithm: EventAlgorithm::Es256,
-        token: NewToken {
+        token: Some(NewToken {
             digest: Sha256Digest::of(TOKEN.as_bytes()),
             expires: desk.world.clock.now().plus(GONE_AFTER * 4),
             read_only: false,
-        },
+        }),
+        key: None,
     }
 }
 
@@ -67,7 +68,7 @@ impl Telling {
 
     /// The same, whose receiver is told of all agents, and polls.
     pub(crate) async fn of_all() -> (Self, String) {
-        let telling = Self::set(Covers::All).await;
+        let telling = Box::pin(Self::set(Covers::All)).await;
         let id = telling.create(json!({})).await;
         (telling, id)
     }

@@ -10,12 +10,12 @@ use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 use store::Store as _;
 
-use crate::desk::{Desk, jwk, word};
+use crate::desk::{Desk, SAM, jwk, word};
 
 fn registration() -> Value {
     json!({
-        "do": "agent-add", "name": "new", "sponsor": "sam.sponsor@example.org", "purpose": "care",
-        "business_owner": null, "technical_owner": null, "key": jwk(),
+        "do": "agent-add", "name": "new", "sponsor": SAM, "purpose": "care",
+        "business_owner": SAM, "technical_owner": SAM, "key": jwk(),
     })
 }
 
@@ -50,12 +50,19 @@ async fn r_12_a_registration_names_people_who_are_there_and_a_purpose() {
     check(|it| it["purpose"] = json!(""), "is not a purpose id").await;
     check(|it| it["name"] = json!("No Name"), "is not an agent name").await;
     check(|it| it["key"] = json!({ "kty": "oct", "k": "AA" }), "the key").await;
-    // The sponsor is both owners unless others are named.
+    // Nobody answers by not being named.
+    for member in ["sponsor", "business_owner", "technical_owner", "purpose"] {
+        for missing in [None, Some(Value::Null)] {
+            let mut asked = registration();
+            let members = asked.as_object_mut().unwrap();
+            members.remove(member);
+            members.extend(missing.map(|value| (member.to_owned(), value)));
+            assert!(serde_json::from_value::<Command>(asked).is_err(), "{member}");
+        }
+    }
     let desk = Desk::new().await;
     desk.run(serde_json::from_value(registration()).unwrap()).await.unwrap();
     let agent = desk.fact(FactKey::agent(&"new".parse().unwrap())).await.unwrap();
-    assert_eq!(agent["business_owner"], agent["sponsor"]);
-    assert_eq!(agent["technical_owner"], agent["sponsor"]);
     let lasts = agent["key_expires"].as_i64().unwrap() - agent["registered"].as_i64().unwrap();
     assert_eq!(Duration::from_millis(lasts.unsigned_abs()), Duration::from_hours(90 * 24));
 }

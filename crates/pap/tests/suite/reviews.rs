@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN};
+use model::{
+    Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN, WITHDRAWN_BEFORE,
+};
 use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
 use serde_json::{Value, json};
 
@@ -403,13 +405,41 @@ async fn r_75_a_review_that_is_withdrawn_in_time_lapses_nobody() {
 
     let told = desk.opens(&["billing"], 2 * DAY).await.expect("it is in no other");
     let review = told["review"].as_str().expect("an id");
-    desk.world.clock.advance(2 * DAY);
+    // Not just before it either: by when that is done, it may have lapsed.
+    desk.world.clock.advance((2 * DAY).saturating_sub(WITHDRAWN_BEFORE));
+    assert_eq!(word(&withdraw(other, review, "it was missed").await), "invalid");
+    desk.world.clock.advance(WITHDRAWN_BEFORE);
     let late = withdraw(other, review, "it was missed").await.expect_err("it is late").to_string();
     assert!(late.contains("the date of the review has passed"), "{late}");
     assert_eq!(desk.call("lookup").await, "review_lapsed");
     let listed = desk.run(Command::ReviewList).await.expect("they are listed");
     let states: Vec<_> = listed.as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
     assert_eq!(states, ["withdrawn", "lapsed"]);
+}
+
+/// Nobody lets agents go on by withdrawing a review whom they could not certify in it.
+#[tokio::test]
+async fn r_75_who_withdraws_a_review_may_certify_all_who_go_on_by_that() {
+    let desk = desk().await.with_importer().await;
+    let anybody = "resource.sponsor != principal };";
+    let some = r#"resource.sponsor != principal && principal in Group::"reviewers" };"#;
+    desk.world.publish(&crate::support::POLICY.replacen(anybody, some, 1)).await;
+    let id = desk.review(2 * DAY).await;
+    let mut other = desk.world.standing.other.clone();
+    other.groups.insert("administrators".parse().expect("a group"));
+    let withdraw = async || {
+        let (id, reason) = (id.clone(), "of the wrong agents".to_owned());
+        Box::pin(desk.run_as(&other.id, Command::ReviewWithdraw { id, reason })).await
+    };
+    let refused = withdraw().await.expect_err("they certify nothing").to_string();
+    assert!(refused.contains("may not `review/certify` `billing`"), "{refused}");
+    assert!(desk.reviewed("billing").await.review.open.is_some());
+    let mut reviewer = other.clone();
+    reviewer.groups.insert("reviewers".parse().expect("a group"));
+    desk.world.put(FactKey::person(&reviewer.id), &reviewer).await;
+    let not_yet = WITHDRAWN_BEFORE + Duration::from_millis(1);
+    desk.world.clock.advance((2 * DAY).saturating_sub(not_yet));
+    assert_eq!(word(&withdraw().await), "done");
 }
 
 /// A review is due neither at once nor never, of agents that are fit for one.

@@ -1,13 +1,16 @@
 //! What somebody who watches says, and what policy makes of it.
 
-use model::{FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
-use pap::{Command, Publisher};
+use std::sync::Arc;
+
+use model::{Clock as _, FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use pap::{Command, Publisher, StreamRegistration};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, files, word};
-use crate::directories::user;
-use crate::streams::{CAEP, Signals};
+use crate::desk::{Desk, ISSUER, files, word};
+use crate::directories::{token, user};
+use crate::streams::{CAEP, Signals, said};
 use crate::support::{POLICY, World};
+use crate::undo::{approve, asked, signals};
 
 /// What the shipped set says, of the tools of the tests.
 const AT_RISK: &str = r#"
@@ -114,6 +117,29 @@ async fn r_18_an_instance_at_high_risk_is_quarantined_with_what_starts_after_it(
     assert_eq!(known().await["risk_of_new"], Value::Null);
 }
 
+/// Where the deployment says so, an instance at high risk is revoked, though it was quarantined before, and nobody
+/// releases it.
+#[tokio::test]
+async fn r_18_an_instance_at_high_risk_is_revoked_where_that_is_said() {
+    let (mut desk, [_, other]) = desk().await;
+    let [what, ..] = desk.targets();
+    assert_eq!(desk.raise(&what, RiskLevel::High).await, "done");
+    let administration = Arc::into_inner(desk.administration).expect("nobody else has it");
+    desk.administration = Arc::new(administration.revoking_at_high(true));
+    assert_eq!(desk.call("lookup").await, "instance_quarantined");
+    assert_eq!(desk.raise(&what, RiskLevel::High).await, "done");
+    let state = async || desk.fact(what.key()).await.expect("it is known")["state"].clone();
+    assert_eq!(
+        (&state().await["is"], &state().await["reason"]),
+        (&json!("revoked"), &json!("risk"))
+    );
+    let id = desk.world.standing.instance.id.to_string();
+    let release = Command::InstanceRelease { id, reason: "looked".to_owned(), word: None };
+    assert_eq!(word(&desk.run_as(&other, release).await), "done", "what starts after it may act");
+    assert_eq!(state().await["is"], "revoked");
+    assert_ne!(desk.call("lookup").await, "permitted");
+}
+
 /// A transmitter rates people, for policy to read: to a greater risk at once, to a lower one as policy says,
 /// and by what it said last.
 #[tokio::test]
@@ -143,4 +169,139 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     // Whatever else the directory says of them, it stays.
     signals.scene.activity("ann", false).await.expect("they leave");
     assert_eq!(signals.person("ann").await["rated"]["level"], "low");
+}
+
+/// Each transmitter answers for what it said. Another takes back nothing of it, nor does who undoes what the other
+/// told by mistake; an administrator lowers what all of them say.
+#[tokio::test]
+async fn r_18_no_transmitter_takes_back_what_another_said() {
+    // What they say in turn, of which `caep` was wrong; to what it comes, and to what once that is undone.
+    for (told, comes_to, undone) in [
+        (["caep HIGH", "risc HIGH"], "high", "high"),
+        (["risc HIGH", "caep HIGH"], "high", "high"),
+        (["risc MEDIUM", "caep HIGH"], "high", "medium"),
+        (["caep HIGH", "risc MEDIUM"], "high", "medium"),
+        (["caep HIGH", "risc LOW"], "high", "low"),
+        (["risc HIGH", "caep LOW"], "high", "high"),
+    ] {
+        let (signals, [a, b]) = Box::pin(signals()).await;
+        let desk = &signals.scene.desk;
+        let token = token(desk, "risc.secret", false);
+        let risc = StreamRegistration { token, ..said(desk, "risc") };
+        Box::pin(desk.run(Command::StreamAdd(risc))).await.expect("it is registered");
+        signals.scene.creates(user("ann")).await;
+        let rated = async || signals.person("ann").await["rated"]["level"].clone();
+        let from = desk.world.clock.now();
+        for word in told {
+            signals.later();
+            let (stream, level) = word.split_once(' ').expect("who, and what");
+            let event = format!("{CAEP}risk-level-change");
+            let mut claims = signals.claims(&event, signals.now());
+            claims["events"][&event]["current_level"] = json!(level);
+            claims["events"][&event]["principal"] = json!("USER");
+            let shown = format!("{stream}.secret");
+            let said = signals.take_by((stream, &shown), &signals.sign(&claims)).await;
+            said.expect("it is taken");
+        }
+        assert_eq!(rated().await, comes_to, "{told:?}");
+        let until = desk.world.clock.now();
+        let command = asked(|it| {
+            (it.directory, it.stream) = (Some("okta".to_owned()), Some("caep".to_owned()));
+            (it.from, it.until) = (Some(from), Some(until));
+        });
+        let waits = desk.run_as(&a, command).await.expect("it waits");
+        let done = desk.run_as(&b, approve(&waits)).await.expect("it is undone");
+        assert_eq!((rated().await, &done["restored"]), (json!(undone), &json!(1)), "{told:?}");
+        let ann = RiskTarget::Person("ann".parse().expect("a person"));
+        assert_eq!(desk.lower(&a, &ann, None).await, "done", "{told:?}");
+        assert_eq!(rated().await, Value::Null, "{told:?}");
+    }
+}
+impl Signals {
+    /// The transmitter says that something is at that risk since then; at which the instance of the tests is.
+    async fn rate(
+        &self,
+        level: &str,
+        (principal, subject): (&str, &Value),
+        at: i64,
+    ) -> Option<&'static str> {
+        let event = format!("{CAEP}risk-level-change");
+        let mut claims = self.claims(&event, at);
+        claims["events"][&event]["current_level"] = json!(level);
+        claims["events"][&event]["principal"] = json!(principal);
+        claims["sub_id"] = subject.clone();
+        self.take(&self.sign(&claims)).await.expect("it is taken");
+        let world = &self.scene.desk.world;
+        let read = world.authority.pip().standing(world.standing.instance.id).await;
+        read.expect("it can be read").value.risk().map(RiskLevel::as_str)
+    }
+}
+
+/// What a transmitter said last of an agent, or of an instance, as ours names them, counts, beside what is said
+/// here; of nobody for whom the people of its directory do not answer.
+#[tokio::test]
+async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_alone() {
+    let signals = Signals::set().await;
+    let desk = &signals.scene.desk;
+    let (agent, id) = (desk.world.standing.agent.name.clone(), desk.world.standing.instance.id);
+    let application = |name: &str| json!({ "format": "opaque", "id": name });
+    let session = |iss: &str| json!({ "format": "iss_sub", "iss": iss, "sub": id });
+    let of_agent = json!({ "format": "complex", "application": application(agent.as_str()) });
+    let of_instance = |name: &str| json!({ "format": "complex", "application": application(name), "session": session(ISSUER) });
+    let start = signals.now();
+    let rate = async |level: &str, of: (&str, &Value), after: i64| {
+        signals.rate(level, of, start + after).await
+    };
+    signals.later();
+    assert_eq!(rate("HIGH", ("APPLICATION", &of_agent), 0).await, None, "of nobody of theirs");
+    let person = desk.world.standing.sponsor.id.to_string();
+    desk.run(Command::DirectoryAdopt { name: "okta".to_owned(), person }).await.expect("adopted");
+    // What is of others, or of something else, is said of nobody whom policy knows.
+    let (theirs, nobody) = (session("https://idp.example"), application("nobody"));
+    for (principal, subject) in [
+        ("DEVICE", &of_agent),
+        ("SESSION", &theirs),
+        ("APPLICATION", &nobody),
+        ("APPLICATION", &of_instance(agent.as_str())),
+        ("SESSION", &of_instance("other")),
+    ] {
+        assert_eq!(rate("HIGH", (principal, subject), 1).await, None, "{principal} {subject}");
+    }
+    let agents = ("APPLICATION", &of_agent);
+    assert_eq!(rate("MEDIUM", agents, 3).await, Some("medium"));
+    assert_eq!(rate("HIGH", agents, 2).await, Some("medium"), "it was said before");
+    let directory = "@id(\"directory-agents\")";
+    desk.world
+        .publish(&POLICY.replace(directory, &format!("{directory} @mode(\"observe\")")))
+        .await;
+    assert_eq!(rate("LOW", agents, 4).await, Some("medium"), "policy keeps it");
+    desk.world.publish(POLICY).await;
+    assert_eq!(rate("LOW", agents, 5).await, Some("low"));
+    // What is said here stays, whatever a transmitter says later.
+    let what = RiskTarget::Agent(agent.clone());
+    assert_eq!(desk.raise(&what, RiskLevel::Medium).await, "done");
+    assert_eq!(rate("LOW", agents, 6).await, Some("medium"));
+    assert_eq!(desk.call("lookup").await, "permitted");
+    // An instance at high risk is quarantined, and what starts after it begins with that.
+    let instances = of_instance(agent.as_str());
+    assert_eq!(rate("HIGH", ("SESSION", &instances), 7).await, Some("high"));
+    assert_eq!(desk.call("lookup").await, "instance_quarantined");
+    let known = desk.fact(what.key()).await.expect("it is known");
+    assert_eq!(known["risk_of_new"]["level"], "high");
+    assert_eq!(known["rated"]["stream/caep"]["level"], "low");
+    let unknown = "unknown_subject";
+    let expected = [unknown, "noted", "noted", unknown, "noted", unknown, "older", "not_permitted"];
+    assert_eq!(signals.outcomes().await, expected);
+    let made = desk.world.records("administration").await;
+    let last = made.last().expect("a record");
+    assert_eq!(last.text_of("action"), "agent/restrict");
+    assert_eq!(last.value["signal"]["event"], "caep/risk-level-change");
+    // Whoever looks at it lowers what transmitters said, too.
+    let other = desk.world.standing.other.id.clone();
+    let mut person = desk.world.standing.other.clone();
+    person.groups.insert("administrators".parse().expect("a group"));
+    desk.world.put(FactKey::person(&other), &person).await;
+    let instance = RiskTarget::Instance(id);
+    assert_eq!(desk.lower(&other, &instance, None).await, "done");
+    assert_eq!(desk.fact(instance.key()).await.expect("it is known")["rated"], Value::Null);
 }

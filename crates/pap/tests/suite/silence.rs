@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::desk::word;
 use crate::directories::{TOKEN, token, user};
-use crate::streams::{CAEP, RISC, SSF, Signals, said as registration};
+use crate::streams::{CAEP, RISC, SSF, Signals, TOKEN as CAEP_TOKEN, said as registration};
+use crate::support::POLICY;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -191,6 +192,65 @@ async fn silence_is_bounded_unless_it_is_said_that_it_is_not() {
     assert_eq!(until("okta").await, None);
 }
 
+/// Another bound counts from when a stream was heard, and not from when that is said: whoever was silent is so.
+#[tokio::test]
+async fn another_bound_makes_nobody_heard() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let desk = &signals.scene.desk;
+    let (clock, start) = (&desk.world.clock, desk.world.clock.now());
+    let check = async |silence_min: Option<u32>, expected: Option<Timestamp>| {
+        let name = "caep".to_owned();
+        desk.run(Command::StreamSilence { name, silence_min }).await.expect("it is said");
+        let until = heard(&signals).await.pop().map(|(_, until)| until);
+        assert_eq!(until, expected, "{silence_min:?}");
+    };
+    clock.advance(10 * MINUTE);
+    check(Some(30), Some(start.plus(30 * MINUTE))).await;
+    clock.advance(25 * MINUTE);
+    check(Some(40), Some(start.plus(40 * MINUTE))).await;
+    check(Some(5), Some(start.plus(5 * MINUTE))).await;
+    check(Some(15), Some(start.plus(15 * MINUTE))).await;
+    // Nor is it heard because it goes on, which it did.
+    desk.run(Command::StreamResume { name: "caep".to_owned() }).await.expect("it goes on");
+    assert_eq!(heard(&signals).await[0].1, start.plus(15 * MINUTE));
+    assert_eq!(again(&signals).await, 0);
+    signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
+    assert_eq!(heard(&signals).await[0].1, clock.now().plus(15 * MINUTE));
+    assert_eq!(again(&signals).await, 1);
+    // Nobody waited for it: the bound begins then.
+    check(None, None).await;
+    clock.advance(MINUTE);
+    check(Some(5), Some(clock.now().plus(5 * MINUTE))).await;
+}
+
+/// What is under way while a bound is shortened is heard for the new one.
+#[tokio::test]
+async fn a_bound_that_is_shortened_holds_for_what_began_before() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(60), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let (desk, okta) = (&signals.scene.desk, &signals.scene.okta);
+    let silence = async |minutes: u32| {
+        let (name, silence_min) = ("caep".to_owned(), Some(minutes));
+        desk.run(Command::StreamSilence { name, silence_min }).await.expect("it is said");
+        let (name, silence_min) = ("okta".to_owned(), Some(minutes));
+        desk.run(Command::DirectorySilence { name, silence_min }).await.expect("it is said");
+    };
+    silence(60).await;
+    let caep = signals.receiver.known(("caep", CAEP_TOKEN)).await.expect("it is known");
+    let began = desk.administration.known_directory(TOKEN).await.unwrap().expect("it is known");
+    assert_eq!(began.name, okta.name);
+    let event = format!("{CAEP}session-presented");
+    desk.world.clock.advance(10 * MINUTE);
+    silence(5).await;
+    let token = signals.sign(&signals.claims(&event, signals.now()));
+    Box::pin(signals.receiver.take(&caep, &token)).await.expect("it is taken");
+    desk.administration.directory_heard(&began).await;
+    let until = desk.world.clock.now().plus(5 * MINUTE);
+    let told = heard(&signals).await.into_iter().map(|(_, until)| until).collect::<Vec<_>>();
+    assert_eq!(told, [until, until]);
+}
+
 #[tokio::test]
 async fn a_stream_that_is_suspended_is_not_waited_for() {
     let signals = Signals::with(|it| StreamRegistration { silence_min: Some(1), ..it }).await;
@@ -229,6 +289,37 @@ async fn a_decision_reads_until_when_the_people_behind_it_are_confirmed() {
     world.clock.advance(10 * MINUTE);
     signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
     assert!(standing().await.is_confirmed(until));
+}
+
+/// The shipped rule, alone.
+fn starter_confirmed() -> &'static str {
+    let starter = pdp::STARTER_POLICY;
+    let from = starter.find("@id(\"starter-confirmed\")").expect("it is shipped");
+    let rule = &starter[from..];
+    &rule[..=rule.find(';').expect("it ends")]
+}
+
+/// By the shipped rule nothing does more than read, once a directory that had to be heard is silent for too long,
+/// until it is heard.
+#[tokio::test]
+async fn silence_denies_what_does_more_than_read_and_lets_agents_read() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    let desk = &signals.scene.desk;
+    let (name, person) = ("okta".to_owned(), desk.world.standing.sponsor.id.to_string());
+    desk.run(Command::DirectoryAdopt { name, person }).await.expect("they are of it now");
+    desk.world.publish(&[POLICY, starter_confirmed()].concat()).await;
+    let check = async |refund: &str, when: &str| {
+        assert_eq!(desk.call("lookup").await, "permitted", "{when}: it reads");
+        assert_eq!(desk.call("refund").await, refund, "{when}: it moves money");
+    };
+    check("permitted", "it was just heard").await;
+    let last = Duration::from_millis(1);
+    desk.world.clock.advance((15 * MINUTE).saturating_sub(last));
+    check("permitted", "within the bound").await;
+    desk.world.clock.advance(last);
+    check("forbidden", "beyond the bound").await;
+    signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
+    check("permitted", "it is heard again").await;
 }
 
 /// A poll breaks the silence only if nothing that it gave is still to be taken, or was refused.

@@ -178,7 +178,6 @@ async fn what_a_transmitter_answered_is_recorded_by_whoever_asked_it() {
     let mut other = desk.world.standing.other.clone();
     other.groups.insert("administrators".parse().expect("a group"));
     desk.world.put(FactKey::person(&other.id), &other).await;
-    let revision = desk.revision().await;
     let told = desk.run(Command::StreamAnswered(stream_answered(decision.to_owned()))).await;
     assert_eq!(told.expect("it is recorded")["stream"], "caep");
     let last = desk.world.records("administration").await.pop().unwrap();
@@ -193,7 +192,18 @@ async fn what_a_transmitter_answered_is_recorded_by_whoever_asked_it() {
         change(&mut said);
         assert_eq!(word(&desk.run_as(by, Command::StreamAnswered(said)).await), expected);
     };
-    check(&by, &|said| (said.status, said.body) = (None, None), "done").await;
+    let again = desk.run(Command::StreamManage(stream_managed())).await.expect("it is permitted");
+    let again = again["decision"].as_str().expect("an id");
+    let no_answer = |said: &mut StreamAnswered| {
+        let decision = again.to_owned();
+        *said = StreamAnswered { decision, status: None, body: None };
+    };
+    check(&by, &no_answer, "done").await;
+    let revision = desk.revision().await;
+    // Once: neither is it answered otherwise later.
+    check(&by, &no_answer, "conflict").await;
+    check(&by, &|_| {}, "conflict").await;
+    check(&by, &|said| said.status = Some(500), "conflict").await;
     check(&by, &|said| said.status = None, "invalid").await;
     check(&by, &|said| said.body = None, "invalid").await;
     check(&by, &|said| said.status = Some(99), "invalid").await;

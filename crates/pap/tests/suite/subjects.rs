@@ -1,6 +1,6 @@
 //! Whom a signal is about, among a directory's people.
 
-use model::FactKey;
+use model::{FactKey, Finding};
 use pap::StreamRegistration;
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
@@ -107,7 +107,68 @@ async fn what_is_said_of_a_part_is_not_said_of_the_person() {
     check(&risk, "robot", "not_all_of_the_person").await;
     check(&revoked, "robot", "changed").await;
     for event in [&left, &revoked, &risk] {
+        check(event, "arm", "not_understood").await;
+    }
+    for event in [&left, &revoked, &risk] {
         check(event, "tenant", "changed").await;
+    }
+}
+
+/// What its transmitter says has to be understood, and is not, is of nobody (SSF 1.0 §7.1): it is taken, as it will
+/// never be understood, and people are told of that once.
+#[tokio::test]
+async fn what_has_to_be_understood_and_is_not_is_discarded_and_found() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    for at in [signals.now(), signals.now() + 1] {
+        let mut claims = signals.claims(&format!("{RISC}account-disabled"), at);
+        claims["sub_id"] = json!({
+            "format": "complex",
+            "user": { "format": "iss_sub", "iss": ISSUER, "sub": "x-ann" },
+            "arm": { "format": "opaque", "id": "1" },
+        });
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    }
+    assert!(signals.is_active("ann").await);
+    assert_eq!(signals.outcomes().await, ["not_understood", "not_understood"]);
+    let store = signals.scene.desk.world.store.as_ref();
+    let findings = authority::all::<Finding>(store, "finding/").await.expect("they can be read");
+    let told: Vec<_> = findings.iter().map(|it| (&*it.stranger.cause, it.count)).collect();
+    assert_eq!(told, [("signal_not_understood", 2)]);
+    assert_eq!(findings[0].stranger.claimed.as_deref(), Some("caep"));
+}
+
+/// The same by the events of CAEP's interoperability profile, whose subjects are addresses.
+#[tokio::test]
+async fn an_address_ends_what_was_begun_for_one_user_or_for_nobody() {
+    for event in ["session-revoked", "credential-change"] {
+        let event = format!("{CAEP}{event}");
+        let signals = Signals::with(|said| StreamRegistration { email: true, ..said }).await;
+        for name in ["ann", "ben"] {
+            let mut user = user(name);
+            let own = format!("{name}@x.example");
+            user["emails"] = json!([{ "value": own }, { "value": "all@x.example" }]);
+            signals.scene.creates(user).await;
+        }
+        let fact = async |name: &str| {
+            signals.scene.desk.fact(FactKey::person(&name.parse().unwrap())).await
+        };
+        let tell = async |email: &str| {
+            let mut claims = signals.claims(&event, signals.now());
+            claims["sub_id"] = json!({ "format": "email", "email": email });
+            claims["events"][&event]["credential_type"] = json!("password");
+            claims["events"][&event]["change_type"] = json!("update");
+            signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        };
+        let before = (fact("ann").await, fact("ben").await);
+        tell("all@x.example").await;
+        tell("carl@x.example").await;
+        assert_eq!((fact("ann").await, fact("ben").await), before, "{event}");
+        tell("ann@x.example").await;
+        assert_ne!(fact("ann").await, before.0, "{event}");
+        assert_eq!(fact("ben").await, before.1, "{event}");
+        assert!(signals.is_active("ann").await, "what Ann sponsors goes on");
+        assert_eq!(signals.outcomes().await, ["ambiguous_subject", "unknown_subject"]);
     }
 }
 

@@ -14,7 +14,7 @@ use super::kernel::{INACTIVE, OPEN, outcome, stopped};
 use crate::schema::AskedBy;
 
 /// A question of the directory `okta` about Ann, whom it gives what `gives` says.
-fn case(
+pub(super) fn case(
     action: &str,
     gives: Gives,
     joins: &[&str],

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -281,4 +282,30 @@ fn the_examples_of_the_starter_policy_compile() {
 fn a_snapshot_is_shared_between_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&Snapshot::empty());
+}
+
+/// What is told of the schema, for editors, is one that Cedar reads, and by which it says of a policy what we say.
+#[test]
+fn cedar_validates_by_the_schema_that_is_told() {
+    let text = snapshot("").schema_text().expect("it has a text");
+    let (schema, _) = Schema::from_cedarschema_str(&text).expect("Cedar reads it");
+    let validator = Validator::new(schema);
+    let check = |action: &str, condition: &str, expected: bool| {
+        let policy = format!(
+            r#"@id("it") permit (principal, action == Action::"{action}", resource) when {{ {condition} }};"#
+        );
+        let set: PolicySet = policy.parse().expect("it is a policy");
+        let passed = validator.validate(&set, ValidationMode::Strict).validation_passed();
+        let compiles = Snapshot::compile(bundle(&policy)).is_ok();
+        assert_eq!((passed, compiles), (expected, expected), "{policy}");
+    };
+    let refund = "payments/refund";
+    check(refund, "context.input has amount && context.input.amount > 5", true);
+    check(refund, r#"context.input has to && context.input.to.iban == "DE12""#, true);
+    check(refund, "context.input.amount > 5", false);
+    check(refund, r#"context.input has amount && context.input.amount == "5""#, false);
+    check(refund, "context.input has price && context.input.price > 5", false);
+    check(refund, "context.input.sum > 5", false);
+    check("crm/lookup", "context.input.id > 5 && context.purpose == \"care\"", true);
+    check("crm/lookup", "context.input.urgent", false);
 }

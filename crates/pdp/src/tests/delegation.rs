@@ -20,7 +20,7 @@ const OPEN: &str = r#"@id("open") permit(principal, action, resource);
 
 type Change = fn(&mut Case, usize);
 
-fn above(case: &mut Case, position: usize) -> &mut Delegator {
+pub(super) fn above(case: &mut Case, position: usize) -> &mut Delegator {
     &mut Arc::make_mut(&mut case.standing.delegators)[position]
 }
 

@@ -68,6 +68,7 @@ fn agent() -> Agent {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
+        rated: BTreeMap::new(),
         source: None,
         state: AgentState::Active,
     }
@@ -103,6 +104,7 @@ pub(crate) fn standing() -> Standing {
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             risk: None,
+            rated: BTreeMap::new(),
             state: InstanceState::Active,
         },
         agent,

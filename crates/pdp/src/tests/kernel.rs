@@ -20,7 +20,7 @@ use super::fixtures::{Case, NOW, at, open_review, person, scope, snapshot, tool,
 pub(super) const OPEN: &str = r#"@id("open") permit(principal, action, resource);
                       @id("named") permit(principal, action, resource in Server::"crm");"#;
 
-type Change = fn(&mut Case);
+pub(super) type Change = fn(&mut Case);
 
 pub(super) const INACTIVE: PersonState = PersonState::Inactive { since: NOW };
 
@@ -85,7 +85,7 @@ pub(super) fn stopped(case: &mut Case, what: &str) {
     case.facts.stops = Arc::new(Stops(stops.into()));
 }
 
-const CHANGES: &[(&str, Change)] = &[
+pub(super) const CHANGES: &[(&str, Change)] = &[
     ("nothing", |_| {}),
     ("all stopped", |case| stopped(case, "all")),
     ("the tool stopped", |case| stopped(case, "tool/crm/lookup")),

@@ -49,3 +49,30 @@ fn everything_to_everybody_idle_policies_and_unguarded_tools_are_found() {
             policy `plain`: owes an obligation that nothing discharges: it is never begun"#]],
     );
 }
+
+/// What can do more than read is guarded by a forbid that could match it, whatever it looks at; not by one that is
+/// only observed, or of something else. What only reads needs none.
+#[test]
+fn what_can_do_more_than_read_and_no_forbid_guards_is_found() {
+    let permits = r#"@id("p") @description("P") permit (principal, action in Action::"tools/call", resource in Server::"payments")
+           when { context.depth == 0 };
+           @id("c") @description("C") permit (principal, action == Action::"crm/lookup", resource)
+           when { context.depth == 0 };"#;
+    let guard = |head: &str, scope: &str| {
+        format!(
+            r#"{permits} @id("g") @description("G") {head} forbid (principal, {scope}) when {{ context.depth > 1 }};"#
+        )
+    };
+    let unguarded = || {
+        expect![
+            "no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done"
+        ]
+    };
+    check(permits, unguarded());
+    let it = r#"action == Action::"payments/refund", resource"#;
+    check(&guard(r#"@mode("observe")"#, it), unguarded());
+    check(&guard("", r#"action == Action::"crm/lookup", resource"#), unguarded());
+    check(&guard("", it), expect![""]);
+    let server = r#"action in Action::"tools/call", resource in Server::"payments""#;
+    check(&guard("", server), expect![""]);
+}

@@ -97,6 +97,15 @@ fn of_a_complex_subject_the_user_is_who_it_is_about() {
         assert!(!narrower.is_whole() && narrower.is_of_a_part());
     }
     assert!(!of_more.is_of_a_part());
+    assert_eq!((of_more.unknown(), of_tenant.unknown()), (&["robot".to_owned()][..], &[][..]));
+    // A part is told apart from what is said of it for somebody, or beside something else.
+    let opaque = [Identifier::Opaque("123456789".to_owned())];
+    let alone = complex(json!({ "session": tenant, "application": tenant })).unwrap();
+    assert_eq!(alone.part("session", &["application"]), opaque);
+    assert_eq!(alone.part("session", &["tenant"]), []);
+    assert_eq!(alone.part("device", &["application", "session"]), []);
+    assert_eq!(of_session.part("session", &[]), []);
+    assert_eq!(read(tenant.clone()).unwrap().part("session", &[]), opaque);
     let of_nobody = complex(json!({ "device": { "format": "iss_sub", "iss": "i", "sub": "s" } }));
     assert_eq!(of_nobody.unwrap().person(), []);
     assert_eq!(complex(json!({})), Err(SetError::Claim("sub_id")));

@@ -33,7 +33,10 @@ async fn keys_are_fetched_when_they_are_first_needed_and_when_one_is_not_known()
         let found = keys.key((&issuer.url, metadata.clone()), Some(kid)).await;
         found.map(drop)
     };
+    assert_eq!(keys.told(&issuer.url, "issuer"), None, "nobody asked for its keys yet");
     assert_eq!(find("k1").await, Ok(()));
+    assert_eq!(keys.told(&issuer.url, "issuer"), Some(json!(issuer.url)));
+    assert_eq!(keys.told(&issuer.url, "other"), Some(json!(null)));
     issuer.publish(&[TestKey::new("RS256").jwk("k2")]);
     assert_eq!(find("k2").await, Err(VerifyError::KeyUnasked), "it was just asked");
     assert_eq!(find("k1").await, Ok(()));
