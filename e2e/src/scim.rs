@@ -64,10 +64,20 @@ pub struct Provider {
 impl Provider {
     /// The status and the body of an answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.ask_with((method, path), &["Content-Type: application/scim+json"], body)
+    }
+
+    /// The same, where these header lines are sent.
+    pub fn ask_with(
+        &self,
+        (method, path): (&str, &str),
+        lines: &[&str],
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let mut curl = Command::new("curl");
         curl.args(["-s", "-o", "-", "-w", "\n%{http_code}", "-X", method]);
         curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
-        curl.args(["-H", "Content-Type: application/scim+json"]);
+        curl.args(lines.iter().flat_map(|line| ["-H", line]));
         if let Some(body) = body {
             curl.args(["-d", &body.to_string()]);
         }

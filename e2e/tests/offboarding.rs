@@ -90,6 +90,15 @@ fn r_19_who_left_holds_nothing_and_the_report_says_since_when() {
     assert_eq!((&report["valid"], &report["permitted_later"]), (&json!(0), &json!(0)), "{report}");
     let last = report["last_effect_ms"].as_u64().unwrap_or(0);
     assert!(last <= 1_000, "{report}");
+    // The last of all is the last by one of the paths, and by none of them does anything go on.
+    let paths = report["paths"].as_object().expect("they are told");
+    assert!(paths.keys().any(|path| path.ends_with(" tools/call")), "{report}");
+    let lasts = paths.values().filter_map(|path| path["last_effect_ms"].as_u64());
+    assert_eq!(lasts.max().unwrap_or(0), last, "{report}");
+    for (path, told) in paths {
+        let goes_on = (&told["under_way"], &told["permitted_later"]);
+        assert_eq!(goes_on, (&json!(0), &json!(0)), "{path}");
+    }
     for row in report["credentials"].as_array().expect("there are some") {
         assert_eq!(row["by"]["action"], "person/restrict", "{row}");
         assert!(row["died"].as_str().is_some_and(|died| died.starts_with("20")), "{row}");

@@ -316,3 +316,74 @@ fn answers_are_those_of_the_peer_but_for_what_the_page_lists() {
         assert!(page.contains(&row), "the page has the row {row}");
     }
 }
+
+/// What is told of versions, types of bodies and pages: the statuses, and what a page holds. That something was changed
+/// is told in two ways.
+fn of_versions_types_and_pages(provider: &Provider) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut status = |case: &str, asked: (&str, &str), line: &str, body: Option<&Value>| {
+        let usual = "Content-Type: application/scim+json";
+        let lines = match line {
+            "" => vec![usual],
+            line if line.starts_with("Content-Type") => vec![line],
+            line => vec![usual, line],
+        };
+        let (status, told) = provider.ask_with(asked, &lines, body);
+        let status = if status == 204 { 200 } else { status };
+        all.push(format!("{case}: {status} {}", told["scimType"].as_str().unwrap_or_default()));
+        told
+    };
+    for kind in ["text/plain", "application/json", "application/xml", "x"] {
+        let (line, said) = (format!("Content-Type: {kind}"), user(&kind.replace('/', "-")));
+        status(kind, ("POST", "/Users"), &line, Some(&said));
+    }
+    for name in ["ann", "ben", "cleo", "dan"] {
+        status("create", ("POST", "/Users"), "", Some(&user(name)));
+    }
+    let ann = "/Users?filter=userName%20eq%20%22ann%22";
+    let found = status("find", ("GET", ann), "", None)["Resources"][0].clone();
+    let one = format!("/Users/{}", found["id"].as_str().expect("an id"));
+    let version = found["meta"]["version"].as_str().expect("a version");
+    let (none, other) = (format!("If-None-Match: {version}"), "If-None-Match: W/\"none\"");
+    status("read again", ("GET", &one), &none, None);
+    status("read anew", ("GET", &one), other, None);
+    let (rests, stale) = (format!("If-Match: {version}"), "If-Match: W/\"none\"");
+    let operation = json!({ "op": "replace", "path": "title", "value": "Boss" });
+    let patch = json!({ "schemas": [PATCH], "Operations": [operation] });
+    let before = ("the version of before", rests.as_str());
+    for (case, line) in [("another version", stale), ("any version", "If-Match: *"), before] {
+        status(case, ("PATCH", &one), line, Some(&patch));
+    }
+    for (case, line) in [("another version", stale), before] {
+        status(case, ("PUT", &one), line, Some(&user("ann")));
+        status(case, ("DELETE", &one), line, None);
+    }
+    let mut names = BTreeSet::new();
+    for page in [
+        "count=2",
+        "startIndex=3&count=2",
+        "startIndex=5&count=9",
+        "startIndex=99",
+        "startIndex=2&count=0",
+    ] {
+        let (_, told) = provider.ask("GET", &format!("/Users?{page}"), None);
+        let on_it = told["Resources"].as_array().into_iter().flatten();
+        let on_it: Vec<_> = on_it.map(|it| it["userName"].to_string()).collect();
+        let numbers = ["totalResults", "startIndex", "itemsPerPage"].map(|it| told[it].to_string());
+        all.push(format!("{page}: {numbers:?}, {} there", on_it.len()));
+        names.extend(on_it);
+    }
+    all.push(format!("on all pages: {names:?}"));
+    all
+}
+
+#[test]
+fn versions_types_and_pages_are_those_of_the_peer() {
+    let (peer, scim) = (Peer::start(), Scim::start(None));
+    let [ours, theirs] = [&scim.provider, &peer.provider].map(of_versions_types_and_pages);
+    assert_eq!(ours, theirs);
+    let told = ours.join("\n");
+    for expected in ["text/plain: 415", "read again: 304", "[\"5\", \"3\", \"2\"], 2 there"] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+}

@@ -76,7 +76,9 @@ pub use offboard::CREDENTIALS_MAX;
 pub use people::SourceKey;
 pub use policy::{Content, PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
-pub use release::{PolicyKey, ReleaseAsked, Unsound, observed_release, release_at_start};
+pub use release::{
+    PolicyKey, RELEASE_BRIEF, ReleaseAsked, Unsound, observed_release, release_at_start,
+};
 pub use review::{ReviewAsked, ReviewFormat};
 pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};

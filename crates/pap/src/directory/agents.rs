@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::errors::{
     changed_meanwhile, is_changed_meanwhile, no_such, not_that_version, taken, unavailable,
 };
-use super::read::{Page, Place, SCANNED_MAX};
+use super::read::{Kind, Page, Place, SCANNED_MAX};
 use super::shown::{Own, told, version_of, visible, whole};
 use super::write::{Done, STEPS_MAX, refused};
 use super::{KnownDirectory, kept_of, stored};
@@ -268,9 +268,7 @@ impl Administration {
                 }
                 looked_at += 1;
                 if query.filter.is_some() && looked_at > SCANNED_MAX {
-                    let why =
-                        format!("more than {SCANNED_MAX}: filter by `{NAME}` or `id` with `eq`");
-                    return Err(Error::new(ScimType::TooMany, why));
+                    return Err(Kind::Agents.too_many());
                 }
                 let kept = self.agent_kept(&mut reader, place, &agent).await?;
                 let people = own.people(&mut reader, &agent).await?;

@@ -58,6 +58,17 @@ impl Kind {
         }
     }
 
+    /// That there are more than are looked through, and what is looked up instead.
+    pub(super) fn too_many(self) -> Error {
+        let known = match self {
+            Self::Users => "`userName`, `externalId` or `id`",
+            Self::Groups => "`displayName` or `id`",
+            Self::Agents => "`agentUserName` or `id`",
+        };
+        let why = format!("more than {SCANNED_MAX}: filter by {known} with `eq`");
+        Error::new(ScimType::TooMany, why)
+    }
+
     fn place(self, directory: &SourceName, id: &str) -> FactKey {
         match self {
             Self::Users => FactKey::scim_user(directory, id),
@@ -172,10 +183,7 @@ impl Administration {
         let (mut pages, mut all) = (self.pages(&prefix), Vec::new());
         while let Some(facts) = pages.next().await.map_err(unavailable)? {
             if all.len() + facts.len() > SCANNED_MAX {
-                let why = format!(
-                    "more than {SCANNED_MAX}: filter by `userName`, `externalId` or `id` with `eq`"
-                );
-                return Err(Error::new(ScimType::TooMany, why));
+                return Err(place.kind.too_many());
             }
             for (key, body) in facts {
                 let (id, kept) = read(&prefix, (&key, &body))?;

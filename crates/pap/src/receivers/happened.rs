@@ -127,8 +127,8 @@ impl Administration {
         let by = if is_admins { Initiator::Admin } else { Initiator::System };
         let (stopped, risk) = if of_people {
             let change = own.value("change").cloned().unwrap_or_default();
-            let has_gone = |person: &Person| !person.is_active() || person.moved.is_some();
-            let gone = people(&change).into_iter().filter(has_gone);
+            let was = serde_json::from_value::<Person>(change["was"].clone()).ok();
+            let gone = people(&change).into_iter().filter(|is| has_gone(was.as_ref(), is));
             let gone: BTreeMap<_, _> = gone.map(|person| (person.id.clone(), person)).collect();
             ((!gone.is_empty()).then_some(Stopped::Of(gone)), None)
         } else {
@@ -181,6 +181,13 @@ impl Administration {
         let stopped = quarantined.then(|| Stopped::One(whom.clone()));
         Ok((stopped, Some((whom, level))))
     }
+}
+
+/// Whether who `is` so has gone, or moved, and not by a record before: of what was taken away and what was given
+/// there are two.
+fn has_gone(was: Option<&Person>, is: &Person) -> bool {
+    let stood = |person: &Person| (person.is_active(), person.moved);
+    (!is.is_active() || is.moved.is_some()) && was.map(stood) != Some(stood(is))
 }
 
 /// The level of a risk that is none, or was said.

@@ -1,7 +1,11 @@
 //! Puts a release in force, and keeps the one in force that the store says is active, if that is sound.
 
+use std::time::Duration;
+
 use authority::{Authority, FactsError, Unit, Urgency};
-use model::{Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, Stranger};
+use model::{
+    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, Stranger, Timestamp,
+};
 use pdp::Bundle;
 use serde_json::{Value, json};
 
@@ -12,6 +16,10 @@ use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
 use crate::policy::Content;
 use crate::register::put;
+
+/// A release that was in force for less than this is a finding: what was wide for just as long as somebody needed it
+/// looks like that.
+pub const RELEASE_BRIEF: Duration = Duration::from_hours(1);
 
 /// What a service begins with that runs releases. One that is refused is recorded, and a finding, before the
 /// start fails.
@@ -46,6 +54,35 @@ fn refused(why: &Unsound) -> Option<Stranger> {
     })
 }
 
+/// The finding that `release` is, in place of which `next` is in force at `at`, if it was in force but briefly: one
+/// for each release. The first one was in force in place of nothing.
+fn brief(release: &Release, next: u64, at: Timestamp) -> Option<Stranger> {
+    let ReleaseState::Active { approval: Some(approval), activation } = &release.state else {
+        return None;
+    };
+    let (version, lasted) = (release.terms.version, at.since(activation.at));
+    (lasted < RELEASE_BRIEF).then(|| Stranger {
+        cause: format!("release_brief/{version}"),
+        tried: "policy/activate".to_owned(),
+        client: Some(format!(
+            "release {version} was in force for {} s, after release {} and before release {next}",
+            lasted.as_secs(),
+            approval.base.version
+        )),
+        ..Stranger::default()
+    })
+}
+
+/// What becomes of a release in place of which another one is put in force.
+#[derive(Default)]
+struct Superseded {
+    effects: Vec<authority::Effect>,
+    /// Why it is left as it is, if it is.
+    left: Option<String>,
+    /// The finding that it is, if it was in force but briefly.
+    brief: Option<Stranger>,
+}
+
 impl Administration {
     /// Puts a release in force in place of the one over which it was approved, unless the service reads files.
     pub(super) async fn activate(
@@ -69,7 +106,8 @@ impl Administration {
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;
         let mut releases = self.kept(&mut draft).await?;
-        let (mut effects, left) = self.superseded(&mut draft, replaced).await?;
+        let Superseded { mut effects, left, brief } =
+            self.superseded(&mut draft, (replaced, version)).await?;
         let expires = release.terms.expires;
         let release = release.activated(activation).expect("it is released");
         releases.active = version;
@@ -83,6 +121,9 @@ impl Administration {
         let mut change = told(&release);
         change["left"] = json!(left);
         let done = draft.make(change, effects).await?;
+        if let Some(brief) = brief {
+            self.authority.note_stranger(brief);
+        }
         self.policy_key.remember(version)?;
         let is_loose = turn.release.is_none();
         if !is_loose {
@@ -125,14 +166,14 @@ impl Administration {
         Ok(base.version)
     }
 
-    /// What makes the release `last` superseded. One that is not sound is left as it is, and told.
+    /// What makes the release `last` superseded by `next`. One that is not sound is left as it is, and told.
     async fn superseded(
         &self,
         draft: &mut Draft<'_>,
-        last: u64,
-    ) -> Result<(Vec<authority::Effect>, Option<String>), AdminError> {
+        (last, next): (u64, u64),
+    ) -> Result<Superseded, AdminError> {
         if last == 0 {
-            return Ok((Vec::new(), None));
+            return Ok(Superseded::default());
         }
         let place = FactKey::release(last);
         // Whatever it is, it is still that when it is replaced.
@@ -140,13 +181,17 @@ impl Administration {
             Ok(_) | Err(FactsError::Damaged { .. }) => {}
             Err(other) => return Err(AdminError::unavailable(other)),
         }
-        let sound = sound(self.authority.journal(), &self.policy_key, last).await;
-        match sound.map(|it| it.release.superseded(self.now())) {
-            Ok(Some(superseded)) => Ok((vec![put(place, &superseded)], None)),
-            Ok(None) => {
-                Ok((Vec::new(), Some(format!("release {last} of policy is not the active one"))))
+        let left = |why| Superseded { left: Some(why), ..Superseded::default() };
+        let now = self.now();
+        match sound(self.authority.journal(), &self.policy_key, last).await {
+            Ok(Sound { release, .. }) => {
+                let brief = brief(&release, next, now);
+                let Some(superseded) = release.superseded(now) else {
+                    return Ok(left(format!("release {last} of policy is not the active one")));
+                };
+                Ok(Superseded { effects: vec![put(place, &superseded)], brief, left: None })
             }
-            Err(why) if why.is_of_the_store() => Ok((Vec::new(), Some(why.to_string()))),
+            Err(why) if why.is_of_the_store() => Ok(left(why.to_string())),
             Err(other) => Err(other.into()),
         }
     }

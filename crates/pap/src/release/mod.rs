@@ -28,7 +28,7 @@ use crate::founding::is_for_development;
 use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::{Acting, answers_for};
-pub use activating::release_at_start;
+pub use activating::{RELEASE_BRIEF, release_at_start};
 use owned::is_owned;
 pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, is_signed_by_now, sound};

@@ -113,7 +113,7 @@ impl Scene {
         self.desk.administration.change_group(&self.okta, (id, None), &change).await
     }
 
-    async fn person(&self, id: &str) -> Value {
+    pub(crate) async fn person(&self, id: &str) -> Value {
         let key = FactKey::person(&id.parse().expect("a person"));
         self.desk.fact(key).await.unwrap_or(Value::Null)
     }
@@ -122,11 +122,11 @@ impl Scene {
         self.desk.fact(FactKey::login(ISSUER, subject)).await
     }
 
-    fn place(&self, kind: Kind) -> Place<'_> {
+    pub(crate) fn place(&self, kind: Kind) -> Place<'_> {
         Place { directory: &self.okta.name, kind, base: BASE, members: true }
     }
 
-    async fn found(&self, kind: Kind, query: &str) -> Vec<String> {
+    pub(crate) async fn found(&self, kind: Kind, query: &str) -> Vec<String> {
         let of = if kind == Kind::Users { &USER } else { &GROUP };
         let query = Query::of_url(query, of).expect("a query");
         let page = self.desk.administration.directory_page(&self.place(kind), &query).await;

@@ -36,6 +36,8 @@ enum Step {
         who: usize,
         active: bool,
         manager: Option<usize>,
+        /// Whether they work at the other desk.
+        elsewhere: bool,
     },
     /// The directory has them no longer.
     Delete {
@@ -87,8 +89,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(16 * 86_400),
     ];
     prop_oneof![
-        4 => (who(), any::<bool>(), manager())
-            .prop_map(|(who, active, manager)| Step::Put { who, active, manager }),
+        4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
+            |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
         1 => who().prop_map(|who| Step::Delete { who }),
         5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
@@ -128,7 +130,7 @@ impl Life {
         let desk = Desk::over(Box::pin(world).await).await;
         let signals = Box::pin(Signals::over(Box::pin(Scene::over(desk)).await, |said| said)).await;
         for (name, manager) in PEOPLE.into_iter().zip(["carl", "carl", "dora", ""]) {
-            signals.scene.creates(put(name, true, manager)).await;
+            signals.scene.creates(put(name, (true, false), manager)).await;
         }
         let world = &signals.scene.desk.world;
         world.publish(&format!("{POLICY}{RENEWS}")).await;
@@ -148,16 +150,15 @@ impl Life {
     async fn step(mut self, step: Step) -> Self {
         let now = self.model.now;
         match step {
-            Step::Put { who, active, manager } => {
-                let manager = manager.map_or("", |manager| PEOPLE[manager]);
-                let said = put(PEOPLE[who], active, manager);
-                let manager = PEOPLE.iter().position(|name| *name == manager);
+            Step::Put { who, active, manager, elsewhere } => {
+                let named = manager.map_or("", |manager| PEOPLE[manager]);
+                let said = put(PEOPLE[who], (active, elsewhere), named);
                 if self.is_user(who).await {
                     self.signals.scene.replaces(PEOPLE[who], said).await.expect("it is said");
                 } else {
                     self.signals.scene.creates(said).await;
                 }
-                self.model.people[who].put((active, manager), now);
+                self.model.people[who].put((active, manager, elsewhere), now);
             }
             Step::Delete { who } if self.is_user(who).await => {
                 let deleted = self.signals.scene.change(PEOPLE[who], &UserChange::Delete).await;
@@ -352,8 +353,8 @@ impl Life {
 }
 
 /// What a directory says whole of a user.
-fn put(name: &str, active: bool, manager: &str) -> Value {
-    let mut said = at_work(name, "desk", manager);
+fn put(name: &str, (active, elsewhere): (bool, bool), manager: &str) -> Value {
+    let mut said = at_work(name, if elsewhere { "bench" } else { "desk" }, manager);
     said["active"] = json!(active);
     said
 }

@@ -19,18 +19,23 @@ struct Word {
     left: Option<i64>,
 }
 
+/// What a directory says of somebody: whether they are active, to whom they report, and whether they work at the
+/// other desk.
+pub(crate) type Said = (bool, Option<usize>, bool);
+
 /// A person, and who told what of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Human {
     pub(crate) is_active: bool,
     /// What was given until then counts no longer.
     cutoff: Option<i64>,
-    /// When their manager last changed.
+    /// When their manager or their unit last changed.
     moved: Option<i64>,
     manager: Option<usize>,
-    /// What the directory said of them last, if they are a user at all: whether they are active, and to whom
-    /// they report.
-    user: Option<(bool, Option<usize>)>,
+    /// Whether they work at the other desk.
+    elsewhere: bool,
+    /// What the directory said of them last, if they are a user at all.
+    user: Option<Said>,
     directory: Word,
     stream: Word,
 }
@@ -43,7 +48,8 @@ impl Human {
             cutoff: None,
             moved: None,
             manager,
-            user: Some((true, manager)),
+            elsewhere: false,
+            user: Some((true, manager, false)),
             directory,
             stream,
         }
@@ -61,31 +67,31 @@ impl Human {
         }
     }
 
-    fn moves_to(&mut self, manager: Option<usize>, now: i64) {
-        if manager != self.manager {
-            (self.manager, self.moved) = (manager, Some(now));
+    fn moves_to(&mut self, place: (Option<usize>, bool), now: i64) {
+        if place != (self.manager, self.elsewhere) {
+            ((self.manager, self.elsewhere), self.moved) = (place, Some(now));
         }
     }
 
     /// The directory says, whole, what they are.
-    pub(crate) fn put(&mut self, said: (bool, Option<usize>), now: i64) {
-        let (active, manager) = said;
+    pub(crate) fn put(&mut self, said: Said, now: i64) {
+        let (active, manager, elsewhere) = said;
         // Of who leaves it stays known to whom they reported.
         let manager = if active { manager } else { manager.or(self.manager) };
         if self.user == Some(said) && manager == self.manager {
             return;
         }
         if self.user.is_some() {
-            self.moves_to(manager, now);
+            self.moves_to((manager, elsewhere), now);
         } else {
             // That a directory begins to tell of somebody moves nobody.
-            self.manager = manager;
+            (self.manager, self.elsewhere) = (manager, elsewhere);
         }
         match (active, self.user) {
             // That they are not here counts as of when it was said last, whatever else was said then.
             (false, _) => self.goes(now),
             // The directory says nothing new of whether they are there.
-            (true, Some((true, _))) => {}
+            (true, Some((true, ..))) => {}
             (true, _) => {
                 // The directory takes back all that was said.
                 self.directory = Word { here: Some(now), left: None };
@@ -103,7 +109,7 @@ impl Human {
 
     /// The directory has them no longer.
     pub(crate) fn delete(&mut self, now: i64) {
-        if self.user.take().is_some_and(|(active, _)| active) {
+        if self.user.take().is_some_and(|(active, ..)| active) {
             self.goes(now);
         }
     }
@@ -131,7 +137,7 @@ impl Human {
         // It takes back what the directory told before, and nobody's word stands any longer.
         self.directory.left = self.directory.left.filter(|left| *left >= at);
         if self.directory.left.is_none()
-            && let Some((active, _)) = &mut self.user
+            && let Some((active, ..)) = &mut self.user
             && !self.is_active
         {
             *active = true;

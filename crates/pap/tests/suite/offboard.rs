@@ -276,6 +276,62 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
     assert_eq!(report["is_over"], false);
 }
 
+/// What went on by each path after the sponsor left is added up, and the report is of the last of all.
+#[tokio::test]
+async fn r_19_a_report_adds_up_by_each_path_what_went_on() {
+    let desk = desk().await;
+    let begin = async |act| {
+        let permit = desk.world.authorize(act).await.expect("it is permitted");
+        permit.begin(desk.world.clock.as_ref()).expect("it begins").running
+    };
+    let calls = [
+        begin(desk.world.call("refund", serde_json::json!({ "amount": 5 }))).await,
+        begin(desk.world.call("lookup", serde_json::json!({}))).await,
+    ];
+    let (token, listing) = (
+        begin(desk.world.method("token/issue")).await,
+        begin(desk.world.method("tools/list")).await,
+    );
+    let ended = async |count: usize| {
+        crate::support::until("it is recorded", || async {
+            desk.world.records("outcome").await.len() == count
+        })
+        .await;
+    };
+    // What ended before is no part of it.
+    listing.finish(model::record::OutcomeKind::Returned, None);
+    ended(1).await;
+    desk.becomes(Becomes::Leaves).await;
+    let path = |cut: u64, ended: u64, under_way: u64, last: Option<u64>| {
+        serde_json::json!({
+            "cut": cut, "ended_later": ended, "under_way": under_way, "permitted_later": 0,
+            "last_effect_ms": last,
+        })
+    };
+    let check = async |calls: Value, issues: Value, last: Option<u64>| {
+        let report = desk.report().await;
+        let paths = serde_json::json!({
+            "test tools/call": calls, "test token/issue": issues,
+            "test tools/list": path(0, 0, 0, None),
+        });
+        assert_eq!(report["paths"], paths, "{report}");
+        assert_eq!(report["last_effect_ms"], serde_json::json!(last));
+    };
+    check(path(0, 0, 2, None), path(0, 0, 1, None), None).await;
+    let ends = async |running: authority::Running, after: u64, how, count: usize| {
+        desk.world.clock.advance(Duration::from_millis(after));
+        running.finish(how, None);
+        ended(count).await;
+    };
+    let [refund, lookup] = calls;
+    ends(refund, 100, model::record::OutcomeKind::Cut, 2).await;
+    check(path(1, 1, 1, Some(100)), path(0, 0, 1, None), Some(100)).await;
+    ends(token, 50, model::record::OutcomeKind::Returned, 3).await;
+    check(path(1, 1, 1, Some(100)), path(0, 1, 0, Some(150)), Some(150)).await;
+    ends(lookup, 50, model::record::OutcomeKind::Returned, 4).await;
+    check(path(1, 2, 0, Some(200)), path(0, 1, 0, Some(150)), Some(200)).await;
+}
+
 /// What was done since somebody else had the account is listed with its record, and nothing else is.
 #[tokio::test]
 async fn sc_02_the_acts_since_a_compromise_are_listed() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
-use model::{Clock as _, FactKey, Timestamp};
+use model::{Clock as _, FactKey, Sha256Digest, Timestamp};
 use pap::streams::{Key, NoKey, NotTaken, Receiver, TAKEN_MAX, TransmitterKeys};
 use pap::{Command, StreamRegistration};
 use serde_json::{Value, json};
@@ -256,7 +256,8 @@ async fn sc_02_each_event_does_what_it_means() {
         signals.scene.creates(user("ann")).await;
         let at = signals.now();
         signals.scene.desk.world.clock.advance(Duration::from_mins(10));
-        signals.tell(event, at).await;
+        let claims = signals.claims(event, at);
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
         let ann = signals.person("ann").await;
         assert_eq!(ann["state"]["is"] == "active", active, "{event}: {ann}");
         let cutoff = ends.then_some(json!(at * 1_000 + 999 + secevent::SKEW_MS));
@@ -270,6 +271,9 @@ async fn sc_02_each_event_does_what_it_means() {
             assert_eq!(last.text_of("action"), "person/restrict");
             let signal = &last.value["signal"];
             assert_eq!((&signal["stream"], &signal["at"]), (&json!("caep"), &json!(at * 1_000)));
+            // By which token of its transmitter's: the record is found by that, and that by the record.
+            let jti = Sha256Digest::of(claims["jti"].as_str().unwrap().as_bytes());
+            assert_eq!(signal["jti"], json!(jti), "{event}");
             let name = event.rsplit(['/', ':']).next().unwrap();
             assert!(signal["event"].as_str().unwrap().ends_with(name), "{signal}");
         }

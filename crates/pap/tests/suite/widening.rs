@@ -25,7 +25,7 @@ async fn desk() -> (Desk, [PersonId; 2]) {
 }
 
 /// The directory `okta`, where joining `approvers`, and coming back, waits `after` seconds.
-async fn scene(after_s: Option<u64>) -> (Scene, [PersonId; 2]) {
+pub(crate) async fn scene(after_s: Option<u64>) -> (Scene, [PersonId; 2]) {
     let (desk, people) = Box::pin(desk()).await;
     let scene = Box::pin(Scene::over(desk)).await;
     waits(&scene.desk, after_s).await;
