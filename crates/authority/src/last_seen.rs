@@ -22,7 +22,7 @@ impl LastSeen {
     /// Takes note that `instance` asked `at` that time.
     pub(crate) fn note(&self, instance: InstanceId, at: Timestamp) {
         let known = self.0.get_with(instance, || Arc::new(AtomicI64::new(at.as_millis())));
-        known.fetch_max(at.as_millis(), Ordering::Relaxed);
+        known.store(at.as_millis(), Ordering::Relaxed);
     }
 
     /// When `instance` last asked, if it did since the start.
