@@ -399,6 +399,8 @@ fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
     let instances = row["instances"].as_array().expect("a list");
     assert_eq!(instances.len(), 1, "{row}");
     assert!(instances[0]["token_until"].is_string(), "{row}");
+    assert!(instances[0]["last_seen"].is_string(), "{row}");
+    assert_eq!(instances[0]["last_seen_by"], "decision");
     for asked in [&["register", "show"][..], &["agent", "list"]] {
         let told = deployment.run_refused(&[asked, &["--as-of", "2020-01-01"]].concat());
         assert!(told.contains("the register is kept since"), "{told}");

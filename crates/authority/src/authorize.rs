@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, Revision, Timestamp,
+    AccessRequest, Clock, Decision, DecisionId, Denial, Entropy, Facts, InstanceId, Revision,
+    Timestamp,
 };
 use pdp::Snapshot;
 use store::{CommitError, Committed, OnceScope, Unit};
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::clock_guard::ClockGuard;
 use crate::committing::Committing;
 use crate::findings::{STRANGERS_WAITING_MAX, Seen};
+use crate::last_seen::LastSeen;
 use crate::making::{Answer, Made, Permitting, UsedUp};
 use crate::outcomes::{OUTCOMES_OPEN_MAX, Open, Opening, OutcomeSlot, OutcomeWriter, Pen, Queued};
 use crate::permit::{Actor, BEGIN_WITHIN, Circumstances, Governed, Permit};
@@ -121,6 +123,7 @@ pub struct Authority {
     /// Whether findings were committed of which their keeper does not know yet.
     pub(crate) findings_committed: Arc<AtomicBool>,
     pub(crate) facts_leaves: FactsLeaves,
+    pub(crate) last_seen: LastSeen,
     /// Places for permits whose outcome is not in the log yet.
     places: Arc<Semaphore>,
 }
@@ -147,6 +150,7 @@ impl Authority {
             strangers_seen: Mutex::new(Some(seen)),
             findings_committed: Arc::default(),
             facts_leaves: FactsLeaves::new(),
+            last_seen: LastSeen::new(),
             places: Arc::new(Semaphore::new(OUTCOMES_OPEN_MAX)),
         };
         (authority, writer)
@@ -170,6 +174,11 @@ impl Authority {
     /// The source of ids and salts.
     pub fn entropy(&self) -> &Arc<dyn Entropy> {
         &self.entropy
+    }
+
+    /// When `instance` last asked for something, if it did since the start: to the millisecond, whatever the answer.
+    pub fn last_seen(&self, instance: InstanceId) -> Option<Timestamp> {
+        self.last_seen.of(instance)
     }
 
     /// How long a decision may take; whatever is asked for one may take no longer.

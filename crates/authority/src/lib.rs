@@ -25,6 +25,7 @@ mod forgetting;
 mod in_force;
 mod known;
 mod labels;
+mod last_seen;
 mod leading;
 mod leases;
 mod making;

@@ -180,6 +180,7 @@ impl Authority {
         decision: Decision,
     ) -> Result<Made, NotPermitted> {
         let Question { request, circumstances, gathered, facts, .. } = question;
+        self.last_seen.note(gathered.standing.instance.id, facts.now);
         let stamp = (facts.now, self.entropy.as_ref());
         let leaf =
             self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;

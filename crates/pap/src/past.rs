@@ -10,6 +10,7 @@ use model::{
     Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, Stop, Task,
     TaskId, TaskState, Timestamp,
 };
+use oauth::access_token;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -75,7 +76,7 @@ impl Administration {
             row["more_instances"] = (instances.len() > INSTANCES_MAX).into();
             instances.truncate(INSTANCES_MAX);
             if moment.is_now {
-                self.last_tokens(&mut instances).await?;
+                self.last_seen(&mut instances).await?;
             }
             row["instances"] = instances.into();
             rows.push(row);
@@ -125,21 +126,30 @@ impl Administration {
         Ok(working.into_iter().map(|(agent, instances)| (agent, instances.len())).collect())
     }
 
-    /// Says of `instances` until when the last token is good that each was given: who asks for no further
-    /// one has not been seen since about then.
-    async fn last_tokens(&self, instances: &mut [Value]) -> Result<(), AdminError> {
+    /// Says of `instances` until when the last token is good that each was given, and when each was last seen: by
+    /// its newest decision since this process started, which is exact, or else not before that token was given, or
+    /// it started.
+    async fn last_seen(&self, instances: &mut [Value]) -> Result<(), AdminError> {
         let mut reader = self.reader();
         for instance in instances {
             let id = instance["id"].as_str().unwrap_or_default().parse::<InstanceId>();
-            let place = FactKey::renewal(id.map_err(AdminError::unavailable)?);
-            let renewal = reader.find::<Value>(place).await.map_err(AdminError::unavailable)?;
+            let id = id.map_err(AdminError::unavailable)?;
+            let renewal = reader.find::<Value>(FactKey::renewal(id)).await;
+            let renewal = renewal.map_err(AdminError::unavailable)?;
             let until = renewal.as_ref().map(|renewal| &renewal["until"]);
             let last = until.and_then(|until| match until {
                 Value::Object(of_servers) => of_servers.values().filter_map(Value::as_i64).max(),
                 until => until.as_i64(),
             });
-            let last = last.map(|until| Timestamp::from_millis(until).to_string());
-            instance["token_until"] = last.into();
+            let given = last.map(|until| until - access_token::LIFETIME_MAX_S * 1_000);
+            let asked = self.authority.last_seen(id).map(Timestamp::as_millis);
+            let (seen, by) = match (asked, given) {
+                (Some(asked), _) => (text(asked).into(), "decision"),
+                (None, Some(given)) => (text(given).into(), "token"),
+                (None, None) => (instance["started"].clone(), "start"),
+            };
+            (instance["last_seen"], instance["last_seen_by"]) = (seen, by.into());
+            instance["token_until"] = last.map(text).into();
         }
         Ok(())
     }
@@ -170,6 +180,11 @@ impl Administration {
         let all = all_as_of(store, (prefix, moment.at)).await;
         all.map_err(AdminError::unavailable)?.map_err(|why| AdminError::Invalid(not_kept(why)))
     }
+}
+
+/// A time as it is told.
+fn text(millis: i64) -> String {
+    Timestamp::from_millis(millis).to_string()
 }
 
 /// Why it is not told what was.

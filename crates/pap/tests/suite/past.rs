@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, Timestamp};
+use model::{Clock as _, FactKey, InstanceId, TaskId, Timestamp};
 use pap::Command;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, SAM, jwk, word};
+use crate::handed_on::{CHILD, PART, hand_on};
 
 /// What somebody asks for: of which agent, what, and how long after what was asked before.
 type Step = (usize, usize, u64);
@@ -28,7 +29,10 @@ impl Desk {
             self.run(Command::RegisterShow { as_of, after: None }).await.expect("it is told");
         for agent in told["agents"].as_array_mut().into_iter().flatten() {
             for instance in agent["instances"].as_array_mut().into_iter().flatten() {
-                instance.as_object_mut().map(|instance| instance.remove("token_until"));
+                let instance = instance.as_object_mut().expect("an instance");
+                instance.retain(|name, _| {
+                    !["token_until", "last_seen", "last_seen_by"].contains(&name.as_str())
+                });
             }
         }
         told
@@ -112,12 +116,68 @@ async fn r_23_what_acts_is_in_the_register_as_long_as_it_does() {
     assert_eq!(desk.register(Some(open)).await["agents"][0]["instances"][0], *instance);
 }
 
+/// What was handed on is there, under who handed it on, as long as it goes on.
+#[tokio::test]
+async fn r_23_who_handed_work_on_is_shown_with_whom_it_handed_it_to() {
+    let desk = Desk::new().await;
+    hand_on(&desk.world).await;
+    let parent = desk.world.standing.instance.id;
+    let (child, part) = (InstanceId::from_bytes(CHILD), TaskId::from_bytes(PART));
+    let shown = async |as_of| {
+        let told = desk.register(as_of).await;
+        let agents = told["agents"].as_array().expect("they are told").clone();
+        let of =
+            |name: &str| agents.iter().find(|it| it["name"] == name).expect("it is there").clone();
+        [of("billing")["instances"].clone(), of("reader")["instances"].clone()]
+    };
+    let [over, under] = shown(None).await;
+    assert_eq!((&over[0]["id"], &over[0]["children"]), (&json!(parent), &json!([child])));
+    assert_eq!(over[0]["parent"], json!(null));
+    assert_eq!((&under[0]["id"], &under[0]["children"]), (&json!(child), &json!([])));
+    assert_eq!((&under[0]["parent"], &under[0]["task"]), (&json!(parent), &json!(part)));
+    assert_eq!(under[0]["tools"], json!(["crm/lookup"]));
+    let before = desk.world.clock.now();
+    desk.world.clock.advance(Duration::from_secs(1));
+    let (id, reason) = (part.to_string(), "done".to_owned());
+    desk.run(Command::TaskEnd { id, reason }).await.expect("it is over");
+    let [still, gone] = shown(None).await;
+    assert_eq!((&still[0]["children"], gone), (&json!([]), json!([])));
+    assert_eq!(shown(Some(before)).await, [over, under], "as it was");
+}
+
+/// When an instance was last seen: exactly, once it asked since the start; before that, since it started.
+#[tokio::test]
+async fn r_23_when_an_instance_was_last_seen_is_shown() {
+    let desk = Desk::new().await;
+    let seen = async || {
+        let asked = Command::RegisterShow { as_of: None, after: None };
+        let told = desk.run(asked).await.expect("it is told");
+        let instance = &told["agents"][0]["instances"][0];
+        (instance["last_seen"].clone(), instance["last_seen_by"].clone())
+    };
+    let text = |at: Timestamp| json!(at.to_string());
+    let instance = &desk.world.standing.instance;
+    assert_eq!(seen().await, (text(instance.started), json!("start")));
+    let until = desk.world.clock.now().plus(Duration::from_mins(4));
+    desk.world.put(FactKey::renewal(instance.id), &json!({ "until": until })).await;
+    let given = Timestamp::from_millis(until.as_millis() - 300_000);
+    assert_eq!(seen().await, (text(given), json!("token")));
+    // Whatever the answer is.
+    for (tool, is_permitted) in [("lookup", true), ("nothing", false)] {
+        desk.world.clock.advance(Duration::from_millis(1_234));
+        let at = desk.world.clock.now();
+        assert_eq!(desk.call(tool).await == "permitted", is_permitted, "{tool}");
+        desk.world.clock.advance(Duration::from_secs(60));
+        assert_eq!(seen().await, (text(at), json!("decision")), "{tool}");
+    }
+}
+
 /// Whose task another took over acts no longer.
 #[tokio::test]
 async fn r_23_whoever_took_a_task_over_acts_instead_of_who_had_it() {
     let desk = Desk::new().await;
     let (instance, task) = (&desk.world.standing.instance, &desk.world.standing.task);
-    let id = model::InstanceId::new(desk.world.clock.now(), desk.world.entropy.as_ref());
+    let id = InstanceId::new(desk.world.clock.now(), desk.world.entropy.as_ref());
     let next = model::Instance { id, ..instance.clone() };
     desk.world.put(FactKey::instance(id), &next).await;
     let task = model::Task { instance: id, ..task.clone() };
