@@ -6,7 +6,8 @@ use https_url::HttpsUrl;
 use serde_json::{Map, Value};
 
 use super::attestation::check_hosts;
-use super::{Anchor, Config, LoginAt, ProcessLimits, Server};
+use super::findings::SERVICE_ACCOUNTS;
+use super::{Anchor, Config, Findings, LoginAt, ProcessLimits, Server};
 
 /// The largest configuration file, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
@@ -218,9 +219,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         let wrong = check_anchor(anchor);
         wrong.map_err(|why| invalid(&format!("log.anchors[{number}]"), why))?;
     }
-    if let Some(url) = &config.findings.webhook {
-        check_destination(url).map_err(|why| invalid("findings.webhook", why))?;
-    }
+    check_findings(&config.findings)?;
     let platforms = config.attestation.sources(&issuer);
     platforms.map_err(|why| invalid("attestation", why))?;
     let signals = &config.signals;
@@ -239,6 +238,20 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         check_destination(url).map_err(|why| invalid(format!("the `url` {why}")))?;
     }
     config.servers.iter().try_for_each(|(name, server)| check_server(name, server))
+}
+
+/// Refuses to tell of findings in clear, or later than of service accounts.
+fn check_findings(findings: &Findings) -> Result<(), ConfigError> {
+    let invalid = |key: &str, why| ConfigError::Invalid { key: format!("findings.{key}"), why };
+    if let Some(url) = &findings.webhook {
+        check_destination(url).map_err(|why| invalid("webhook", why))?;
+    }
+    let (after, most) = (findings.escalate_after_ms, SERVICE_ACCOUNTS.as_millis());
+    if u128::from(after) < most {
+        return Ok(());
+    }
+    let why = "within which somebody is told of service accounts";
+    Err(invalid("escalate_after_ms", format!("`{after}` is not less than {most}, {why}")))
 }
 
 /// Refuses a login in clear, or one for which it is not said how we show who we are.
