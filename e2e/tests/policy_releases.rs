@@ -72,7 +72,11 @@ fn the_page_on_releases_shows_what_works() {
     assert!(told[0].contains("concerns canary/touch: agents bot\n"), "{}", told[0]);
     assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
-    assert!(told[0].contains("\n2 active by alice, approved by bob"), "{}", told[0]);
+    assert!(
+        told[0].contains("\n2 active by alice, approved by bob, owned by alice"),
+        "{}",
+        told[0]
+    );
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
     assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
     assert!(told[1].contains("rollback of 1"), "{}", told[1]);

@@ -95,8 +95,9 @@ fn import(path: &Path, claims: Vec<(String, Claim)>) -> anyhow::Result<String> {
 /// Runs one command about releases.
 async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
     let told = match typed {
-        Policy::Publish { set, expires, prove, signed, socket } => {
-            releases::publish((&set.dir, expires, prove), signed, &socket.socket).await?
+        Policy::Publish { set, expires, prove, owner, signed, socket } => {
+            let by = (owner, signed);
+            releases::publish((&set.dir, expires, prove), by, &socket.socket).await?
         }
         Policy::Approve { release, digest, proving, signed, socket } => {
             let meant = (digest, proving.as_deref());
@@ -111,8 +112,8 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Withdraw { release: version, socket } => {
             socket::call(&socket.socket, &Asked::PolicyWithdraw { version }).await?
         }
-        Policy::Rollback { release, expires, signed, socket } => {
-            releases::roll_back((release, expires), signed, &socket.socket).await?
+        Policy::Rollback { release, expires, owner, signed, socket } => {
+            releases::roll_back((release, expires), (owner, signed), &socket.socket).await?
         }
         Policy::Diff { a, b, socket } => {
             let (contents, differs) = releases::diff([&a, &b], &socket.socket).await?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
-use model::{Base, Clock as _, PolicyDigest, Release, ReleaseState, ReleaseTerms, Timestamp};
+use model::{Base, Clock as _, PersonId, PolicyDigest, Release, ReleaseTerms, Timestamp};
 use pap::{Command as Asked, PolicyFiles, ReleaseAsked};
 use pdp::{Bundle, Change};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ const LINES_MAX: usize = 2_000;
 /// Publishes the set in `dir`, if its cases hold.
 pub(crate) async fn publish(
     (dir, expires, prove): (&Path, Option<Duration>, bool),
-    signed: Signed,
+    (owner, signed): (Option<PersonId>, Signed),
     socket: &Path,
 ) -> anyhow::Result<Value> {
     // Read once: what is proved and tried is what is published.
@@ -45,20 +45,20 @@ pub(crate) async fn publish(
         None
     };
     let expires = end(expires);
-    let asked = ReleaseAsked { version, content, expires, rollback_of: None, proof };
+    let asked = ReleaseAsked { version, content, expires, rollback_of: None, proof, owner };
     propose((asked, Some(set.files)), signed, socket).await
 }
 
 /// Publishes what the release `old` held.
 pub(crate) async fn roll_back(
     (old, expires): (u64, Option<Duration>),
-    signed: Signed,
+    (owner, signed): (Option<PersonId>, Signed),
     socket: &Path,
 ) -> anyhow::Result<Value> {
     let content = told(old, socket).await?.release.terms.content;
     let (version, _) = next(socket).await?;
     let (expires, rollback_of) = (end(expires), Some(old));
-    let asked = ReleaseAsked { version, content, expires, rollback_of, proof: None };
+    let asked = ReleaseAsked { version, content, expires, rollback_of, proof: None, owner };
     propose((asked, None), signed, socket).await
 }
 
@@ -71,8 +71,7 @@ async fn propose(
     signed: Signed,
     socket: &Path,
 ) -> anyhow::Result<Value> {
-    let said = ReleaseTerms::from(asked.clone()).published();
-    let word = word(signed, async { Ok(said) }).await?;
+    let word = word(signed, async { Ok(ReleaseTerms::from(asked.clone()).published()) }).await?;
     let told = socket::call(socket, &Asked::PolicyPublish { asked, files, word }).await?;
     for warning in told["warnings"].as_array().into_iter().flatten() {
         eprintln!("chancery: warning: {}", lines(warning.as_str().unwrap_or_default()));
@@ -131,15 +130,16 @@ pub(crate) async fn activate(
     (version, meant): (u64, Option<PolicyDigest>),
     socket: &Path,
 ) -> anyhow::Result<Value> {
-    let Release { terms, author, state } = told(version, socket).await?.release;
-    let approver = match &state {
-        ReleaseState::Released { approval } => Some(&approval.by),
-        _ => None,
-    };
-    let [author, approver] = [author.as_ref(), approver]
-        .map(|by| by.map_or("nobody", |by| by.person.as_str()).to_owned());
-    let content = terms.content;
-    eprintln!("chancery: release {version} of {author}, approved by {approver}, content {content}");
+    let release = told(version, socket).await?.release;
+    let approver = release.approval().map(|it| &it.by.person);
+    let author = release.author.as_ref().map(|by| &by.person);
+    let owner = release.owner().map(|(owner, _)| owner);
+    let [author, approver, owner] =
+        [author, approver, owner].map(|person| person.map_or("nobody", PersonId::as_str));
+    let content = release.terms.content;
+    eprintln!(
+        "chancery: release {version} of {author}, approved by {approver}, owned by {owner}, content {content}"
+    );
     let content = Some(meant.unwrap_or(content));
     socket::call(socket, &Asked::PolicyActivate { version, content }).await
 }
@@ -204,8 +204,8 @@ impl Told {
             (Base { version, .. }, Some(_)) => format!("in place of release {version}"),
         };
         let differs = difference(&replaced.clone().unwrap_or_default(), files)?;
-        let author = &author.person;
-        Ok(format!("release {terms} of {author}, {over}. It changes:\n{differs}"))
+        let (author, owner) = (&author.person, release.owner().map_or(&author.person, |it| it.0));
+        Ok(format!("release {terms} of {author}, owned by {owner}, {over}. It changes:\n{differs}"))
     }
 }
 
@@ -222,11 +222,12 @@ pub(crate) fn history(told: &Value) -> String {
             terms["expires"].as_i64().map(|at| format!(", expires {}", Timestamp::from_millis(at)));
         let _ = writeln!(
             all,
-            "{} {} by {}, approved by {}, content {}{}{}{}",
+            "{} {} by {}, approved by {}, owned by {}, content {}{}{}{}",
             terms["version"],
             text(&state["is"]),
             by(&release["author"]),
             by(&state["approval"]["by"]),
+            text(&release["owner"]),
             text(&terms["content"]),
             rollback.unwrap_or_default(),
             expires.unwrap_or_default(),
@@ -411,9 +412,9 @@ mod tests {
     fn r_39_nothing_is_signed_that_is_not_meant() {
         let files = set("");
         let content = Bundle::from(files.clone()).digest();
-        let (version, expires, rollback_of, proof) = (2, None, None, None);
-        let terms = ReleaseTerms { version, content, expires, rollback_of, proof };
-        let release = Release { terms, author: None, state: ReleaseState::Proposed };
+        let (version, expires, rollback_of, proof, owner) = (2, None, None, None, None);
+        let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
+        let release = Release { terms, author: None, state: model::ReleaseState::Proposed };
         let base = Base { version: 1, content: None };
         let told = Told { release, files, base, replaced: None };
         let other = Bundle::default().digest();

@@ -22,6 +22,9 @@ pub struct ReleaseTerms {
     /// What its author says is proved of it, by its digest: the service proves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Sha256Digest>,
+    /// Who answers for it from then on; without it, its author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PersonId>,
 }
 
 /// What somebody signed by their own key.
@@ -165,6 +168,12 @@ impl Release {
             "terms": self.terms,
             "type": "chancery/policy-activation/v1",
         }))
+    }
+
+    /// Who answers for it, since when it was published; nobody does for the first one.
+    pub fn owner(&self) -> Option<(&PersonId, Timestamp)> {
+        let author = self.author.as_ref()?;
+        Some((self.terms.owner.as_ref().unwrap_or(&author.person), author.at))
     }
 
     /// Its approval, if somebody approved it.

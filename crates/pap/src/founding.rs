@@ -174,8 +174,8 @@ fn first(
     by: (&PersonId, Timestamp),
 ) -> Result<[Effect; 3], AdminError> {
     let content = bundle.digest();
-    let (version, expires, rollback_of, proof) = (FIRST, None, None, None);
-    let terms = ReleaseTerms { version, content, expires, rollback_of, proof };
+    let (version, expires, rollback_of, proof, owner) = (FIRST, None, None, None, None);
+    let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
     let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
     release.state = ReleaseState::Active { approval: None, activation };

@@ -225,9 +225,8 @@ impl Administration {
         }
     }
 
-    /// Who answered for what, when `decision` was made: who set what the agent may be given, who put the
-    /// policy in force, who owned the tool, the purpose and the agent, and who sponsored it. Nobody is
-    /// known by name yet to own a policy set, or to have approved it.
+    /// Who answered for what, when `decision` was made: who set what the agent may be given, who is behind the
+    /// policy, who owned the tool, the purpose and the agent, and who sponsored it.
     async fn answerable(
         &self,
         decision: &DecisionRecord,
@@ -237,13 +236,9 @@ impl Administration {
         let place = FactKey::policy_activations(&decision.policy);
         let known = self.reader().find::<Activations>(place).await;
         let known = known.map_err(AdminError::unavailable)?.unwrap_or_default();
-        let activation = known.at(decision.time);
         Ok(json!({
             "boundary_set_by": standing.agent.bounded_by,
-            "policy": {
-                "put_in_force_by": activation.map(|it| it.by.clone()),
-                "since": activation.map(|it| it.since.to_string()),
-            },
+            "policy": self.behind_policy(known.at(decision.time)).await?,
             "tool_owner": tool_owner.map(|owner| owner.id),
             "purpose_owner": standing.purpose.owner,
             "business_owner": standing.agent.business_owner,

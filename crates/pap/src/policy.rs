@@ -29,7 +29,7 @@ pub enum PublishError {
 /// The most times at which one policy set came into force that are kept, the newest.
 const ACTIVATIONS_MAX: usize = 64;
 
-/// When one policy set came into force, and by whose act, the newest last.
+/// When one policy set came into force, by whose act and as which release, the newest last.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Activations(Vec<Activation>);
@@ -42,6 +42,9 @@ pub(crate) struct Activation {
     pub(crate) by: PersonId,
     /// Since when.
     pub(crate) since: Timestamp,
+    /// As which release; none if it was read from files, or before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<u64>,
 }
 
 impl From<PublishError> for crate::AdminError {
@@ -54,12 +57,17 @@ impl From<PublishError> for crate::AdminError {
 }
 
 impl Activations {
-    /// The same, and `by` put it in force at `since`.
-    fn and(mut self, by: PersonId, since: Timestamp) -> Self {
-        self.0.push(Activation { by, since });
+    /// The same, and then this one.
+    fn and(mut self, activation: Activation) -> Self {
+        self.0.push(activation);
         let older = self.0.len().saturating_sub(ACTIVATIONS_MAX);
         self.0.drain(..older);
         self
+    }
+
+    /// As which release it last came into force.
+    fn release(&self) -> Option<u64> {
+        self.0.last()?.release
     }
 
     /// The one that counted at `at`, if that is known.
@@ -294,7 +302,13 @@ impl Publisher {
     ) -> Result<Vec<String>, PublishError> {
         let pip = self.authority.pip();
         let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
-        if snapshot.digest() == pip.policy().snapshot.digest() {
+        let place = FactKey::policy_activations(&snapshot.digest());
+        let known = Reader::new(self.authority.pip().store()).find::<Activations>(place).await;
+        let known = known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        let known = known.unwrap_or_default();
+        let is_in_force = snapshot.digest() == pip.policy().snapshot.digest();
+        // For another release others answer, though it has the same content.
+        if is_in_force && known.release() == content.release {
             pip.policy_expires(content.expires);
             return Ok(warnings);
         }
@@ -302,7 +316,9 @@ impl Publisher {
         let unavailable =
             |error: authority::CommitError| PublishError::Unavailable(error.to_string());
         let store = self.authority.journal().store();
-        let unit = self.unit(&snapshot, (by, content.release)).await?;
+        let now = self.authority.clock().now();
+        let activation = Activation { by: by.clone(), since: now, release: content.release };
+        let unit = self.unit(&snapshot, (activation, known)).await?;
         let committed = store.commit(unit).await.map_err(unavailable)?;
         pip.put_in_force(snapshot, committed.revision);
         pip.policy_expires(content.expires);
@@ -319,21 +335,15 @@ impl Publisher {
     async fn unit(
         &self,
         snapshot: &Snapshot,
-        (by, release): (&PersonId, Option<u64>),
+        (activation, before): (Activation, Activations),
     ) -> Result<Unit, PublishError> {
-        let now = self.authority.clock().now();
         let digest = snapshot.digest();
-        let place = FactKey::policy_activations(&digest);
-        let known = Reader::new(self.authority.pip().store()).find(place.clone()).await;
-        let known: Option<Activations> =
-            known.map_err(|error| PublishError::Unavailable(error.to_string()))?;
-        let activations = known.unwrap_or_default().and(by.clone(), now);
-        let active = self.authority.pip().activating(snapshot, now).await;
-        let entries = vec![self.told("policy_in_force", snapshot, release)];
+        let active = self.authority.pip().activating(snapshot, activation.since).await;
+        let entries = vec![self.told("policy_in_force", snapshot, activation.release)];
         let effects = vec![
             put(FactKey::policy(&digest), snapshot.bundle()),
             active.map_err(|error| PublishError::Unavailable(error.to_string()))?,
-            put(place, &activations),
+            put(FactKey::policy_activations(&digest), &before.and(activation)),
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }

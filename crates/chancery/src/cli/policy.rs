@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use model::PolicyDigest;
+use model::{PersonId, PolicyDigest};
 
 use super::{Signed, Socket};
 
@@ -90,6 +90,9 @@ pub(crate) enum Policy {
         /// Prove it first, and sign for what is proved; where `policy.require_proof` says so, that is always done.
         #[arg(long)]
         prove: bool,
+        /// Who answers for it from then on; you, as its author, if it is left out.
+        #[arg(long, value_name = "PERSON")]
+        owner: Option<PersonId>,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]
@@ -150,6 +153,9 @@ pub(crate) enum Policy {
         /// After how long it may not be put in force any more (`30d`).
         #[arg(long, value_name = "TIME", value_parser = back)]
         expires: Option<Duration>,
+        /// Who answers for it from then on; you, as its author, if it is left out.
+        #[arg(long, value_name = "PERSON")]
+        owner: Option<PersonId>,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]

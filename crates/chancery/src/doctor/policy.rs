@@ -29,7 +29,7 @@ pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
     let mut observations = Vec::new();
     let is_loose = config.policy.path.is_some();
     if is_loose {
-        let what = "policy is read from files, which nobody signs";
+        let what = "policy is read from files, which nobody signs and nobody owns";
         let remedy = format!("{REMEDY}, then remove `policy.path`");
         observations.push(Observation::weak(AREA, what, remedy));
     }
@@ -87,11 +87,18 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
         ),
         (None, _) => {
             let what = format!(
-                "release {version} is in force, with which the deployment was founded: nobody signed it"
+                "release {version} is in force, with which the deployment was founded: nobody signed it, and nobody \
+                 owns it"
             );
             Observation::weak(AREA, what, REMEDY)
         }
     };
+    let owner = told["in_force"]["owner"].as_str().filter(|_| told["in_force"]["owned"] == false);
+    let unowned = owner.map(|owner| {
+        let what = format!("release {version} is in force, and {owner}, who owns it, is gone");
+        let remedy = "publish it again with an owner who is here (`policy publish --owner PERSON`)";
+        Observation::weak(AREA, what, remedy)
+    });
     let is_unproved = told["requires_proof"] == true && row["terms"]["proof"].is_null();
     let unproved = is_unproved.then(|| {
         let what = format!(
@@ -109,7 +116,7 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
         );
         Observation::broken(AREA, what, REMEDY)
     });
-    std::iter::once(signed).chain(unproved).chain(ends).collect()
+    std::iter::once(signed).chain(unowned).chain(unproved).chain(ends).collect()
 }
 
 /// Whether enough people can sign that one of them may lose their key: it takes two others to give them another.
@@ -213,6 +220,15 @@ mod tests {
         let alone = row(Some("alice"), Some("alice"), None);
         check(&told(2, alone), &[(State::Weak, "alice alone signed")]);
         check(&told(1, two(None)), &[(State::Broken, "release 1 is in force")]);
+        // Whoever signed it, one whose owner is gone is told.
+        let owned = |is_here: bool| {
+            let mut told = told(2, two(None));
+            told["in_force"]["owner"] = json!("olga");
+            told["in_force"]["owned"] = json!(is_here);
+            told
+        };
+        check(&owned(true), &[signed]);
+        check(&owned(false), &[signed, (State::Weak, "olga, who owns it, is gone")]);
         // Where proofs are required, one without is told, whoever signed it.
         let requiring = |mut row: Value, proof: Value| {
             row["terms"]["proof"] = proof;

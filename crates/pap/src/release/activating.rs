@@ -5,6 +5,7 @@ use model::{Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseSta
 use pdp::Bundle;
 use serde_json::{Value, json};
 
+use super::owned::is_owned;
 use super::sound::{PolicyKey, Sound, Unsound, active_release, in_time, sound};
 use super::{stands, target, told};
 use crate::command::{AdminError, Administration, Draft};
@@ -120,6 +121,7 @@ impl Administration {
         stands(draft, author, ("policy/publish", release)).await?;
         let approver = (Some(by), &release.approval_over(base));
         stands(draft, approver, ("policy/approve", release)).await?;
+        is_owned(&mut draft.reader, release).await?;
         Ok(base.version)
     }
 
@@ -181,6 +183,7 @@ impl Administration {
             let put = self.publisher.switch(&mut turn, to, &by).await;
             put.map_err(|error| error.to_string())?;
         }
+        self.note_unowned(turn.release).await.map_err(|error| error.to_string())?;
         let time = (turn.release.unwrap_or_default(), turn.expires);
         in_time(time, self.now()).map_err(|error| self.alarmed(&error))
     }

@@ -6,6 +6,7 @@
 mod activating;
 mod locking;
 mod observe;
+mod owned;
 mod sound;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::{Acting, answers_for};
 pub use activating::release_at_start;
+use owned::is_owned;
 pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, is_signed_by_now, sound};
 
@@ -57,12 +59,16 @@ pub struct ReleaseAsked {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub proof: Option<Sha256Digest>,
+    /// Who answers for it; its author, unless somebody else is named.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub owner: Option<PersonId>,
 }
 
 impl From<ReleaseAsked> for ReleaseTerms {
     fn from(asked: ReleaseAsked) -> Self {
-        let ReleaseAsked { version, content, expires, rollback_of, proof } = asked;
-        Self { version, content, expires, rollback_of, proof }
+        let ReleaseAsked { version, content, expires, rollback_of, proof, owner } = asked;
+        Self { version, content, expires, rollback_of, proof, owner }
     }
 }
 
@@ -130,6 +136,7 @@ impl Administration {
         }
         self.is_proved(&terms)?;
         let release = Release { terms, author, state: ReleaseState::Proposed };
+        is_owned(&mut draft.reader, &release).await?;
         let now = self.now();
         in_time((next, release.terms.expires), now)?;
         if release.terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
@@ -200,6 +207,7 @@ impl Administration {
         }
         let author = (release.author.as_ref(), &release.terms.published());
         stands(&mut draft, author, ("policy/publish", &release)).await?;
+        is_owned(&mut draft.reader, &release).await?;
         let release = release.approved(Approval { base, by: by_approver });
         let release = release.ok_or_else(|| {
             AdminError::Invalid(format!("release {version} waits for nobody's approval any longer"))
@@ -293,12 +301,16 @@ impl Administration {
         let (base, _) = self.base().await?;
         let signers: Vec<_> = self.signers().await?.into_iter().map(|person| person.id).collect();
         let release = self.publisher.turn().await.release;
+        let (owner, is_here) = self.owner_in_force(release).await?;
         let observed = kept.observed.map(|release| self.observation(release));
         let in_force = self.authority.pip().policy().snapshot.digest();
         Ok(json!({
             "releases": releases, "newest": kept.newest, "active": kept.active, "base": base,
             "signers": signers, "requires_proof": self.requires_proof,
-            "in_force": { "digest": in_force, "release": release }, "observed": observed,
+            "in_force": {
+                "digest": in_force, "release": release, "owner": owner, "owned": is_here,
+            },
+            "observed": observed,
         }))
     }
 
@@ -335,10 +347,14 @@ impl Administration {
     }
 }
 
-/// A release as the store has it under `key`.
+/// A release as the store has it under `key`, with who owns it.
 fn listed(key: &FactKey, body: &[u8]) -> Value {
     match serde_json::from_slice::<Release>(body) {
-        Ok(release) => json!(release),
+        Ok(release) => {
+            let mut row = json!(release);
+            row["owner"] = json!(release.owner().map(|(owner, _)| owner));
+            row
+        }
         Err(_) => json!({ "terms": { "version": version_of(key) }, "state": { "is": "damaged" } }),
     }
 }
@@ -386,6 +402,7 @@ fn told(release: &Release) -> Value {
     };
     json!({
         "terms": release.terms, "digest": release.digest(), "author": by(release.author.as_ref()),
+        "owner": release.owner().map(|(owner, _)| owner),
         "approver": by(release.approval().map(|it| &it.by)),
         "base": release.approval().map(|it| it.base), "activation": activation,
     })

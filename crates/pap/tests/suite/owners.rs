@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, Person, PersonState};
-use pap::Command;
+use model::record::OutcomeKind;
+use model::{Agent, Clock as _, FactKey, Finding, Person, PersonState, Release, Stranger};
+use pap::{AdminError, Command, ReleaseAsked};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, SAM, files, jwk, word};
-use crate::support::POLICY;
+use crate::releases::{CLOSED, House, asked};
+use crate::support::{self, POLICY};
 
 /// A deployment whose agent `bea` wants and `tom` keeps running, for a purpose of `pia`'s.
 async fn desk() -> Desk {
@@ -152,7 +154,11 @@ async fn r_22_who_answers_for_an_act_is_named() {
     let sam = "sam.sponsor@example.org";
     let expected = json!({
         "boundary_set_by": sam,
-        "policy": { "put_in_force_by": pap::BOOTSTRAP, "since": since },
+        // Files are nobody's.
+        "policy": {
+            "release": null, "owner": null, "author": null, "approver": null,
+            "put_in_force_by": pap::BOOTSTRAP, "since": since,
+        },
         "tool_owner": sam,
         "purpose_owner": "pia",
         "business_owner": "bea",
@@ -164,4 +170,146 @@ async fn r_22_who_answers_for_an_act_is_named() {
     for owner in ["boundary_set_by", "business_owner", "technical_owner", "sponsor"] {
         assert_eq!(told["chain"][0][owner], expected[owner], "{owner}");
     }
+}
+
+/// A founded deployment where `olga` and `rob` are, too.
+async fn house() -> House {
+    let house = House::new().await;
+    for id in ["olga", "rob"] {
+        let add = Command::PersonAdd { id: id.to_owned(), groups: Vec::new() };
+        house.desk.run(add).await.expect("they are added");
+    }
+    house
+}
+
+impl House {
+    async fn publish_for(&self, version: u64, owner: &str) -> Result<Value, AdminError> {
+        let (asked, files) = asked(version, CLOSED);
+        let asked = ReleaseAsked { owner: Some(owner.parse().expect("a person")), ..asked };
+        self.desk.run(self.published(asked, Some(files))).await
+    }
+
+    async fn release_for(&self, version: u64, owner: &str) {
+        self.publish_for(version, owner).await.expect("it is published");
+        self.approve(version).await.expect("it is approved");
+        self.activate(version).await.expect("it is in force");
+    }
+
+    async fn leaves(&self, id: &str) {
+        let leave = Command::PersonDeactivate { id: id.to_owned() };
+        self.desk.run(leave).await.expect("they left");
+    }
+
+    /// Who is behind the policy of an act that is done now.
+    async fn behind(&self, amount: u64) -> Value {
+        let world = &self.desk.world;
+        let call = world.call("refund", json!({ "amount": amount }));
+        let permit = world.authorize(call).await.expect("it is permitted");
+        let decision = permit.context().decision.to_string();
+        let begun = permit.begin(world.clock.as_ref()).expect("it begins");
+        begun.running.finish(OutcomeKind::Returned, None);
+        world.clock.advance(Duration::from_secs(1));
+        self.of(decision).await
+    }
+
+    async fn of(&self, decision: String) -> Value {
+        let told = self.desk.run(Command::LogChain { id: decision.clone() }).await;
+        let mut policy = told.expect("it is told")["answerable"]["policy"].take();
+        policy["decision"] = decision.into();
+        policy
+    }
+}
+
+/// R22: who owns a set, who wrote and who approved it is told of each act that was decided by it; what is not
+/// as it was signed, is not told.
+#[tokio::test]
+async fn r_22_who_owns_and_who_approved_the_policy_is_named() {
+    let house = house().await;
+    let (author, approver) = (&house.signers.author.0, &house.signers.approver.0);
+    let check = |told: &Value, release: u64, owner: &str| {
+        assert_eq!((&told["release"], &told["owner"]), (&json!(release), &json!(owner)));
+        assert_eq!((&told["author"], &told["approver"]), (&json!(author), &json!(approver)));
+    };
+    house.release_for(2, "olga").await;
+    let first = house.behind(1).await;
+    check(&first, 2, "olga");
+    // Another one owns the next release, though it has the same content.
+    house.release_for(3, "rob").await;
+    check(&house.behind(2).await, 3, "rob");
+    // Who names nobody owns it.
+    house.release_all(4, "").await;
+    check(&house.behind(3).await, 4, author.as_str());
+    let first = first["decision"].as_str().expect("an id").to_owned();
+    check(&house.of(first.clone()).await, 2, "olga");
+    let told = house.desk.run(Command::PolicyHistory).await.expect("it is told");
+    let owners: Vec<_> = told["releases"].as_array().expect("a list").iter().collect();
+    let owners: Vec<_> = owners.iter().map(|release| release["owner"].clone()).collect();
+    assert_eq!(owners, [json!(null), json!("olga"), json!("rob"), json!(author)]);
+    let mut forged: Release = house.release(2).await;
+    forged.terms.owner = Some("rob".parse().expect("a person"));
+    house.desk.world.put(FactKey::release(2), &forged).await;
+    let told = house.of(first).await;
+    assert_eq!((&told["release"], &told["owner"]), (&json!(2), &json!(null)));
+    assert!(told["damaged"].as_str().is_some_and(|why| why.contains("altered")), "{told}");
+}
+
+/// R22: a set that nobody who is here owns goes no step further.
+#[tokio::test]
+async fn r_22_nothing_is_released_that_nobody_owns() {
+    let house = house().await;
+    let check = |done: Result<Value, AdminError>, says: &str| {
+        let why = done.expect_err(says).to_string();
+        assert!(why.contains(says) && why.contains("`--owner PERSON`"), "{why}");
+    };
+    check(house.publish_for(2, "nobody").await, "`nobody`, who is to own release 2");
+    house.publish_for(2, "olga").await.expect("it is published");
+    house.leaves("olga").await;
+    check(house.publish_for(3, "olga").await, "`olga`, who is to own release 3");
+    check(house.approve(2).await, "`olga`, who is to own release 2");
+    // Whoever comes back is named anew.
+    house.desk.comes_back("olga").await;
+    check(house.approve(2).await, "`olga`, who is to own release 2");
+    house.publish_for(3, "olga").await.expect("it is published");
+    house.approve(3).await.expect("it is approved");
+    house.leaves("olga").await;
+    check(house.activate(3).await, "`olga`, who is to own release 3");
+    assert_eq!(house.desk.call("lookup").await, "permitted", "neither is in force");
+    house.release_for(4, "rob").await;
+    assert_eq!(house.desk.call("lookup").await, "forbidden");
+}
+
+/// The set in force decides on though its owner leaves: that is told, and found once.
+#[tokio::test]
+async fn r_22_that_the_owner_of_the_policy_in_force_leaves_is_found() {
+    let house = house().await;
+    let world = &house.desk.world;
+    let keeper = world.authority.finding_keeper(None, Duration::from_mins(15)).await;
+    let keeping = tokio::spawn(keeper.expect("it is asked for once").run());
+    let found = async |cause: &str| {
+        let all = authority::all::<Finding>(world.store.as_ref(), "finding/").await;
+        let mut all = all.expect("they can be read").into_iter();
+        all.find(|it| it.stranger.cause == cause)
+    };
+    let owned = async || {
+        let told = house.desk.run(Command::PolicyHistory).await.expect("it is told");
+        (told["in_force"]["owner"].clone(), told["in_force"]["owned"].clone())
+    };
+    assert_eq!(house.follows().await, "in force", "what it was founded with is nobody's");
+    assert_eq!(owned().await, (json!(null), json!(false)));
+    house.release_for(2, "olga").await;
+    assert_eq!(house.follows().await, "in force");
+    assert_eq!(owned().await, (json!("olga"), json!(true)));
+    house.leaves("olga").await;
+    assert_eq!(house.follows().await, "in force");
+    assert_eq!(owned().await, (json!("olga"), json!(false)));
+    assert_eq!(house.desk.call("lookup").await, "forbidden");
+    assert_eq!(house.desk.call("refund").await, "permitted");
+    support::until("it is found", || async { found("release_unowned/2").await.is_some() }).await;
+    assert_eq!(house.follows().await, "in force");
+    let next = Stranger { cause: "next".to_owned(), ..Stranger::default() };
+    world.authority.note_stranger(next);
+    support::until("what comes after it is found", || async { found("next").await.is_some() })
+        .await;
+    assert_eq!(found("release_unowned/2").await.map(|it| it.count), Some(1));
+    keeping.abort();
 }

@@ -68,8 +68,8 @@ fn content(files: &PolicyFiles) -> PolicyDigest {
 /// What is published as `version`.
 pub(crate) fn asked(version: u64, more: &str) -> (ReleaseAsked, PolicyFiles) {
     let files = set(more);
-    let content = content(&files);
-    (ReleaseAsked { version, content, expires: None, rollback_of: None, proof: None }, files)
+    let (content, expires, rollback_of, proof, owner) = (content(&files), None, None, None, None);
+    (ReleaseAsked { version, content, expires, rollback_of, proof, owner }, files)
 }
 
 /// Forbids a lookup.
