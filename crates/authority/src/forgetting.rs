@@ -32,7 +32,7 @@ const PROCESSES_AT_ONCE: usize = 32;
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// How often it is written down which time is reached.
-const WRITTEN_EVERY: Duration = Duration::from_hours(1);
+const WRITTEN_EVERY: Duration = Duration::from_mins(1);
 
 /// How the keys begin of what results said.
 const SAID: &str = "said/";

@@ -200,8 +200,10 @@ impl Import<'_> {
             whole.push_str(&annotation(name, value));
         }
         whole.push_str(&text);
-        let whole =
-            parse(&whole).map_err(|_| all(vec!["its annotations cannot be read".to_owned()]))?;
+        let whole = parse(&whole).map_err(|fault| {
+            let why = fault.message();
+            all(vec![format!("what it says cannot be read here, or its annotations: {why}")])
+        })?;
         annotations::read(&whole).map_err(all)?;
         Ok((id, whole.to_string()))
     }

@@ -17,6 +17,7 @@ use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
+use crate::nesting::is_shallow;
 use crate::remembered::Remembered;
 use crate::report::{CompileErrors, Finding};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
@@ -432,6 +433,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Policy, Fault> {
+    is_shallow(text).map_err(|(at, why)| Fault::Syntax(vec![(Some(at), why)]))?;
     let set = PolicySet::from_str(text).map_err(|found| {
         let place = |error: &cedar_policy::ParseError| {
             error.labels().into_iter().flatten().next().map(|label| label.offset())

@@ -6,6 +6,8 @@ use std::str::FromStr as _;
 use cedar_policy::{Policy, PolicySet};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
+use crate::compile::line_of;
+use crate::nesting::is_shallow;
 use crate::report::Finding;
 
 /// The width of a line, and by how much is indented: those of Cedar's own tools.
@@ -13,6 +15,7 @@ const CONFIG: Config = Config { line_width: 80, indent_width: 2 };
 
 /// The policies of `text`, the content of `file`, laid out in the one way; comments stay.
 pub fn format(file: &str, text: &str) -> Result<String, Finding> {
+    shallow(file, text)?;
     policies_str_to_pretty(text, &CONFIG)
         .map_err(|report| Finding::at(file, None, format!("cannot be laid out: {report:#}")))
 }
@@ -36,6 +39,7 @@ pub(crate) fn policies(
     let mut all = BTreeMap::new();
     for (file, text) in files {
         let unread = |why: String| Finding::at(file, None, why);
+        shallow(file, text)?;
         let set = PolicySet::from_str(text).map_err(|error| unread(error.to_string()))?;
         for policy in set.policies() {
             let id =
@@ -44,4 +48,9 @@ pub(crate) fn policies(
         }
     }
     Ok(all)
+}
+
+/// Whether `text`, the content of `file`, nests no deeper than can be parsed.
+fn shallow(file: &str, text: &str) -> Result<(), Finding> {
+    is_shallow(text).map_err(|(at, why)| Finding::at(file, Some(line_of(text, at)), why))
 }

@@ -29,6 +29,7 @@ mod kernel;
 mod labels;
 mod lint;
 mod mandates;
+mod nesting;
 mod observed;
 mod possible;
 mod properties;

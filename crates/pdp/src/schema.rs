@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
+use crate::nesting::is_shallow;
 use crate::report::Finding;
 use crate::shape::{self, Members};
 
@@ -302,6 +303,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn extra_part(text: &str) -> Result<SchemaFragment, String> {
+    // What a set is of stands in brackets, too.
+    is_shallow(&text.replace('<', "(").replace('>', ")")).map_err(|(_, why)| why)?;
     let (fragment, _warnings) =
         SchemaFragment::from_cedarschema_str(text).map_err(|error| chain(&error))?;
     let syntax = fragment.clone().to_json_value().map_err(|error| chain(&error))?;

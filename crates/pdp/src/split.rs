@@ -41,13 +41,13 @@ pub(crate) fn split(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// Where the line of the comment at `at` ends.
-fn after_comment(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn after_comment(bytes: &[u8], at: usize) -> usize {
     let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
     bytes[at..].iter().position(ends).map_or(bytes.len(), |length| at + length)
 }
 
 /// Behind the string that begins at `at`, or behind the text if it does not end.
-fn after_string(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn after_string(bytes: &[u8], at: usize) -> usize {
     let mut end = at + 1;
     while let Some(byte) = bytes.get(end) {
         end += 1;

@@ -130,7 +130,7 @@ async fn what_results_said_is_forgotten_once_the_task_is_over() {
     assert_eq!(world.facts("said/").await, []);
 }
 
-/// An hour later it is as if the clock had run true all the time, whoever started meanwhile.
+/// It is as if the clock had run true all the time, whoever started meanwhile.
 #[tokio::test]
 async fn a_clock_that_ran_ahead_and_is_set_back_gives_nothing_back() {
     const AHEAD: i64 = 3 * 24 * 60 * 60 * 1_000;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::scope::{IAM, USER};
 use super::{Claim, SUBJECT, Translation};
+use crate::nesting::OPERATORS_MAX;
 
 /// What a condition before has shown to be there.
 #[derive(Clone, PartialEq, Eq)]
@@ -327,6 +328,10 @@ impl Translation<'_> {
             ));
             return Value::Null;
         };
+        if texts.len() > OPERATORS_MAX {
+            self.refuse(format!("looks for the claim `{name}` in more than {OPERATORS_MAX} texts"));
+            return Value::Null;
+        }
         let each = texts.into_iter().map(|value| {
             let known = self.known.clone();
             let said = self.is_claimed(name, value, true);

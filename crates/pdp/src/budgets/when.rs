@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::candidates::{Asked, Placed};
 use crate::compile::{self, Fault};
 use crate::evaluate::{Outcome, Question, outcome};
+use crate::nesting::is_shallow;
 use crate::reads;
 use crate::schema::{TOOL_CALLS, chain};
 use crate::snapshot::Compiled;
@@ -44,6 +45,7 @@ impl When {
         if text.len() > WHEN_MAX {
             return Err(format!("it is longer than {WHEN_MAX} bytes"));
         }
+        is_shallow(text).map_err(|(_, why)| why)?;
         // By itself: else it could end the policy, and begin another one.
         Expression::from_str(text).map_err(|error| chain(&error))?;
         let scopes = match tools {

@@ -1,5 +1,6 @@
 //! What is found when a policy set is compiled.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
@@ -247,6 +248,37 @@ fn a_bundle_has_limits() {
     let policies = "permit(principal,action,resource);".repeat(POLICIES_MAX + 1);
     let errors = Snapshot::compile(bundle(&policies)).expect_err("too many policies");
     expect!["more than 20000 policies"].assert_eq(&errors.to_string());
+}
+
+/// Whatever the text is of that is parsed: the process goes on.
+#[test]
+fn what_nests_too_deep_is_refused_before_it_is_parsed() {
+    let told = "more than 32 brackets stand in one another";
+    let nested = |times: usize| format!("{}true{}", "(".repeat(times), ")".repeat(times));
+    let condition = nested(100_000);
+    let policy =
+        format!("@id(\"a\") permit (principal, action, resource)\nwhen {{ {condition} }};");
+    let refused = |bundle: Bundle| Snapshot::compile(bundle).expect_err("it is deep").to_string();
+    assert_eq!(refused(bundle(&policy)), format!("test.cedar:2: {told}"));
+    let permit = r#"@id("a") permit (principal, action, resource in Server::"crm");"#;
+    let written = format!(
+        "{{ description: x, match: {{ when: '{}' }}, amount: calls, cap: 1, per: task }}",
+        nested(2_000)
+    );
+    let budgets = Some(format!("budgets: {{ a: {written} }}"));
+    assert!(refused(Bundle { budgets, ..bundle(permit) }).contains(told));
+    let sets = format!("type A = {}Long{};", "Set<".repeat(100_000), ">".repeat(100_000));
+    let schema = [("a.cedarschema".to_owned(), sets)].into();
+    assert!(refused(Bundle { schema, ..bundle(permit) }).contains(told));
+    let files = BTreeMap::from([("a.cedar".to_owned(), policy)]);
+    let at = format!("a.cedar:2: {told}");
+    assert_eq!(
+        crate::format("a.cedar", &files["a.cedar"]).expect_err("it is deep").to_string(),
+        at
+    );
+    assert_eq!(crate::by_id(&files).expect_err("it is deep").to_string(), at);
+    let imported = crate::agentcore::import(&files, &crate::agentcore::usual_claims());
+    assert_eq!(imported.expect_err("it is deep").to_string(), at);
 }
 
 #[test]

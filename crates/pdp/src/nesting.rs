@@ -1,0 +1,162 @@
+//! How deep a text of Cedar nests, before it is parsed: its parser, and whatever walks what was read, goes as deep
+//! on the stack, and a process that has none left is gone.
+//!
+//! It is rather counted too much than too little. What else is wrong with a text, its parser says.
+
+use crate::split::{after_comment, after_string};
+
+/// The most brackets that stand in one another.
+pub(crate) const BRACKETS_MAX: usize = 32;
+
+/// The most operators in a row, with those in the brackets there.
+pub(crate) const OPERATORS_MAX: usize = 256;
+
+/// What stands between brackets, as far as it was looked at: the operators that go deeper.
+#[derive(Default)]
+struct Level {
+    /// In what ended with a comma, or a policy.
+    before: usize,
+    /// Those that join: `&&`, `||`, `if`, and from one condition of a policy to the next.
+    joining: usize,
+    /// All others of what is joined last, and the most of what was before.
+    own: usize,
+    most: usize,
+    /// The most that stand in the brackets there.
+    within: usize,
+}
+
+impl Level {
+    fn join(&mut self) {
+        self.most = self.most.max(self.own);
+        (self.own, self.joining) = (0, self.joining + 1);
+    }
+
+    fn end(&mut self) {
+        *self = Self { before: self.depth(), ..Self::default() };
+    }
+
+    fn depth(&self) -> usize {
+        self.before.max(self.joining + self.most.max(self.own) + self.within)
+    }
+}
+
+/// Whether `text` nests no deeper than can be parsed; else where it does, and in what.
+pub(crate) fn is_shallow(text: &str) -> Result<(), (usize, String)> {
+    let bytes = text.as_bytes();
+    let (mut open, mut level, mut at) = (Vec::new(), Level::default(), 0);
+    let mut is_of_something = false;
+    while let Some(byte) = bytes.get(at) {
+        let end = token_end(bytes, at);
+        // A call, or a member by its name, is one more of what it is of.
+        level.own += usize::from(is_of_something && matches!(byte, b'(' | b'['));
+        if !byte.is_ascii_whitespace() {
+            is_of_something = is_in_word(*byte) || matches!(byte, b')' | b']');
+        }
+        match &bytes[at..end] {
+            b"&&" | b"||" | b"if" => level.join(),
+            b"." | b"+" | b"-" | b"*" => level.own += 1,
+            b"," | b";" => level.end(),
+            b"(" | b"[" | b"{" => {
+                if open.len() == BRACKETS_MAX {
+                    let why = "brackets stand in one another";
+                    return Err((at, format!("more than {BRACKETS_MAX} {why}")));
+                }
+                if open.is_empty() && *byte == b'{' {
+                    level.join();
+                }
+                open.push(std::mem::take(&mut level));
+            }
+            b")" | b"]" | b"}" => {
+                let within = level.depth();
+                level = open.pop().unwrap_or_default();
+                level.within = level.within.max(within);
+            }
+            _ => {}
+        }
+        if level.depth() > OPERATORS_MAX {
+            let remedy = "ask whether it is in a set, or write several policies";
+            return Err((at, format!("more than {OPERATORS_MAX} operators in a row: {remedy}")));
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// Behind what begins at `at`: a text, a comment, a word, an operator of two characters, or one byte.
+fn token_end(bytes: &[u8], at: usize) -> usize {
+    let byte = bytes[at];
+    let is_twice = bytes.get(at + 1) == Some(&byte);
+    match byte {
+        b'"' => after_string(bytes, at),
+        b'/' if is_twice => after_comment(bytes, at),
+        b'&' | b'|' if is_twice => at + 2,
+        _ if is_in_word(byte) => {
+            let length = bytes[at..].iter().position(|byte| !is_in_word(*byte));
+            length.map_or(bytes.len(), |length| at + length)
+        }
+        _ => at + 1,
+    }
+}
+
+const fn is_in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(condition: &str, expected: bool) {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        let shown: String = condition.chars().take(40).collect();
+        assert_eq!(is_shallow(&text).is_ok(), expected, "{shown}: {}", condition.len());
+    }
+
+    /// The braces of the condition are one of the brackets; they are joined to what is of `permit`.
+    #[test]
+    fn i_18_a_policy_nests_only_so_deep() {
+        let [most, others] = [BRACKETS_MAX - 1, OPERATORS_MAX - 2];
+        for (open, close) in [("(", ")"), ("[", "]"), ("{a: ", "}"), ("f(", ")")] {
+            let nested = |times: usize| [open.repeat(times), close.repeat(times)].join("1");
+            check(&nested(most), true);
+            check(&nested(most + 1), false);
+        }
+        for operator in [" && a", " || a", ".a", "[a]", "(a)", " + 1", " - 1", " * 1"] {
+            check(&format!("a{}", operator.repeat(others)), true);
+            check(&format!("a{}", operator.repeat(others + 1)), false);
+        }
+        check(&format!("{}a", "if a then a else ".repeat(others)), true);
+        check(&format!("{}a", "if a then a else ".repeat(others + 1)), false);
+        // However it is shared out among brackets.
+        let shared = |times: usize| format!("a{} && (a{})", ".a".repeat(100), ".a".repeat(times));
+        check(&shared(others - 101), true);
+        check(&shared(others - 100), false);
+    }
+
+    /// Nor does what stands beside each other go deeper, or what is no operator.
+    #[test]
+    fn what_is_long_is_not_deep() {
+        check(&format!("[{}].contains(a)", "a.b.c, ".repeat(5_000)), true);
+        check(&["a.b.c.d == 1"; 200].join(" && "), true);
+        check(&format!("a == \"{}\"", "(((\\\"&&".repeat(5_000)), true);
+        check(&format!("// {}\na", "(((&&".repeat(5_000)), true);
+        check(&"iff ".repeat(5_000), true);
+        let many = "permit (principal, action, resource) when { a && b };".repeat(5_000);
+        assert_eq!(is_shallow(&many), Ok(()));
+        let joined = format!("permit (principal){};", " when { a }".repeat(OPERATORS_MAX - 1));
+        assert_eq!(is_shallow(&joined), Ok(()));
+        let joined = format!("permit (principal){};", " when { a }".repeat(OPERATORS_MAX));
+        is_shallow(&joined).expect_err("they are one conjunction");
+    }
+
+    #[test]
+    fn it_is_said_where() {
+        let text = format!("permit (principal) when {{ {} }};", "(".repeat(40));
+        let (at, why) = is_shallow(&text).expect_err("it is deep");
+        assert_eq!((at, why.as_str()), (57, "more than 32 brackets stand in one another"));
+        // What is not in order is for the parser to say.
+        for text in [")", "\"", "\\", "&", "| |", "//", "é(", "{", "\"\\"] {
+            assert_eq!(is_shallow(text), Ok(()), "{text}");
+        }
+    }
+}
