@@ -13,6 +13,9 @@ use crate::entities::{person_named, person_uid};
 /// The attribute that holds the tools that a session has used.
 pub(crate) const USED_TOOLS: &str = "used_tools";
 
+/// The attribute that holds how often a session called tools.
+pub(crate) const COUNTERS: &str = "counters";
+
 /// The attribute that says where arguments come from.
 pub(crate) const PROVENANCE: &str = "provenance";
 
@@ -168,7 +171,7 @@ fn session(facts: &Facts, counted: &BTreeSet<ToolRef>) -> Option<RestrictedExpre
     record([
         ("labels", RestrictedExpression::new_set(labels)),
         (USED_TOOLS, RestrictedExpression::new_set(used)),
-        ("counters", counters),
+        (COUNTERS, counters),
     ])
 }
 

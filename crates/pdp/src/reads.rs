@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use cedar_policy::Policy;
 use serde_json::Value;
 
-use crate::context::PROVENANCE;
+use crate::context::{COUNTERS, PROVENANCE};
 
 /// JSON pointers of the arguments that a policy looks at.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub(crate) struct Reads {
     pub(crate) whole: bool,
     /// Whether it looks at where arguments come from.
     pub(crate) provenance: bool,
+    /// The members of `context.session` that it looks at; none is named where it uses that as a whole.
+    pub(crate) session: BTreeSet<Option<String>>,
     /// Whether its conditions name `principal`.
     pub(crate) principal: bool,
 }
@@ -91,6 +93,11 @@ pub(crate) fn push_token(pointer: &mut String, token: &str) {
 }
 
 impl Reads {
+    /// Whether it can look at how often tools were called.
+    pub(crate) fn counts(&self) -> bool {
+        self.session.iter().any(|member| member.as_deref().is_none_or(|it| it == COUNTERS))
+    }
+
     fn expression(&mut self, node: &Value) {
         self.attributes_of(node);
         if let Some((path, presence)) = context_path(node) {
@@ -129,6 +136,8 @@ impl Reads {
                 let set = if presence { &mut uses.presence } else { &mut uses.values };
                 set.insert(pointer);
             }
+            ["session", member, ..] => drop(self.session.insert(Some((*member).to_owned()))),
+            ["session"] if !presence => drop(self.session.insert(None)),
             [PROVENANCE, members @ ..] => {
                 self.provenance = true;
                 self.whole |= members.is_empty() && !presence;

@@ -1,7 +1,8 @@
 //! The condition of a budget: what stands in a policy after `when`, asked of the calls that the budget is for.
 //!
 //! It is compiled, checked and asked as the condition of a policy is, once for each of the tools that the budget
-//! names. Of who acts it says nothing (`agents` does, and follows work that is handed on).
+//! names. Of who acts it says nothing (`agents` does, and follows work that is handed on), and of how often tools were
+//! called neither: of calls at once none sees the others, and none would be counted.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ const CALCULATES: [&str; 6] = ["+", "-", "*", "neg", "offset", "durationSince"];
 /// The condition, for each of the tools that the budget names; for all, if it names none.
 #[derive(Debug)]
 pub(crate) struct When {
+    /// As it is written.
+    text: String,
     /// Where it stands.
     pub(super) line: u64,
     policies: Vec<Arc<Compiled>>,
@@ -53,7 +56,7 @@ impl When {
         };
         let compiled = scopes.into_iter().map(|scope| compile::alone(&policy(scope)).map(Arc::new));
         let policies = compiled.collect::<Result<Vec<_>, Fault>>().map_err(Fault::message)?;
-        let when = Self { line, policies };
+        let when = Self { text: text.trim().to_owned(), line, policies };
         if when.syntax().any(|it| it.principal) {
             return Err(
                 "names `principal`: say whose calls they are with `agents`, which counts who \
@@ -61,7 +64,19 @@ impl When {
                     .to_owned(),
             );
         }
+        if when.syntax().any(|it| it.counts()) {
+            return Err(
+                "looks at `context.session.counters`, which calls at once all see as they were \
+                        before: count how often by a budget of its own, with `amount: calls` and a `cap`"
+                    .to_owned(),
+            );
+        }
         Ok(when)
+    }
+
+    /// The text of it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether it calculates, and so can fail where it was not seen to.

@@ -92,6 +92,22 @@ fn what_is_wrong_with_a_condition_is_told_with_its_line() {
             "budgets.yaml:2: budget `it`: in `when`, names `principal`: say whose calls they are with `agents`, which counts who hands work on as well"
         ],
     );
+    // Calls at once would pass it together.
+    for text in [
+        "context.session.counters.calls > 1",
+        "context.session[\"counters\"][\"payments/refund\"] > 1",
+        "(if context.depth > 0 then context.session else context.session).counters.calls > 1",
+        "[context.session].containsAll([])",
+    ] {
+        check(
+            refund,
+            text,
+            expect![
+                "budgets.yaml:2: budget `it`: in `when`, looks at `context.session.counters`, which calls at once all see as they were before: count how often by a budget of its own, with `amount: calls` and a `cap`"
+            ],
+        );
+    }
+    check(refund, "context.session.used_tools.contains(\"payments/refund\")", expect![""]);
     let long = format!("context.purpose == \"{}\"", "x".repeat(4_096));
     check(
         refund,
@@ -221,18 +237,16 @@ fn a_condition_has_remembered_what_it_looks_at() {
         let members = when("payments/refund", text);
         Snapshot::compile(with(&members)).expect("it compiles")
     };
-    let counted = "context.session.counters[\"payments/refund\"] > 1 && \
-                   context.session.used_tools.contains(\"payments/refund\")";
-    let (counted, plain) = (compiled(counted), compiled("true"));
-    assert!(counted.remembered().used_tools);
-    assert!(counted.remembered().counted.contains(&tool_ref("payments/refund")));
+    let after = "context.session.used_tools.contains(\"payments/refund\")";
+    let (after, plain) = (compiled(after), compiled("true"));
+    assert!(after.remembered().used_tools);
     let case = call("payments/refund", json!({ "account": "a" }));
     let facts = case.facts();
     assert!(matches!(facts.principal, PrincipalFacts::Instance(_)));
-    assert!(counted.looks_beyond(&plain, &case.request, &facts));
-    assert!(!plain.looks_beyond(&counted, &case.request, &facts));
+    assert!(after.looks_beyond(&plain, &case.request, &facts));
+    assert!(!plain.looks_beyond(&after, &case.request, &facts));
     let lookup = call("crm/lookup", json!({ "id": 1 }));
-    assert!(!counted.looks_beyond(&plain, &lookup.request, &lookup.facts()));
+    assert!(!after.looks_beyond(&plain, &lookup.request, &lookup.facts()));
 }
 
 fn batch(currency: Option<(&str, &str)>) -> Snapshot {
