@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demonstrate;
 mod dev;
+mod difference;
 mod directories;
 mod doctor;
 mod drill;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use model::{AgentName, AgentState, PolicyId, Scope, ToolRef};
 use pap::{CaseResult, Command as Asked, PolicyFiles, Tools};
-use pdp::{BUDGETS_FILE, Change, Finding, PolicyChange, STRICTNESS_FILE, Snapshot};
+use pdp::{Bundle, Change, Finding, PolicyChange, Snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -27,16 +27,14 @@ struct Row {
     state: AgentState,
 }
 
-/// What only holds back: without one, more is permitted, or for longer.
-const HOLDING_BACK: [&str; 2] = [BUDGETS_FILE, STRICTNESS_FILE];
-
 /// One change of what decides beside the policies.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct FileChange {
+pub(crate) struct FileChange {
     file: String,
     is: Change,
-    /// Whether that alone permits more, whatever the file said.
-    widens: bool,
+    /// Whether that alone may permit more, or for longer: it only holds back, and surely does so no less if this is
+    /// not so.
+    pub(crate) widens: bool,
 }
 
 /// What a set changes.
@@ -94,12 +92,13 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
 }
 
 /// What decides beside the policies that `b` has otherwise than `a`.
-fn files(a: &PolicyFiles, b: &PolicyFiles) -> Vec<FileChange> {
+pub(crate) fn files(a: &PolicyFiles, b: &PolicyFiles) -> Vec<FileChange> {
+    let loosened = pdp::loosened(&Bundle::from(a.clone()), &Bundle::from(b.clone()));
     let (old, new) = (a.beside_policies(), b.beside_policies());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changed = |file: &String| {
         let is = Change::of(old.get(file), new.get(file))?;
-        let widens = is == Change::Gone && HOLDING_BACK.contains(&file.as_str());
+        let widens = loosened.contains(file.as_str());
         Some(FileChange { file: file.clone(), is, widens })
     };
     names.into_iter().filter_map(changed).collect()
@@ -154,7 +153,7 @@ impl fmt::Display for Planned {
             writeln!(f, "{}", told_of(change))?;
         }
         for file in &self.files {
-            writeln!(f, "`{}` {}", file.file, how((file.is, file.widens)))?;
+            writeln!(f, "{file}")?;
         }
         for (tool, agents) in &self.affected {
             let agents: Vec<_> = agents.iter().map(AgentName::as_str).collect();
@@ -167,6 +166,12 @@ impl fmt::Display for Planned {
             writeln!(f, "warning: {doubt}")?;
         }
         write!(f, "{}", self.replayed)
+    }
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.file, how((self.is, self.widens)))
     }
 }
 
@@ -191,29 +196,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budgets_and_strictness_that_are_gone_are_a_widening() {
+    fn budgets_and_strictness_that_hold_back_less_are_a_widening() {
+        const BUDGETS: &str =
+            "budgets: { b: { description: x, match: {}, amount: calls, cap: 5, per: task } }";
+        const STRICTNESS: &str = "calls: [{ description: x, token: once }]";
         let said = |text: &str| Some(text.to_owned());
         let old = PolicyFiles {
             labels: said("labels: {}"),
-            budgets: said("budgets: {}"),
-            strictness: said("tokens: []"),
+            budgets: said(BUDGETS),
+            strictness: said(STRICTNESS),
             ..PolicyFiles::default()
         };
         let told = |a: &PolicyFiles, b: &PolicyFiles| -> Vec<String> {
-            let of = |it: &FileChange| format!("{} {}", it.file, how((it.is, it.widens)));
-            files(a, b).iter().map(of).collect()
+            files(a, b).iter().map(ToString::to_string).collect()
         };
         assert_eq!(
             told(&old, &PolicyFiles::default()),
             [
-                "budgets.yaml is gone: a widening",
-                "labels.yaml is gone",
-                "strictness.yaml is gone: a widening",
+                "`budgets.yaml` is gone: a widening",
+                "`labels.yaml` is gone",
+                "`strictness.yaml` is gone: a widening",
             ]
         );
-        let new = PolicyFiles { budgets: said("# none"), ..old.clone() };
-        assert_eq!(told(&old, &new), ["budgets.yaml says something else"]);
-        assert_eq!(told(&PolicyFiles::default(), &new)[0], "budgets.yaml is new");
+        assert_eq!(told(&PolicyFiles::default(), &old)[0], "`budgets.yaml` is new");
         assert_eq!(told(&old, &old), [""; 0]);
+        let budgets = |text: &str| PolicyFiles { budgets: said(text), ..old.clone() };
+        let (less, more) = (BUDGETS.replace('5', "4"), BUDGETS.replace('5', "6"));
+        let other = "`budgets.yaml` says something else";
+        assert_eq!(told(&old, &budgets(&less)), [other]);
+        assert_eq!(told(&old, &budgets(&more)), [format!("{other}: a widening")]);
+        assert_eq!(told(&old, &budgets("# none")), [format!("{other}: a widening")]);
+        let strict = |text: &str| PolicyFiles { strictness: said(text), ..old.clone() };
+        let (other, new) = ("`strictness.yaml` says something else", "attested_s: 60");
+        let both = STRICTNESS.replace("token: once", &format!("token: once, {new}"));
+        assert_eq!(told(&old, &strict(&both)), [other]);
+        let looser = STRICTNESS.replace("token: once", new);
+        assert_eq!(told(&old, &strict(&looser)), [format!("{other}: a widening")]);
     }
 }

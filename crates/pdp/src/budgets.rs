@@ -132,17 +132,8 @@ impl Budgets {
         (request, facts): (&AccessRequest, &Facts),
         (question, actor): (&Question<'_>, &Placed),
     ) -> Result<Vec<Spend>, Denial> {
-        let (ResourceRef::Tool(tool), PrincipalFacts::Instance(standing)) =
-            (&request.resource, &facts.principal)
-        else {
-            return Ok(Vec::new());
-        };
         let mut spends = Vec::new();
-        for (name, budget) in &self.0 {
-            let places = budget.places((tool, facts), standing);
-            if places.is_empty() {
-                continue;
-            }
+        for (name, budget, places) in self.concerning(request, facts) {
             let unread = || Denial::BudgetUnread { budget: name.clone() };
             let when = budget.of.when.as_ref();
             let is_met = when.map_or(Some(true), |when| when.is_met(question, actor));
@@ -155,6 +146,39 @@ impl Budgets {
             spends.extend(places.into_iter().map(spend));
         }
         Ok(spends)
+    }
+
+    /// What counts what such an act can use up of them, whatever else is asked of it.
+    pub fn counters_of(&self, request: &AccessRequest, facts: &Facts) -> BTreeSet<String> {
+        let of_budget = |(name, budget, places): (&BudgetName, &Budget, BTreeSet<String>)| {
+            let (budget, amount, cap) = (name.clone(), Amount::default(), budget.cap);
+            let spend = move |place| Spend { budget: budget.clone(), place, amount, cap };
+            places.into_iter().map(move |place| spend(place).counter())
+        };
+        self.concerning(request, facts).flat_map(of_budget).collect()
+    }
+
+    /// Those that are for such an act but for their conditions, each with where it is used up.
+    fn concerning(
+        &self,
+        request: &AccessRequest,
+        facts: &Facts,
+    ) -> impl Iterator<Item = (&BudgetName, &Budget, BTreeSet<String>)> {
+        let places = move |budget: &Budget| match (&request.resource, &facts.principal) {
+            (ResourceRef::Tool(tool), PrincipalFacts::Instance(standing)) => {
+                budget.places((tool, facts), standing)
+            }
+            _ => BTreeSet::new(),
+        };
+        let all = self.0.iter().map(move |(name, budget)| (name, budget, places(budget)));
+        all.filter(|(_, _, places)| !places.is_empty())
+    }
+
+    /// Whether it surely limits as much as `other`: each budget of that is here, for all those calls, counted in the
+    /// same places, and with no higher cap.
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        let mut others = other.0.iter();
+        others.all(|(name, it)| self.0.get(name).is_some_and(|own| own.is_at_least(it)))
     }
 
     /// Those of `bundle`, which is held against no tools but its own.
@@ -209,6 +233,12 @@ impl Budgets {
 }
 
 impl Budget {
+    fn is_at_least(&self, other: &Self) -> bool {
+        let Self { description: _, of, used, cap, per, every } = self;
+        let is_counted_alike = (used, per, every) == (&other.used, &other.per, &other.every);
+        is_counted_alike && *cap <= other.cap && of.is_for_all_of(&other.of)
+    }
+
     /// In which time a call of `tool` uses it up, and by whom; nowhere, if it is for other calls. Who handed
     /// the work on uses it up as whoever does it: nobody gets more by having it done.
     fn places(&self, (tool, facts): (&ToolRef, &Facts), standing: &Standing) -> BTreeSet<String> {
@@ -232,6 +262,27 @@ impl Budget {
         };
         standing.hops().filter(is_one).map(of_hop).collect()
     }
+}
+
+impl Of {
+    /// Whether it is for all calls that `other` is for.
+    fn is_for_all_of(&self, other: &Self) -> bool {
+        let Self { tools, harm, agents, purposes, when } = self;
+        let is_tool = |it: &ToolPattern| tools.iter().any(|own| own.includes(it));
+        let is_tools =
+            tools.is_empty() || !other.tools.is_empty() && other.tools.iter().all(is_tool);
+        is_tools
+            && holds(harm, &other.harm)
+            && holds(agents, &other.agents)
+            && holds(purposes, &other.purposes)
+            // Of another one nobody can say for which calls it is, nor which it denies because it fails.
+            && when.as_ref().map(When::text) == other.when.as_ref().map(When::text)
+    }
+}
+
+/// Whether whatever is among `others` is among `these`; all there is, where there are none.
+fn holds<T: Ord>(these: &BTreeSet<T>, others: &BTreeSet<T>) -> bool {
+    these.is_empty() || !others.is_empty() && others.is_subset(these)
 }
 
 /// When the hour or day is over that a place begins with, in which something is used up; none, if that is never.

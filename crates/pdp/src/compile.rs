@@ -139,7 +139,7 @@ impl Compiler {
         limits(&bundle)?;
         let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
         let (budgets, mut warnings) = Budgets::read(&bundle)?;
-        let strictness = bundle.strictness.as_deref().map(Strictness::read).transpose()?;
+        let strictness = Strictness::of(&bundle)?;
         let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
         let mut sources = self.parsed(&bundle)?;
@@ -194,7 +194,7 @@ impl Compiler {
             gap,
             labels,
             budgets,
-            strictness: strictness.unwrap_or_default(),
+            strictness,
             remembered,
         };
         if self.role == Role::Deciding {

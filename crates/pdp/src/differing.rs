@@ -7,12 +7,15 @@ use model::{AgentName, PolicyId, ToolRef};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::Bundle;
+use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Placed};
 use crate::entities::{agent_uid, server_uid, tool_uid};
 use crate::format::policies;
-use crate::report::Finding;
+use crate::report::{CompileErrors, Finding};
 use crate::schema::type_name;
 use crate::snapshot::Snapshot;
+use crate::strictness::{STRICTNESS_FILE, Strictness};
 
 /// The annotation by which a policy is only observed.
 const MODE: &str = "mode";
@@ -71,6 +74,26 @@ pub fn changes(
         changes.map(move |is| PolicyChange { policy: policy.clone(), is, widens: widens(is, new) })
     };
     Ok(ids.into_iter().flat_map(changed).collect())
+}
+
+/// The files beside the policies that only hold back, of those by which `after` does not surely hold back as much as
+/// `before`.
+pub fn loosened(before: &Bundle, after: &Bundle) -> BTreeSet<&'static str> {
+    let sets = [before, after];
+    let budgets = is_loosened(sets, Budgets::of, Budgets::is_at_least);
+    let strictness = is_loosened(sets, Strictness::of, Strictness::is_at_least);
+    let files = [(BUDGETS_FILE, budgets), (STRICTNESS_FILE, strictness)];
+    files.into_iter().filter_map(|(file, is_loosened)| is_loosened.then_some(file)).collect()
+}
+
+fn is_loosened<T>(
+    sets: [&Bundle; 2],
+    of: impl Fn(&Bundle) -> Result<T, CompileErrors>,
+    is_at_least: impl Fn(&T, &T) -> bool,
+) -> bool {
+    let [before, after] = sets.map(of);
+    // What cannot be read is not known to hold anything back, nor how much it did.
+    !matches!((before, after), (Ok(before), Ok(after)) if is_at_least(&after, &before))
 }
 
 impl Snapshot {

@@ -49,7 +49,7 @@ pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown, window_
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{Compiler, POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};
-pub use differing::{Change, PolicyChange, changes};
+pub use differing::{Change, PolicyChange, changes, loosened};
 pub use explain::{AskedPolicy, Condition, Explanation};
 pub use format::{by_id, format};
 pub use labels::{Flow, LABELS_FILE, LABELS_MAX, Labels};
@@ -61,7 +61,7 @@ pub use remembered::{COUNTED_TOOLS_MAX, Remembered};
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};
-pub use strictness::{STRICTNESS_FILE, STRICTNESS_MAX, Strictness};
+pub use strictness::{Before, STRICTNESS_FILE, STRICTNESS_MAX, Strictness};
 
 #[cfg(test)]
 mod tests;

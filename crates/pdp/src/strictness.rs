@@ -8,6 +8,7 @@
 //! INVARIANT: a rule makes stricter, and none makes less strict: of all that meet, the shortest counts, and
 //! it is never longer than a token lasts anyhow (`r_3_…`).
 
+mod compared;
 mod read;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,9 @@ use std::time::Duration;
 use model::{AccessRequest, AgentName, Denial, Facts, Harm, PrincipalFacts, ResourceRef, Standing};
 use serde::Deserialize;
 
+use crate::Bundle;
+use crate::report::CompileErrors;
+pub use compared::Before;
 pub use read::{STRICTNESS_FILE, STRICTNESS_MAX};
 
 /// How long a token lasts at most of which nothing is said, in seconds.
@@ -77,6 +81,11 @@ enum Uses {
 }
 
 impl Strictness {
+    /// What the file of `bundle` says, if it has one.
+    pub fn of(bundle: &Bundle) -> Result<Self, CompileErrors> {
+        bundle.strictness.as_deref().map(Self::read).transpose().map(Option::unwrap_or_default)
+    }
+
     /// How long a token lasts for who stands as `standing` says, if anything is said of it.
     pub fn tokens_last(&self, standing: &Standing) -> Option<Duration> {
         let rules = self.tokens.iter().filter(|rule| rule.is_met(standing));
@@ -96,10 +105,10 @@ impl Strictness {
         };
         let (mut is_met, mut is_once, mut within_s) = (false, false, LASTS_MAX_S);
         let rules = self.calls.iter().filter(|rule| rule.is_met(standing, facts));
-        for CallRule { token, attested_s, .. } in rules {
+        for rule in rules {
             is_met = true;
-            is_once |= *token == Some(Uses::Once);
-            within_s = attested_s.map_or(within_s, |Seconds(other)| within_s.min(other));
+            is_once |= rule.token == Some(Uses::Once);
+            within_s = within_s.min(rule.within_s());
         }
         let is_too_old = facts.session.token_age_s.is_none_or(|age| age > within_s.into());
         if is_met && is_too_old { Err(Denial::TokenTooOld { within_s }) } else { Ok(is_once) }
@@ -130,6 +139,11 @@ impl TokenRule {
 }
 
 impl CallRule {
+    /// How old the token may be, in seconds.
+    fn within_s(&self) -> u32 {
+        self.attested_s.map_or(LASTS_MAX_S, |Seconds(within_s)| within_s)
+    }
+
     fn is_met(&self, standing: &Standing, facts: &Facts) -> bool {
         let Self { agents, harm, .. } = self;
         // Of a tool of which nothing is known it is not known either that it does no such harm.

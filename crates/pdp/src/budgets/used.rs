@@ -17,7 +17,7 @@ pub(super) const LISTED_MAX: usize = 1_000;
 const LISTS_MAX: usize = 4;
 
 /// What a call uses of a budget.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Used {
     /// One.
     Call,

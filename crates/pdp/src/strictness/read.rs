@@ -38,7 +38,7 @@ impl From<i64> for Seconds {
 
 impl Strictness {
     /// Reads the file.
-    pub(crate) fn read(text: &str) -> Result<Self, CompileErrors> {
+    pub(super) fn read(text: &str) -> Result<Self, CompileErrors> {
         let File { tokens, calls } = beside::read(STRICTNESS_FILE, text)?;
         if tokens.is_none() && calls.is_none() {
             let message = "it says neither `tokens` nor `calls`".to_owned();

@@ -12,6 +12,7 @@ mod agreed;
 mod arguments;
 mod budget_matches;
 mod budgets;
+mod compared;
 mod compile;
 mod conjunction;
 mod decide;

@@ -1,0 +1,113 @@
+//! What one set says of strictness held against what another one says, rule by rule.
+//!
+//! INVARIANT: who is said to be at least as strict asks of no agent and no call less
+//! (`who_is_at_least_as_strict_asks_no_less_of_anybody`).
+
+use std::collections::BTreeSet;
+
+use model::{AgentName, Decision, Denial, Grant, Harm};
+
+use super::{CallRule, LASTS_MAX_S, Strictness, TokenRule, Uses};
+
+/// For which agents, and for which harm, a rule is.
+type For<'a> = (&'a BTreeSet<AgentName>, &'a BTreeSet<Harm>);
+
+/// What another set answered to an act, as far as that tells of the token that was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It was permitted.
+    Permitted {
+        /// Whether that used up the token.
+        uses_token: bool,
+    },
+    /// The token had been used up.
+    TokenUsed,
+    /// It was denied for another reason.
+    Denied,
+}
+
+impl From<&Decision> for Before {
+    fn from(decision: &Decision) -> Self {
+        match decision {
+            Decision::Permit(grant) => Self::Permitted { uses_token: grant.uses_token },
+            Decision::Deny(Denial::TokenUsed) => Self::TokenUsed,
+            Decision::Deny(_) => Self::Denied,
+        }
+    }
+}
+
+impl Strictness {
+    /// Whether it surely is as strict as `other`: for each agent and harm class of each rule of that there is one
+    /// here that asks as much.
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        let is_token = |rule: &TokenRule| {
+            let own = self.tokens.iter().filter(|own| own.lasts_s.0 <= rule.lasts_s.0);
+            rule.lasts_s.0 == LASTS_MAX_S || are_for(rule.is_for(), own.map(TokenRule::is_for))
+        };
+        let is_new = |rule: &CallRule| {
+            let own = self.calls.iter().filter(|own| own.within_s() <= rule.within_s());
+            are_for(rule.is_for(), own.map(CallRule::is_for))
+        };
+        let is_as_short = other.tokens.iter().all(is_token) && other.calls.iter().all(is_new);
+        is_as_short && self.uses_up_all_of(other)
+    }
+
+    /// Whether whatever uses up its token by `other` surely does so by this.
+    fn uses_up_all_of(&self, other: &Self) -> bool {
+        let own = self.once();
+        other.once().all(|of| are_for(of, own.clone()))
+    }
+
+    /// For whom and what the rules are by which a call uses up its token.
+    fn once(&self) -> impl Iterator<Item = For<'_>> + Clone {
+        let once = self.calls.iter().filter(|rule| rule.token == Some(Uses::Once));
+        once.map(CallRule::is_for)
+    }
+
+    /// The `decision` of the set that says this, as a commit leaves it: of an act to which the set that says `then`
+    /// answered `before`. None if nobody knows, for it hangs on what else was called with the token.
+    pub fn settled(&self, decision: Decision, (then, before): (&Self, Before)) -> Option<Decision> {
+        let Decision::Permit(Grant { uses_token: true, .. }) = &decision else {
+            return Some(decision);
+        };
+        match before {
+            // With a token of its own it is permitted.
+            Before::Denied => Some(decision),
+            Before::Permitted { uses_token: true } if then.uses_up_all_of(self) => Some(decision),
+            Before::TokenUsed if self.uses_up_all_of(then) => {
+                Some(Decision::Deny(Denial::TokenUsed))
+            }
+            Before::Permitted { .. } | Before::TokenUsed => None,
+        }
+    }
+}
+
+impl TokenRule {
+    fn is_for(&self) -> For<'_> {
+        (&self.agents, &self.harm)
+    }
+}
+
+impl CallRule {
+    fn is_for(&self) -> For<'_> {
+        (&self.agents, &self.harm)
+    }
+}
+
+/// Whether for each agent and each harm class that a rule is for, one of `others` is.
+fn are_for<'a>((agents, harm): For<'_>, others: impl Iterator<Item = For<'a>> + Clone) -> bool {
+    let is_one = |agent: Option<&AgentName>, class: Option<&Harm>| {
+        others.clone().any(|(agents, harm)| is_among(agent, agents) && is_among(class, harm))
+    };
+    each(agents).all(|agent| each(harm).all(|class| is_one(agent, class)))
+}
+
+/// Each of them; if there are none, whatever it is.
+fn each<T>(all: &BTreeSet<T>) -> impl Iterator<Item = Option<&T>> {
+    let whatever = all.is_empty().then_some(None);
+    whatever.into_iter().chain(all.iter().map(Some))
+}
+
+fn is_among<T: Ord>(one: Option<&T>, all: &BTreeSet<T>) -> bool {
+    all.is_empty() || one.is_some_and(|one| all.contains(one))
+}
