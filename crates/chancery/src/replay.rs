@@ -18,8 +18,10 @@ pub(crate) struct Replayed {
     same: u64,
     erased: u64,
     damaged: u64,
-    /// Those that look at which tools were called before, when nobody took note of that.
+    /// Those that hang on what nobody took note of, such as which tools were called before.
     unknown: u64,
+    /// Those that hang on whether the token had been used before.
+    needs_token: u64,
     /// Flips that are alike, over all pages, with how often.
     flips: BTreeMap<String, (u64, Value)>,
     /// Decisions that flip, of kinds beyond those that a page tells.
@@ -54,6 +56,7 @@ impl Replayed {
         self.erased += number(told, "erased");
         self.damaged += number(told, "damaged");
         self.unknown += number(told, "unknown");
+        self.needs_token += number(told, "needs_token");
         self.more += number(told, "more");
         for flip in told["flips"].as_array().into_iter().flatten() {
             let alike = self.flips.entry(flip["kind"].to_string());
@@ -62,14 +65,14 @@ impl Replayed {
         }
     }
 
-    /// Whether nothing flips, all could be read, and every flip is told.
+    /// Whether nothing flips, nor may for want of a token, all could be read, and every flip is told.
     pub(crate) fn is_alike(&self) -> bool {
         self.flips.is_empty() && self.is_whole()
     }
 
-    /// Whether all could be read, and every flip is told.
+    /// Whether all could be read, none may flip for want of a token, and every flip is told.
     const fn is_whole(&self) -> bool {
-        self.damaged == 0 && self.more == 0
+        self.damaged == 0 && self.needs_token == 0 && self.more == 0
     }
 
     /// Whether all was decided again, and every flip is told.
@@ -94,8 +97,8 @@ impl Replayed {
         });
         json!({
             "decided": self.decided, "same": self.same, "erased": self.erased,
-            "damaged": self.damaged, "unknown": self.unknown, "flips": flips.collect::<Vec<_>>(),
-            "more": self.more,
+            "damaged": self.damaged, "unknown": self.unknown, "needs_token": self.needs_token,
+            "flips": flips.collect::<Vec<_>>(), "more": self.more,
         })
     }
 }
@@ -117,7 +120,7 @@ impl fmt::Display for Replayed {
                 flip["example"].as_str().unwrap_or_default(),
             )?;
         }
-        let Self { decided, same, erased, damaged, unknown, more, .. } = self;
+        let Self { decided, same, erased, damaged, unknown, needs_token, more, .. } = self;
         if *more > 0 {
             writeln!(f, "{more} more flip, of kinds that are not told")?;
         }
@@ -126,7 +129,11 @@ impl fmt::Display for Replayed {
             "{decided} decided again, {same} alike; {erased} erased, {damaged} cannot be read"
         )?;
         if *unknown > 0 {
-            writeln!(f, "{unknown} unknown: nobody took note of which tools were called before")?;
+            writeln!(f, "{unknown} unknown: nobody took note of what they hang on")?;
+        }
+        if *needs_token > 0 {
+            let why = "nobody knows whether theirs had been used";
+            writeln!(f, "{needs_token} would need a token of their own: {why}")?;
         }
         Ok(())
     }
@@ -159,6 +166,7 @@ mod tests {
             (json!({ "decided": 1, "same": 1 }), true, true),
             (json!({ "erased": 1 }), true, false),
             (json!({ "unknown": 1 }), true, false),
+            (json!({ "decided": 1, "same": 1, "needs_token": 1 }), false, false),
             (json!({ "damaged": 1 }), false, false),
         ] {
             let replayed = replayed(&[told]);

@@ -4,15 +4,18 @@
 //! Each is decided with the tools as they were pinned then, on the facts and with the built-in rules that
 //! it was decided by; only the policies and schema parts are others. What is left of budgets is what would have
 //! been left, had the set come into force then. What other state that the commit checks denied (a limit that was
-//! reached, a token that was used up) is denied by any set.
+//! reached) is denied by any set; a token that was used up only by one that wants a token of its own there, and which
+//! others had been used before nobody took note of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use authority::SharedCompiler;
 use model::record::Verdict;
-use model::{AccessRequest, Decision, Facts, PolicyDigest, PrincipalFacts, Timestamp};
-use pdp::{BUDGETS_FILE, Budgets, Bundle, CompileErrors, LABELS_FILE, STRICTNESS_FILE, Snapshot};
+use model::{AccessRequest, Decision, Denial, Facts, PolicyDigest, PrincipalFacts, Timestamp};
+use pdp::{
+    BUDGETS_FILE, Before, Budgets, Bundle, CompileErrors, LABELS_FILE, STRICTNESS_FILE, Snapshot,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -125,8 +128,10 @@ struct Page {
     erased: u64,
     /// Decisions that could not be made again, with the reasons of some.
     damaged: u64,
-    /// Decisions that a policy of the set makes by which tools were called before, which nobody took note of.
+    /// Decisions that hang on what nobody took note of, such as which tools were called before.
     unknown: u64,
+    /// Decisions that hang on whether the token had been used before: the set wants one of its own there.
+    needs_token: u64,
     flips: BTreeMap<Kind, (u64, String)>,
     /// Decisions that flip, of kinds beyond those that are told.
     more: u64,
@@ -143,18 +148,17 @@ impl Administration {
         let mut trying = self.trying.lock().await;
         let mut tried = trying.take(files, (from, since))?;
         let page = self.try_page(&mut tried, from).await?;
-        tried.next = page["next"].as_u64().unwrap_or_default();
-        trying.0.push(tried);
+        trying.keep(tried, page["next"].as_u64());
         Ok(page)
     }
 
     async fn try_page(&self, tried: &mut Tried, from: u64) -> Result<Value, AdminError> {
-        tried.recall.forget_disclosed();
         let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
         let mut page = Page::default();
         for (recorded, question) in recalled {
             let is_asked = tried.is_asked(&recorded);
-            if recorded.is_by_commit() || !(is_asked || tried.counts(&recorded)) {
+            let is_any_set = recorded.is_by_commit() && recorded.before() != Before::TokenUsed;
+            if is_any_set || !(is_asked || tried.counts(&recorded)) {
                 continue;
             }
             let (request, mut facts) = match question {
@@ -177,20 +181,16 @@ impl Administration {
             // It says what was used up then, where that was too much.
             facts.session.used.clear();
             if !is_asked {
-                // Where there is no room any more, that is unknown of what it is asked of.
                 if let Decision::Permit(grant) = then.decide(&request, &facts) {
-                    let _ = tried.used.uses(&grant);
+                    tried.used.uses(&grant);
                 }
                 continue;
             }
             let now = tried.with_tools_of(&then).await?;
-            if now.looks_beyond(&then, &request, &facts) {
-                page.unknown += 1;
-                continue;
-            }
-            match tried.used.counted(now.decide(&request, &facts)) {
+            match tried.answer((&now, &then), recorded.before(), (&request, &facts)) {
                 Ok(decision) => page.note(&recorded, &decision, (&request, &facts)),
-                Err(Unknown) => page.unknown += 1,
+                Err(Unknown::Unnoted) => page.unknown += 1,
+                Err(Unknown::Token) => page.needs_token += 1,
             }
         }
         // A page that is not full is the last: that it was asked for is itself a record.
@@ -209,7 +209,7 @@ impl Trying {
     ) -> Result<Tried, AdminError> {
         // What is left of budgets follows from all pages before, and from nothing if there are none.
         let goes_on = |it: &Tried| {
-            let is_next = it.next == from && (from == 0 || it.since == since);
+            let is_next = it.next == from && it.since == since;
             it.files == files && (is_next || it.budgets.is_empty())
         };
         let known = self.0.iter().position(goes_on).map(|at| self.0.remove(at));
@@ -222,13 +222,19 @@ impl Trying {
             return Err(AdminError::Missing(why));
         }
         tried.since = since;
-        if from == 0 {
-            tried.used = UsedUp::default();
-        }
+        Ok(tried)
+    }
+
+    /// Keeps what goes on at `next`, if it does, and nothing that was disclosed: it may be erased before it is asked
+    /// for again.
+    fn keep(&mut self, mut tried: Tried, next: Option<u64>) {
+        let Some(next) = next else { return };
+        tried.recall.forget_disclosed();
+        tried.next = next;
         if self.0.len() == TRYING_MAX {
             self.0.remove(0);
         }
-        Ok(tried)
+        self.0.push(tried);
     }
 }
 
@@ -236,6 +242,27 @@ impl Tried {
     fn of(files: PolicyFiles) -> Result<Self, AdminError> {
         let budgets = Budgets::of(&files.clone().into()).map_err(|it| not_compiled(&it))?;
         Ok(Self { files, budgets, ..Self::default() })
+    }
+
+    /// What the set, compiled as `now`, answers to an act to which `then` answered `before`; what that uses up, or may
+    /// use up, is used up from then on.
+    fn answer(
+        &mut self,
+        (now, then): (&Snapshot, &Snapshot),
+        before: Before,
+        (request, facts): (&AccessRequest, &Facts),
+    ) -> Result<Decision, Unknown> {
+        let decision = if now.looks_beyond(then, request, facts) {
+            Err(Unknown::Unnoted)
+        } else {
+            let decision = now.decide(request, facts);
+            let settled = now.strictness().settled(decision, (then.strictness(), before));
+            settled.ok_or(Unknown::Token)
+        };
+        if decision.is_err() {
+            self.used.doubt(now.budgets().counters_of(request, facts));
+        }
+        self.used.counted(decision?)
     }
 
     /// Whether it is asked of the decision.
@@ -271,6 +298,17 @@ impl Tried {
 
 fn not_compiled(errors: &CompileErrors) -> AdminError {
     AdminError::Invalid(format!("the policy set does not compile:\n{errors}"))
+}
+
+impl Recorded {
+    /// What was answered, as far as that tells of the token.
+    fn before(&self) -> Before {
+        match self.verdict {
+            Verdict::Permit => Before::Permitted { uses_token: self.is_of_token },
+            Verdict::Deny if self.reason == Denial::TokenUsed.code() => Before::TokenUsed,
+            Verdict::Deny => Before::Denied,
+        }
+    }
 }
 
 impl Page {
@@ -326,6 +364,7 @@ impl Page {
             "erased": self.erased,
             "damaged": self.damaged,
             "unknown": self.unknown,
+            "needs_token": self.needs_token,
             "flips": flips.collect::<Vec<_>>(),
             "more": self.more,
             "next": next,
@@ -349,9 +388,9 @@ mod tests {
         let (counting, other) = (of(Some(budgets)), of(None));
         let mut trying = Trying::default();
         let mut page = |files: &PolicyFiles, at: (u64, Option<Timestamp>), next: u64| {
-            let mut tried = trying.take(files.clone(), at)?;
-            tried.next = next;
-            trying.0.push(tried);
+            let tried = trying.take(files.clone(), at)?;
+            // The last one tells of none.
+            trying.keep(tried, Some(next).filter(|next| *next != 0));
             Ok::<_, AdminError>(trying.0.len())
         };
         let since = Some(Timestamp::from_seconds(1));
@@ -364,10 +403,11 @@ mod tests {
         assert!(page(&counting, (20, None), 30).is_err(), "one page is missing");
         assert_eq!(page(&counting, (10, None), 20).ok(), Some(3));
         assert!(page(&counting, (20, since), 30).is_err(), "it is asked since when it began");
-        assert_eq!(page(&counting, (10, since), 0).ok(), Some(3));
-        assert_eq!(page(&counting, (20, None), 0).ok(), Some(3));
-        // What is done is begun anew.
-        assert_eq!(page(&counting, (0, None), 10).ok(), Some(3));
+        // What is done is kept no longer, and is begun anew.
+        assert_eq!(page(&counting, (10, since), 0).ok(), Some(2));
+        assert_eq!(page(&counting, (20, None), 0).ok(), Some(1));
+        assert!(page(&counting, (20, None), 30).is_err(), "it is done");
+        assert_eq!(page(&other, (20, None), 0).ok(), Some(0));
         for _ in 0..=TRYING_MAX {
             page(&counting, (0, None), 10).expect("there is room for who begins");
         }

@@ -29,6 +29,8 @@ pub(crate) struct Recorded {
     pub(crate) elevation: Option<ElevationId>,
     /// The budget that determined it.
     pub(crate) budget: Option<BudgetName>,
+    /// Whether it commits to the token that it used up or was denied with.
+    pub(crate) is_of_token: bool,
     /// Whether it was made with all rules of this build.
     pub(crate) is_current: bool,
 }
@@ -85,6 +87,7 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: record.elevation,
                 budget: record.budget.clone(),
+                is_of_token: record.commitments.contains_key("token"),
                 is_current: record.v >= DECISION_VERSION,
             },
             Read::Administration(record) => Self {
@@ -96,6 +99,7 @@ impl Recorded {
                 policies: record.policies.clone(),
                 elevation: None,
                 budget: None,
+                is_of_token: false,
                 is_current: false,
             },
         }

@@ -147,6 +147,33 @@ async fn what_another_budget_would_have_denied_is_listed() {
     assert_eq!(desk.flips(Some(&renamed), Some(later)).await, [more]);
 }
 
+/// What nobody knows to be permitted may have used something up: of that nobody knows any more what is left.
+#[tokio::test]
+async fn what_is_unknown_may_have_used_up_what_it_is_for() {
+    let desk = desk().await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_eq!(desk.refund(1, 3).await, "permitted");
+    assert_eq!(desk.refund(2, 3).await, "permitted");
+    // Which tools were called nobody took note of, and so not of whether this would have been a call.
+    let after = r#"@id("after") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.session.used_tools.contains("crm/refund") };"#;
+    let told = async |budgets: &str| {
+        let policies = files(&format!("{POLICY}{after}"));
+        let budgets = Some(budgets.to_owned());
+        let files = PolicyFiles { policies, budgets, ..PolicyFiles::default() };
+        let asked = Command::PolicyReplay { files, from: 0, since: None };
+        let told = desk.run(asked).await.expect("it is tried");
+        let flips = told["flips"].as_array().expect("they are told").iter();
+        (flips.map(|it| it["times"].clone()).collect::<Value>(), told["unknown"].clone())
+    };
+    assert_eq!(told(&BUDGETS.replace("cap: 5", "cap: 1")).await, (json!([]), json!(3)));
+    // What it is not for it leaves as it was.
+    let of_refunds = BUDGETS.replace("match: {}", "match: { tools: [crm/refund] }");
+    assert_eq!(told(&of_refunds).await, (json!([]), json!(1)));
+    let one = of_refunds.replace("cap: 5", "cap: 1");
+    assert_eq!(told(&one).await, (json!([1]), json!(1)));
+}
+
 /// What is past is forgotten, and still is decided again, and tried, as it was.
 #[tokio::test]
 async fn what_is_forgotten_changes_no_decision_of_the_past() {

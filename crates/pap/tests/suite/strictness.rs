@@ -33,15 +33,16 @@ impl Desk {
         ShownToken { jti, issued, expires: issued.plus(Duration::from_mins(5)) }
     }
 
-    /// What another set, which says this of strictness, would have answered.
-    async fn would(&self, strictness: Option<&str>) -> (Value, Value) {
+    /// What another set, which says this of strictness, would have answered: what flips, how often that is unknown,
+    /// and how often it hangs on whether the token had been used.
+    async fn would(&self, strictness: Option<&str>) -> Value {
         let strictness = strictness.map(str::to_owned);
         let files = PolicyFiles { policies: files(POLICY), strictness, ..PolicyFiles::default() };
         let asked = Command::PolicyReplay { files, from: 0, since: None };
         let told = self.run(asked).await.expect("it is tried");
         let flips = told["flips"].as_array().expect("they are told").iter();
         let flips = flips.map(|it| json!([it["kind"]["flip"], it["kind"]["action"], it["times"]]));
-        (flips.collect(), told["unknown"].clone())
+        json!([flips.collect::<Value>(), told["unknown"], told["needs_token"]])
     }
 }
 
@@ -69,14 +70,34 @@ async fn what_hung_on_a_token_is_answered_again_as_it_was() {
     let told = desk.run(Command::LogReplay).await.expect("it is replayed");
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
 
-    // That a token was used up only its commit knew: another set is not asked.
-    let (flips, unknown) = desk.would(None).await;
-    assert_eq!(flips, json!([["newly_permitted", "crm/refund", 2]]));
-    assert_eq!(unknown, 0);
-    let (flips, unknown) = desk.would(Some(STRICTNESS)).await;
-    assert_eq!((flips, unknown), (json!([]), json!(1)));
+    let flips = |flip: &str, times: u8| json!([[flip, "crm/refund", times]]);
+    // Who wants no token of its own permits what was denied for want of one.
+    assert_eq!(desk.would(None).await, json!([flips("newly_permitted", 3), 0, 0]));
+    assert_eq!(desk.would(Some(STRICTNESS)).await, json!([[], 1, 0]));
     let stricter = STRICTNESS.replace("60", "59");
-    let (flips, unknown) = desk.would(Some(&stricter)).await;
-    assert_eq!(flips, json!([["newly_denied", "crm/refund", 1]]));
-    assert_eq!(unknown, 1);
+    assert_eq!(desk.would(Some(&stricter)).await, json!([flips("newly_denied", 1), 1, 0]));
+    let reused = STRICTNESS.replace("token: once", "attested_s: 60");
+    assert_eq!(desk.would(Some(&reused)).await, json!([flips("newly_permitted", 1), 1, 0]));
+    // Another agent's tokens are no matter; and a rule that is for others as well uses up no less.
+    let others = STRICTNESS.replace("token: once", "agents: [other], token: once");
+    assert_eq!(desk.would(Some(&others)).await, json!([flips("newly_permitted", 1), 1, 0]));
+    let all = STRICTNESS.replacen(", harm: [moves-money]", "", 1);
+    // Five lookups, and two refunds whose token may have looked something up before.
+    assert_eq!(desk.would(Some(&all)).await, json!([[], 2, 7]));
+}
+
+/// Where the set in force wanted no token of its own, nobody knows which had been used: none of these is alike.
+#[tokio::test]
+async fn what_would_need_a_token_of_its_own_is_counted_and_not_alike() {
+    let desk = Desk::new().await;
+    let token = desk.token("one");
+    for tool in ["refund", "lookup", "refund"] {
+        assert_eq!(desk.call_with(tool, &token).await, "permitted");
+    }
+    assert_eq!(desk.would(None).await, json!([[], 0, 0]));
+    assert_eq!(desk.would(Some(STRICTNESS)).await, json!([[], 0, 2]));
+    desk.world.clock.advance(Duration::from_secs(61));
+    assert_eq!(desk.call_with("refund", &token).await, "permitted");
+    let flips = json!([["newly_denied", "crm/refund", 1]]);
+    assert_eq!(desk.would(Some(STRICTNESS)).await, json!([flips, 0, 2]));
 }
