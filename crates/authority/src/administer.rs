@@ -15,7 +15,7 @@ use pdp::Snapshot;
 use store::{CommitError, Effect, Unit, Urgency};
 
 use crate::FactsError;
-use crate::observing::fits;
+use crate::observing::{self, fits};
 use crate::reader::Reader;
 use crate::records::told;
 use crate::{Authority, NotPermitted};
@@ -310,8 +310,9 @@ impl Authority {
         let (told, now) = (told(&asked.decision), asked.facts.now);
         let id = DecisionId::new(now, self.entropy.as_ref());
         let question = (&asked.request, &asked.facts);
-        let (answered, left) = ((&asked.decision, &asked.in_force), self.limits.decision_timeout);
-        let observed_set = self.pip.observing().would(question, answered, left).await;
+        let left = self.limits.decision_timeout;
+        let observed = self.pip.observing().ask(question, &asked.in_force, left);
+        let observed_set = observing::would(observed, &asked.decision).await;
         let mut record = AdministrationRecord {
             action: act.action.to_owned(),
             commitments,

@@ -2,6 +2,7 @@
 //! it has happened yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::record::PeopleCommitments;
 use model::{
@@ -14,6 +15,7 @@ use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
 use crate::labels::{self, Marking};
+use crate::observing;
 use crate::outcomes::Closing;
 use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext, ShownToken};
 use crate::pip::{FactsError, Gathered};
@@ -96,8 +98,11 @@ impl Authority {
         let Some(mut question) = self.ask(act.request(), act.circumstances()).await? else {
             return Ok(None);
         };
+        let left = self.limits.decision_timeout.saturating_sub(self.waited(act.circumstances()));
+        let (asked, in_force) = ((question.request, &question.facts), &question.gathered.snapshot);
+        let observed = self.pip.observing().ask(asked, in_force, left);
         let decision = self.decide_on(&mut question, used_up).await?;
-        let mut made = self.made(&question, decision).await?;
+        let mut made = self.made(&question, (decision, observed)).await?;
         if let Answer::Permit(permitting) = &made.answer {
             if let Some((keys, revision)) = act.rests() {
                 made.unit.reads.extend(keys.iter().cloned());
@@ -173,21 +178,24 @@ impl Authority {
         Ok(decision)
     }
 
-    /// What makes `decision` happen.
+    /// How long ago it was asked.
+    fn waited(&self, circumstances: &Circumstances) -> Duration {
+        self.clock.monotonic().saturating_sub(circumstances.arrived)
+    }
+
+    /// What makes the decision happen, beside which the set under observation was asked, if one is.
     async fn made(
         &self,
         question: &Question<'_>,
-        decision: Decision,
+        (decision, observed): (Decision, Option<observing::Asked>),
     ) -> Result<Made, NotPermitted> {
         let Question { request, circumstances, gathered, facts, .. } = question;
         let stamp = (facts.now, self.entropy.as_ref());
         let leaf =
             self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;
-        let waited = self.clock.monotonic().saturating_sub(circumstances.arrived);
-        let latency_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let left = self.limits.decision_timeout.saturating_sub(waited);
-        let answered = (&decision, &gathered.snapshot);
-        let observed_set = self.pip.observing().would((request, facts), answered, left).await;
+        let waited = self.waited(circumstances).as_micros();
+        let latency_us = u64::try_from(waited).unwrap_or(u64::MAX);
+        let observed_set = observing::would(observed, &decision).await;
         let decided = Decided {
             request,
             circumstances,

@@ -2,7 +2,7 @@
 //! decision.
 //!
 //! INVARIANT: it changes no answer (`r_39_a_set_under_observation_changes_no_answer`). It decides on a thread of its own,
-//! of which there are so many and for which nobody waits long; whatever comes of it, an error or nothing, is only written
+//! while the one in force does, of which there are so many and for which nobody waits long; whatever comes of it, an error or nothing, is only written
 //! down, and is left out of a record that would become too large by it.
 
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use model::record::{MAX_RECORD_BYTES, ObservedSet, Record};
 use model::{AccessRequest, Decision, Facts, PolicyDigest};
-use pdp::Snapshot;
+use pdp::{Before, Snapshot};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::records::told;
 
@@ -32,7 +33,8 @@ const LATE: &str = "late";
 /// Why the set under observation came to no answer: it failed.
 const FAILED: &str = "failed";
 
-/// Why the set under observation came to no answer: it looks at what is not remembered for the one in force.
+/// Why the set under observation came to no answer: it looks at what is not remembered for the one in force, or wants
+/// a token of its own where that does not.
 const UNKNOWN: &str = "unknown";
 
 /// The policy set under observation, if one is, and what came of it.
@@ -47,6 +49,16 @@ struct Observed {
     newly_denied: AtomicU64,
     newly_permitted: AtomicU64,
     unanswered: AtomicU64,
+}
+
+/// The set under observation, as it was asked.
+pub(crate) struct Asked {
+    observed: Arc<Observed>,
+    in_force: Arc<Snapshot>,
+    /// How long its answer is waited for.
+    within: Duration,
+    /// Its answer, if there was a place for the question; none, if it looks at what is not remembered.
+    answer: Option<JoinHandle<Option<Decision>>>,
 }
 
 /// What came of a set under observation since this process observes it.
@@ -95,43 +107,53 @@ impl Observing {
         })
     }
 
-    /// What the set under observation, if one is, answers where `decision` was made by the set `in_force`, for which
-    /// `left` was left. What no policy set decides is nothing to observe.
-    pub(crate) async fn would(
+    /// Asks the set under observation, if one is, what the set `in_force` is asked: beside that, which has `left` for
+    /// its answer.
+    pub(crate) fn ask(
         &self,
         (request, facts): (&AccessRequest, &Facts),
-        (decision, in_force): (&Decision, &Arc<Snapshot>),
+        in_force: &Arc<Snapshot>,
         left: Duration,
-    ) -> Option<ObservedSet> {
+    ) -> Option<Asked> {
         let observed = self.set.load_full()?;
-        if matches!(decision, Decision::Deny(denial) if !denial.is_by_policy()) {
-            return None;
-        }
-        let would = self.answer((&observed, in_force), (request, facts), left).await;
-        observed.count(decision, would.as_ref().ok());
-        Some(told_of(observed.snapshot.digest(), would))
-    }
-
-    async fn answer(
-        &self,
-        (observed, in_force): (&Observed, &Arc<Snapshot>),
-        (request, facts): (&AccessRequest, &Facts),
-        left: Duration,
-    ) -> Result<Decision, &'static str> {
         let within = OBSERVED_WITHIN.min(left / OBSERVED_PART);
-        if within.is_zero() {
-            return Err(LATE);
-        }
-        let place = self.places.clone().try_acquire_owned().map_err(|_| LATE)?;
-        let (snapshot, in_force) = (observed.snapshot.clone(), in_force.clone());
-        let (request, facts) = (request.clone(), facts.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let is_known = !snapshot.looks_beyond(&in_force, &request, &facts);
-            is_known.then(|| snapshot.decide(&request, &facts)).ok_or(UNKNOWN)
+        let place = self.places.clone().try_acquire_owned().ok().filter(|_| !within.is_zero());
+        let answer = place.map(|place| {
+            let (snapshot, in_force) = (observed.snapshot.clone(), in_force.clone());
+            let (request, facts) = (request.clone(), facts.clone());
+            tokio::task::spawn_blocking(move || {
+                let _place = place;
+                let is_known = !snapshot.looks_beyond(&in_force, &request, &facts);
+                is_known.then(|| snapshot.decide(&request, &facts))
+            })
         });
-        let answer = tokio::time::timeout(within, asked).await.map_err(|_| LATE)?;
-        answer.map_err(|_| FAILED)?
+        Some(Asked { observed, in_force: in_force.clone(), within, answer })
+    }
+}
+
+/// What the set under observation, if one was asked, answers where `decision` was made by the one in force. What no
+/// policy set decides is nothing to observe.
+pub(crate) async fn would(asked: Option<Asked>, decision: &Decision) -> Option<ObservedSet> {
+    let asked = asked?;
+    let before = Before::from(decision);
+    let is_by_policy = !matches!(decision, Decision::Deny(denial) if !denial.is_by_policy());
+    if !is_by_policy && before != Before::TokenUsed {
+        return None;
+    }
+    let observed = asked.observed.clone();
+    let would = asked.answer(before).await;
+    observed.count(decision, would.as_ref().ok());
+    Some(told_of(observed.snapshot.digest(), would))
+}
+
+impl Asked {
+    /// The answer where the set in force answered `before`.
+    async fn answer(self, before: Before) -> Result<Decision, &'static str> {
+        let answer = self.answer.ok_or(LATE)?;
+        let answer = tokio::time::timeout(self.within, answer).await.map_err(|_| LATE)?;
+        let decision = answer.map_err(|_| FAILED)?.ok_or(UNKNOWN)?;
+        let then = (self.in_force.strictness(), before);
+        self.observed.snapshot.strictness().settled(decision, then).ok_or(UNKNOWN)
     }
 }
 

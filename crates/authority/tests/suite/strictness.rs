@@ -1,5 +1,6 @@
 //! Calls that want a token of their own, or a new one: a token is used up in the commit of the permit, once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{CommitError, NotPermitted, Permit, ShownToken};
@@ -64,6 +65,30 @@ impl World {
 
     async fn answer_to(&self, act: Act) -> String {
         told(&self.authorize(act).await)
+    }
+}
+
+impl World {
+    /// Has the set with this `strictness` decide beside the one in force.
+    async fn observe_strictness(&self, strictness: &str) {
+        let bundle = self.compile(&format!("{POLICY}{RULES}")).await.bundle().clone();
+        let bundle = Bundle { strictness: Some(strictness.to_owned()), ..bundle };
+        let snapshot = Arc::new(Snapshot::compile(bundle).expect("it compiles"));
+        self.authority.pip().observe(Some(snapshot));
+    }
+
+    /// What the set under observation came to of refunds with `token`, to which `expected` is answered: one that was
+    /// not answered in time is asked again.
+    async fn observed(&self, token: ShownToken, expected: &str) -> (Value, Value) {
+        for number in 0.. {
+            assert_eq!(self.answer_to(self.paid(number, token)).await, expected);
+            let record = self.records("decision").await.pop().expect("it is recorded").value;
+            let observed = &record["observed_set"];
+            if observed["reason"] != "late" {
+                return (observed["decision"].clone(), observed["reason"].clone());
+            }
+        }
+        unreachable!("it is asked for ever")
     }
 }
 
@@ -241,7 +266,7 @@ async fn a_call_is_permitted_with_a_token_that_is_new_enough() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_parallel_calls_with_one_token_one_is_permitted() {
     for count in [2, 3, 64] {
-        let world = std::sync::Arc::new(World::strict(ONCE).await);
+        let world = Arc::new(World::strict(ONCE).await);
         let token = world.token("one");
         let calls = (0..count).map(|number| {
             let world = world.clone();
@@ -299,4 +324,27 @@ proptest! {
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
     }
+}
+
+/// Whether a token had been used nobody knows for a set that wants one of its own where the one in force does not; and
+/// who wants none permits what was denied for want of one.
+#[tokio::test]
+async fn a_set_under_observation_is_not_alike_where_it_wants_another_token() {
+    let world = World::strict("calls: []").await;
+    let count = || {
+        let found = world.authority.pip().observation().expect("it is under observation");
+        (found.alike, found.newly_denied, found.newly_permitted)
+    };
+    world.observe_strictness(ONCE).await;
+    let unknown = (Value::Null, json!("unknown"));
+    assert_eq!(world.observed(world.token("one"), "permitted").await, unknown);
+    assert_eq!(count(), (0, 0, 0));
+
+    world.publish_strictness(ONCE).await;
+    let other = world.token("other");
+    assert_eq!(world.answer_to(world.paid(0, other)).await, "permitted");
+    assert_eq!(world.observed(other, "token_used").await, (json!("deny"), json!("token_used")));
+    world.observe_strictness("calls: []").await;
+    assert_eq!(world.observed(other, "token_used").await, (json!("permit"), json!("granted")));
+    assert_eq!((count().1, count().2), (0, 1));
 }
