@@ -213,7 +213,7 @@ impl House {
     }
 
     async fn of(&self, decision: String) -> Value {
-        let told = self.desk.run(Command::LogChain { id: decision.clone() }).await;
+        let told = Box::pin(self.desk.run(Command::LogChain { id: decision.clone() })).await;
         let mut policy = told.expect("it is told")["answerable"]["policy"].take();
         policy["decision"] = decision.into();
         policy
