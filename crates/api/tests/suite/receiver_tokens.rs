@@ -1,5 +1,6 @@
 //! The tokens that receivers of shared signals get for themselves: what they do, for whom, and how long.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -242,6 +243,32 @@ async fn a_receiver_that_is_taken_back_has_no_token_any_longer() {
     let given = token(&surface, ("siem", &third), READ).await;
     run(Command::ReceiverKey { name: name(), key: None }).await;
     assert_eq!(reads(&surface, &given).await, 401);
+}
+
+/// The body of a request comes after its head: what is taken back in between counts no longer.
+#[tokio::test]
+async fn a_token_that_is_taken_back_while_the_body_comes_does_nothing() {
+    let surface = Surface::new().await;
+    let first = registered(&surface, "siem", false).await;
+    let second = key();
+    let managing = token(&surface, ("siem", &first), MANAGE).await;
+    let next = Some(of(&surface, &second, false));
+    let administration = surface.world.administration.clone();
+    let body = async move {
+        let by = "alice".parse().expect("a person");
+        let exchange = Command::ReceiverKey { name: "siem".to_owned(), key: next };
+        administration.run(&by, exchange).await.expect("it is exchanged");
+        Ok::<_, Infallible>("{}")
+    };
+    let request = request("POST", "/ssf/streams");
+    let request = request.header("authorization", format!("Bearer {managing}"));
+    let request = request.header("content-type", "application/json");
+    let body = Body::from_stream(futures::stream::once(body));
+    let told = ask(&surface.agents, request.body(body).expect("a request")).await;
+    assert_eq!(told.status.as_u16(), 401, "{}", told.text);
+    let managing = token(&surface, ("siem", &second), MANAGE).await;
+    let created = shown(&surface, &managing, ("POST", "/ssf/streams"), &json!({})).await;
+    assert_eq!(created, 201, "there was none");
 }
 
 #[tokio::test]

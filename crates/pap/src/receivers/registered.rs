@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::GONE;
+use super::{GONE, Known};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, ends_in_time, given_token, named_in, shown_token};
@@ -257,19 +257,17 @@ impl Administration {
         Ok(json!({ "receiver": name, "removed": true, "decision": done.decision }))
     }
 
-    /// The receiver whose token this is, if it is one that counts, and whether the token manages its
-    /// stream.
-    pub(super) async fn known_receiver(
-        &self,
-        token: &str,
-    ) -> Result<Option<(Receiver, bool)>, AdminError> {
+    /// The receiver whose token this is, if it is one that counts.
+    pub(super) async fn known_receiver(&self, token: &str) -> Result<Option<Known>, AdminError> {
         let Some(name) = named_in(token) else { return Ok(None) };
         let mut reader = self.reader();
         // Those that somebody gave it, and those that it got for itself.
         for place in [FactKey::receiver_tokens(&name), FactKey::receiver_granted(&name)] {
-            if let Some(shown) = shown_token(&mut reader, place, (token, self.now())).await? {
+            let token = (token, self.now());
+            if let Some(shown) = shown_token(&mut reader, place.clone(), token).await? {
                 let receiver = active(&mut reader, &name).await?;
-                return Ok(receiver.map(|receiver| (receiver, !shown.read_only)));
+                let (may_manage, shown) = (!shown.read_only, shown.digest);
+                return Ok(receiver.map(|_| Known { name, may_manage, place, shown }));
             }
         }
         Ok(None)
