@@ -102,13 +102,21 @@ async fn a_key_of_a_receiver_is_one_and_its_own_and_ends() {
     assert_eq!(add("soar", key(one.clone(), 1)).await, "invalid", "it is the first one's");
     let change =
         async |key| word(&desk.run(Command::ReceiverKey { name: "siem".to_owned(), key }).await);
-    assert_eq!(change(key(jwk(), 1)).await, "done");
+    let second = jwk();
+    assert_eq!(change(key(second.clone(), 1)).await, "done");
     assert_eq!(change(key(one, 1)).await, "invalid", "what was replaced does not come back");
+    // The one that it has counts for longer, and for less.
+    assert_eq!(change(key(second.clone(), 367)).await, "invalid");
+    let prolonged = key(second, 30).map(|key| ReceiverKey { read_only: true, ..key });
+    assert_eq!(change(prolonged.clone()).await, "done");
+    let receiver = desk.fact(FactKey::receiver(&"siem".parse().unwrap())).await;
+    assert_eq!(receiver.expect("a receiver")["key"], json!(prolonged));
     assert_eq!(change(None).await, "done");
     let last = jwk();
     assert_eq!(change(key(last.clone(), 1)).await, "done");
     desk.run(Command::ReceiverRemove { name: "siem".to_owned() }).await.expect("it is removed");
-    assert_eq!(add("siem", key(last, 1)).await, "done");
+    assert_eq!(add("siem", key(last, 1)).await, "invalid", "nor does that of one that was removed");
+    assert_eq!(add("siem", key(jwk(), 1)).await, "done");
 }
 
 #[tokio::test]
