@@ -25,7 +25,7 @@ use secevent::{
 };
 use serde_json::{Value, json};
 
-use self::told::{Came, End, Secrets, refused};
+use self::told::{Came, End, Secrets, Whence, refused};
 use self::typed::{fetched, pushing, shown, subject_asked};
 use crate::attestation::fetcher;
 use crate::cli::{Manage, ManageAct, StreamWanted};
@@ -54,6 +54,7 @@ struct Managed {
     offers: Offers,
     fetcher: Fetcher,
     authorization: String,
+    whence: Whence,
     /// What shows us who pushes, if the transmitter is told that.
     push_token: Option<String>,
     secrets: Secrets,
@@ -65,9 +66,9 @@ impl Managed {
     async fn of(typed: &Manage) -> anyhow::Result<Self> {
         let Manage { name, header_file, endpoint_hosts, config, socket, act } = typed;
         let config = config::read(&config.config, system::environment().into_iter())?;
-        let authorization = match header_file {
-            Some(file) => shown(file)?,
-            None => fetched(&config.signals, name).await?,
+        let (authorization, whence) = match header_file {
+            Some(file) => (shown(file)?, Whence::File),
+            None => (fetched(&config.signals, name).await?, Whence::Fetched),
         };
         let push_token = act.push_token().map(|file| pushing(file, name)).transpose()?;
         let stream = registered(&socket.socket, name).await?;
@@ -91,6 +92,7 @@ impl Managed {
             offers,
             fetcher,
             authorization,
+            whence,
             push_token,
             socket: socket.socket.clone(),
         })
@@ -430,7 +432,7 @@ impl Managed {
         if done.contains(&answer.status()) {
             return Ok(answer);
         }
-        Err(refused(&answer, &self.secrets))
+        Err(refused(&answer, self.whence, &self.secrets))
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
                 ReceiverRegistration { name, audience, covers, push_host, algorithm, token, key };
             (socket, Asked::ReceiverAdd(said), to_write)
         }
-        Receiver::Key { name, key: known } => {
+        Receiver::Key { name, key: known, .. } => {
             let key = receiver_key(&known)?;
             (known.socket.socket, Asked::ReceiverKey { name, key }, None)
         }

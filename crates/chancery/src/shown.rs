@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use https_url::HttpsUrl;
@@ -33,6 +33,9 @@ const KEPT_MAX: Duration = Duration::from_hours(1);
 
 /// How long one is kept of which nobody says when it ends.
 const KEPT_UNTOLD: Duration = Duration::from_mins(5);
+
+/// How long another token is not fetched for one that was: less than a transmitter is left alone that held nothing.
+const FETCHED_APART: Duration = Duration::from_secs(4);
 
 /// What shows a transmitter who asks.
 #[derive(Clone)]
@@ -107,8 +110,28 @@ pub(crate) struct Tokens {
 /// A token that counts for a while.
 struct Kept {
     value: HeaderValue,
-    /// Until when it is shown, on the monotonic clock.
+    /// When it was fetched, on the monotonic clock.
+    fetched: Duration,
+    /// Until when it is shown, on that clock.
     until: Duration,
+}
+
+impl Kept {
+    /// The header, if it is shown at `now`; otherwise another one is fetched. But of whoever `refused` what was
+    /// fetched a moment ago, that is no reason: it would have the endpoint asked as often as it answers us.
+    fn header(
+        &self,
+        refused: Option<&HeaderValue>,
+        now: Duration,
+    ) -> anyhow::Result<Option<Header>> {
+        if refused == Some(&self.value) {
+            let is_new = now.saturating_sub(self.fetched) < FETCHED_APART;
+            ensure!(!is_new, "it refused a token that was fetched a moment ago");
+            return Ok(None);
+        }
+        let (name, value) = (header::AUTHORIZATION, self.value.clone());
+        Ok((self.until > now).then_some(Header { name, value, was_kept: true }))
+    }
 }
 
 impl Tokens {
@@ -143,10 +166,11 @@ impl Tokens {
     /// The header of a token that counts, and is not the one that was `refused`.
     pub(crate) async fn header(&self, refused: Option<&HeaderValue>) -> anyhow::Result<Header> {
         let mut kept = self.kept.lock().await;
-        let (name, now) = (header::AUTHORIZATION, self.clock.monotonic());
-        let counts = |kept: &&Kept| kept.until > now && Some(&kept.value) != refused;
-        if let Some(Kept { value, .. }) = kept.as_ref().filter(counts) {
-            return Ok(Header { name, value: value.clone(), was_kept: true });
+        let now = self.clock.monotonic();
+        if let Some(kept) = kept.as_ref()
+            && let Some(header) = kept.header(refused, now)?
+        {
+            return Ok(header);
         }
         *kept = None;
         let fetched = self.fetch().await;
@@ -154,8 +178,9 @@ impl Tokens {
             fetched.with_context(|| format!("no token comes from `{}`", self.endpoint.as_str()))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
         value.set_sensitive(true);
-        *kept = Some(Kept { value: value.clone(), until: now + shown_for(lasts_s) });
-        Ok(Header { name, value, was_kept: false })
+        let until = now + shown_for(lasts_s);
+        *kept = Some(Kept { value: value.clone(), fetched: now, until });
+        Ok(Header { name: header::AUTHORIZATION, value, was_kept: false })
     }
 
     async fn fetch(&self) -> anyhow::Result<Granted> {
@@ -189,6 +214,25 @@ fn shown_for(lasts_s: Option<u64>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever takes what was just fetched and refuses what was kept has no token fetched for each answer.
+    #[test]
+    fn for_a_token_that_was_fetched_a_moment_ago_no_other_is() {
+        let [value, other] = ["Bearer a", "Bearer b"].map(HeaderValue::from_static);
+        let (fetched, until) = (Duration::from_secs(10), Duration::from_secs(100));
+        let kept = Kept { value: value.clone(), fetched, until };
+        let check = |refused: Option<&HeaderValue>, at_ms: u64, expected: Option<bool>| {
+            let header = kept.header(refused, Duration::from_millis(at_ms)).ok();
+            let is_shown = header.map(|header| header.is_some());
+            assert_eq!(is_shown, expected, "{refused:?} at {at_ms} ms");
+        };
+        check(None, 10_000, Some(true));
+        check(None, 99_999, Some(true));
+        check(None, 100_000, Some(false));
+        check(Some(&other), 10_000, Some(true));
+        check(Some(&value), 13_999, None);
+        check(Some(&value), 14_000, Some(false));
+    }
 
     #[test]
     fn a_token_is_shown_until_shortly_before_it_ends_and_for_an_hour_at_most() {

@@ -112,6 +112,9 @@ pub struct TokenResponse {
     pub token_type: String,
     /// For how many seconds it is good.
     pub expires_in: i64,
+    /// What it does, where a scope says that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// By what the next one is asked for, for a client that is known by its document (RFC 6749 §6).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,

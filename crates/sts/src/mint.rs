@@ -77,6 +77,7 @@ impl Minter {
             refresh_token,
             issued_token_type: begun.act.bound.map(|_| exchange::ACCESS_TOKEN.to_owned()),
             expires_in: claims.exp - claims.iat,
+            scope: None,
             next: knows.then(next),
             authorization_details: claims.authorization_details,
         })
@@ -123,6 +124,7 @@ impl Minter {
             issued_token_type: Some(exchange::DELEGATION.to_owned()),
             token_type: "N_A".to_owned(),
             expires_in: delegated.exp - delegated.iat,
+            scope: None,
             refresh_token: None,
             next: None,
             authorization_details: Vec::new(),

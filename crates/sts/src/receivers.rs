@@ -51,16 +51,10 @@ impl TokenService {
             Err(CommitError::Changed { .. }) => self.give(asked).await?,
             given => given,
         };
-        given.map_err(|error| match error {
-            CommitError::Used(_) => {
-                let why = "the assertion was used before";
-                before("replayed")(OAuthError::new(ErrorCode::InvalidClient, why))
-            }
-            error => {
-                tracing::warn!(%error, "a receiver could not be given a token");
-                let why = "it cannot be done now";
-                before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
-            }
+        given.map_err(|error| {
+            tracing::warn!(%error, "a receiver could not be given a token");
+            let why = "it cannot be done now";
+            before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
         })
     }
 
@@ -92,19 +86,29 @@ impl TokenService {
         let token = format!("{name}.{secret}");
         let given = DirectoryToken {
             digest: Sha256Digest::of(token.as_bytes()),
-            expires: now.plus(LIFETIME),
+            // It does not outlive the key by which it was got.
+            expires: now.plus(LIFETIME).min(key.expires),
             read_only: !asked.manages,
         };
+        let expires_in = given.expires.since(now).as_secs().cast_signed();
         let entries = vec![self.given(&name, &given, now)];
         tokens.0.push(given);
         let effects = vec![used, Effect::Put { key: place, body: json::canonical_of(&tokens) }];
         let unit = Unit { entries, effects, ..Unit::resting_on(reader.sourced(())) };
         let committed = self.authority.journal().store().commit(unit).await;
+        if let Err(CommitError::Used(_)) = committed {
+            let why = "the assertion was used before";
+            let error = OAuthError::new(ErrorCode::InvalidClient, why);
+            return Err(about(&name, "replayed", error));
+        }
+        // What manages the stream reads it too, whether that was asked for or not.
+        let scope = if asked.manages { format!("{READ} {MANAGE}") } else { READ.to_owned() };
         Ok(committed.map(|_| TokenResponse {
             access_token: token,
             issued_token_type: None,
             token_type: "Bearer".to_owned(),
-            expires_in: LIFETIME.as_secs().cast_signed(),
+            expires_in,
+            scope: Some(scope),
             refresh_token: None,
             authorization_details: Vec::new(),
             next: None,

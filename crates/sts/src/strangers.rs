@@ -23,13 +23,14 @@ const NOT_THE_HOLDER: [&str; 7] = [
     "registered_key_as_instance",
 ];
 
-/// Why a caller is no active agent, among the causes of refusals.
-const NO_ACTIVE_AGENT: [&str; 5] = [
+/// Why a caller is no active agent, or receiver of signals, among the causes of refusals.
+const NO_ACTIVE_AGENT: [&str; 6] = [
     "client_unknown",
     "agent_not_active",
     "agent_key_expired",
     "agent_lease_ended",
     "device_not_active",
+    "receiver_unknown",
 ];
 
 /// Why what is shown is worth nothing, among the causes of refusals: it may be a person's own.

@@ -1,5 +1,7 @@
 //! The tokens that receivers of shared signals get for themselves: what they do, for whom, and how long.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,7 +12,7 @@ use oauth::{client_assertion, form};
 use pap::{Command, ReceiverRegistration};
 use serde_json::{Value, json};
 
-use crate::support::{ISSUER, jti};
+use crate::support::{ISSUER, jti, until};
 use crate::{Surface, Told, ask, request};
 
 const READ: &str = "ssf.read";
@@ -68,6 +70,8 @@ pub(crate) async fn token(
     let told = answer(surface, &asserted(surface, name, key, &jti()), &[("scope", scope)]).await;
     let answer: Value = serde_json::from_str(&told.text).expect("JSON");
     assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("Bearer"), &json!(300)));
+    // What manages reads, too.
+    assert_eq!(answer["scope"], if scope == READ { READ } else { "ssf.read ssf.manage" });
     answer["access_token"].as_str().expect("a token").to_owned()
 }
 
@@ -170,6 +174,9 @@ async fn who_asks_for_a_token_of_a_receiver_is_that_receiver_and_asks_once() {
     surface.world.refusal("receiver_unknown").await;
     surface.world.refusal("receiver_reads").await;
     surface.world.refusal("replayed").await;
+    let is_named =
+        |record: &Value| record["event"] == "replayed" && record["details"]["receiver"] == "siem";
+    surface.world.record("whose assertion was replayed is recorded", is_named).await;
     // One that is signed for later, or was long ago, counts for nothing either.
     surface.world.clock.advance(Duration::from_mins(2));
     asks(&once, &[read], unknown).await;
@@ -242,6 +249,81 @@ async fn a_receiver_that_is_taken_back_has_no_token_any_longer() {
     let given = token(&surface, ("siem", &third), READ).await;
     run(Command::ReceiverKey { name: name(), key: None }).await;
     assert_eq!(reads(&surface, &given).await, 401);
+}
+
+/// Whoever goes on with a key that was exchanged, or as a receiver that is suspended, is told of.
+#[tokio::test]
+async fn who_is_no_receiver_any_longer_and_asks_for_a_token_is_found() {
+    let surface = Surface::new().await;
+    let world = &surface.world;
+    let keeper = world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    tokio::spawn(keeper.expect("the register can be read").run());
+    for name in ["siem", "soar"] {
+        let key = registered(&surface, name, false).await;
+        let is_over = if name == "siem" {
+            Command::ReceiverKey {
+                name: name.to_owned(),
+                key: Some(of(&surface, &self::key(), false)),
+            }
+        } else {
+            Command::ReceiverSuspend { name: name.to_owned(), reason: "because".to_owned() }
+        };
+        world.run(is_over).await;
+        let assertion = asserted(&surface, name, &key, &jti());
+        let told = answer(&surface, &assertion, &[("scope", READ)]).await;
+        assert_eq!(told.status.as_u16(), 401, "{name}");
+    }
+    let found = async || {
+        let found = world.journal.store().list("finding/", None, 10).await.expect("a list").facts;
+        let read = |body: &[u8]| serde_json::from_slice::<Value>(body).expect("a finding");
+        let found = found.iter().map(|(_, body)| read(body)["stranger"].clone());
+        let found = found.filter(|it| it["cause"] == "receiver_unknown");
+        found.map(|it| it["claimed"].to_string()).collect::<BTreeSet<_>>()
+    };
+    let both = BTreeSet::from([r#""siem""#.to_owned(), r#""soar""#.to_owned()]);
+    until("both are found", || async { (found().await == both).then_some(()) }).await;
+}
+
+/// The body of a request comes after its head: what is taken back in between counts no longer.
+#[tokio::test]
+async fn a_token_that_is_taken_back_while_the_body_comes_does_nothing() {
+    let surface = Surface::new().await;
+    let first = registered(&surface, "siem", false).await;
+    let second = key();
+    let managing = token(&surface, ("siem", &first), MANAGE).await;
+    let next = Some(of(&surface, &second, false));
+    let administration = surface.world.administration.clone();
+    let body = async move {
+        let by = "alice".parse().expect("a person");
+        let exchange = Command::ReceiverKey { name: "siem".to_owned(), key: next };
+        administration.run(&by, exchange).await.expect("it is exchanged");
+        Ok::<_, Infallible>("{}")
+    };
+    let request = request("POST", "/ssf/streams");
+    let request = request.header("authorization", format!("Bearer {managing}"));
+    let request = request.header("content-type", "application/json");
+    let body = Body::from_stream(futures::stream::once(body));
+    let told = ask(&surface.agents, request.body(body).expect("a request")).await;
+    assert_eq!(told.status.as_u16(), 401, "{}", told.text);
+    let managing = token(&surface, ("siem", &second), MANAGE).await;
+    let created = shown(&surface, &managing, ("POST", "/ssf/streams"), &json!({})).await;
+    assert_eq!(created, 201, "there was none");
+}
+
+#[tokio::test]
+async fn a_token_of_a_receiver_does_not_outlive_the_key_by_which_it_was_got() {
+    let surface = Surface::new().await;
+    let key = registered(&surface, "siem", false).await;
+    surface.world.clock.advance(Duration::from_mins(24 * 60 - 1));
+    let told =
+        answer(&surface, &asserted(&surface, "siem", &key, &jti()), &[("scope", READ)]).await;
+    let answer: Value = serde_json::from_str(&told.text).expect("JSON");
+    assert_eq!(answer["expires_in"], 60);
+    let given = answer["access_token"].as_str().expect("a token");
+    surface.world.clock.advance(Duration::from_secs(59));
+    assert_eq!(reads(&surface, given).await, 200);
+    surface.world.clock.advance(Duration::from_secs(1));
+    assert_eq!(reads(&surface, given).await, 401);
 }
 
 #[tokio::test]

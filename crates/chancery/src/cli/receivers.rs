@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use model::EventAlgorithm;
 
 use super::{NewBearer, Socket};
@@ -54,11 +54,15 @@ pub(crate) enum Receiver {
         #[command(flatten)]
         token: NewBearer,
     },
-    /// Give a receiver another key, by which it gets short-lived tokens for itself; without `--key`, it gets none
-    /// any longer. What it got by the one before counts no longer.
+    /// Give a receiver another key, by which it gets short-lived tokens for itself, or none; of the one that it has,
+    /// say anew how long it counts, and what for. What it got for itself before counts no longer.
+    #[command(group = ArgGroup::new("which").args(["key", "none"]).required(true))]
     Key {
         /// Its name.
         name: String,
+        /// That it has no key any longer, and gets no tokens for itself.
+        #[arg(long, conflicts_with_all = ["days", "read_only"])]
+        none: bool,
         #[command(flatten)]
         key: KnownBy,
     },
@@ -119,4 +123,42 @@ pub(crate) struct Covered {
     /// All agents, also those that there will be.
     #[arg(long)]
     pub(crate) all_agents: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Receiver;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(subcommand)]
+        receiver: Receiver,
+    }
+
+    #[test]
+    fn a_receiver_loses_its_key_if_somebody_says_so_and_not_by_what_was_left_out() {
+        let check = |more: &[&str], expected: Option<bool>| {
+            let typed = ["chancery", "key", "siem"];
+            let typed = Typed::try_parse_from(typed.iter().chain(more));
+            let takes = typed.ok().map(|typed| match typed.receiver {
+                Receiver::Key { none, key, .. } => {
+                    assert_eq!(none, key.key.is_none());
+                    none
+                }
+                other => panic!("{other:?} gives no key"),
+            });
+            assert_eq!(takes, expected, "{more:?}");
+        };
+        check(&["--key", "new.jwk"], Some(false));
+        check(&["--key", "new.jwk", "--days", "30", "--read-only"], Some(false));
+        check(&["--none"], Some(true));
+        check(&[], None);
+        check(&["--days", "30"], None);
+        check(&["--read-only"], None);
+        check(&["--none", "--key", "new.jwk"], None);
+        check(&["--none", "--days", "30"], None);
+        check(&["--none", "--read-only"], None);
+    }
 }

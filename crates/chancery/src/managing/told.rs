@@ -153,8 +153,36 @@ fn line(told: &Value) -> String {
     line
 }
 
+/// Whence the token is that a transmitter is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whence {
+    /// A file.
+    File,
+    /// A token endpoint.
+    Fetched,
+}
+
+impl Whence {
+    /// What helps if it does not count.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::File => {
+                "the token of `--header-file` does not count there: have the transmitter give another"
+            }
+            Self::Fetched => {
+                "the token that was fetched as `signals.oauth` says does not count there: look whether its \
+                 endpoint and `scope` are those of the transmitter"
+            }
+        }
+    }
+}
+
 /// Why a transmitter did not do what it was asked, and what helps.
-pub(super) fn refused(answer: &Response<Bytes>, secrets: &Secrets) -> anyhow::Error {
+pub(super) fn refused(
+    answer: &Response<Bytes>,
+    whence: Whence,
+    secrets: &Secrets,
+) -> anyhow::Error {
     let status = answer.status();
     let limits = json::Limits { bytes: REFUSAL_BYTES_MAX, depth: 4 };
     let said = json::parse(answer.body(), limits).unwrap_or_default();
@@ -163,10 +191,7 @@ pub(super) fn refused(answer: &Response<Bytes>, secrets: &Secrets) -> anyhow::Er
     let said =
         if said.is_empty() { said } else { format!(" (`{}`)", mcp::render_untrusted(&said)) };
     let remedy = match (status, retry_after(answer.headers())) {
-        (StatusCode::UNAUTHORIZED, _) => {
-            "the token of `--header-file` does not count there: have the transmitter give another"
-                .to_owned()
-        }
+        (StatusCode::UNAUTHORIZED, _) => whence.remedy().to_owned(),
         (StatusCode::FORBIDDEN, _) => {
             "the token may not do that: it takes one that may manage streams (`ssf.manage`)"
                 .to_owned()
@@ -194,17 +219,22 @@ mod tests {
     #[test]
     fn a_refusal_is_told_with_what_helps_and_no_more_of_it_than_can_be_shown() {
         let secrets = Secrets::of(["s3cret".to_owned()]);
-        let check = |status: u16, body: &str, after: Option<&str>, expected: &str| {
+        let told = |whence: Whence, status: u16, body: &str, after: Option<&str>| {
             let mut answer = Response::builder().status(status);
             if let Some(after) = after {
                 answer = answer.header(header::RETRY_AFTER, after);
             }
             let answer = answer.body(Bytes::from(body.to_owned())).unwrap();
-            let told = refused(&answer, &secrets).to_string();
+            refused(&answer, whence, &secrets).to_string()
+        };
+        let check = |status: u16, body: &str, after: Option<&str>, expected: &str| {
+            let told = told(Whence::File, status, body, after);
             assert!(told.contains(expected), "{told}");
             assert!(told.len() < 1_500 && !told.contains('\u{1b}'), "{told}");
         };
         check(401, "<html>", None, "answered 401 Unauthorized: the token of `--header-file`");
+        let fetched = told(Whence::Fetched, 401, "", None);
+        assert!(fetched.contains("`signals.oauth`") && !fetched.contains("--header-file"));
         check(403, r#"{"description":"no"}"#, None, "answered 403 Forbidden (`no`): the token");
         check(403, r#"{"description":"no s3cret"}"#, None, "answered 403 Forbidden (`no …`)");
         check(404, "", None, "has no such stream");

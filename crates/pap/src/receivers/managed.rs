@@ -1,15 +1,15 @@
 //! How receivers manage their streams (SSF 1.0 §8.1).
 
-use authority::{Effect, Reader};
+use authority::Effect;
 use keys::base64url;
-use model::{Delivery, FactKey, LogPlace, ReceiverStream, SourceName, Telling, TellingStatus};
+use model::{Delivery, FactKey, LogPlace, Receiver, ReceiverStream, Telling, TellingStatus};
 use secevent::{
     Authorization, DeliveryAsked, StatusAsked, StreamAsked, StreamStatus, StreamTold, Tells,
     VerificationAsked,
 };
 use serde_json::{Value, json};
 
-use super::registered::{active, of_stream};
+use super::registered::of_stream;
 use super::{
     CHANGED_WITHIN, CHANGES_MAX, Known, Seen, Stream, Transmitter, Untold, VERIFIED_EVERY, later,
     stream,
@@ -26,7 +26,7 @@ impl Transmitter {
         let name = known.name();
         let mut seen = self.turn(name).await;
         let mut reader = self.administration.reader();
-        active(&mut reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
+        let receiver = self.still(&mut reader, known).await?;
         if stream(&mut reader, name).await.map_err(later)?.is_some() {
             return Err(Untold::HasOne);
         }
@@ -39,7 +39,7 @@ impl Transmitter {
             taken: None,
             verified: None,
         };
-        let (delivery, secret) = self.checked(known, (&id, asked.delivery))?;
+        let (delivery, secret) = self.checked(&receiver, (&id, asked.delivery))?;
         let created = self.now();
         let stream = ReceiverStream {
             id,
@@ -60,20 +60,21 @@ impl Transmitter {
         let records = vec![self.record(RECORDED, details(&stream, "created"))];
         self.write(reader, effects, records).await.map_err(later)?;
         *seen = Seen::default();
-        Ok(self.told(known, &stream))
+        Ok(self.told(&receiver, &stream))
     }
 
     /// The stream `id` of a receiver; without an id, all that it has.
     pub async fn read(&self, known: &Known, id: Option<&str>) -> Result<Value, Untold> {
         let mut reader = self.administration.reader();
+        let receiver = self.still(&mut reader, known).await?;
         let found = stream(&mut reader, known.name()).await.map_err(later)?;
         let found = found.map(|Stream { stream, .. }| stream);
         match id {
             Some(id) => {
                 let named = found.filter(|stream| stream.id == id).ok_or(Untold::NoStream)?;
-                Ok(self.told(known, &named))
+                Ok(self.told(&receiver, &named))
             }
-            None => Ok(found.iter().map(|stream| self.told(known, stream)).collect()),
+            None => Ok(found.iter().map(|stream| self.told(&receiver, stream)).collect()),
         }
     }
 
@@ -91,14 +92,14 @@ impl Transmitter {
         let name = known.name();
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
-        let Stream { mut stream, .. } = named(&mut reader, name, id).await?;
-        if !asked.agrees_with(&self.told(known, &stream)) {
+        let (receiver, Stream { mut stream, .. }) = self.named(&mut reader, known, id).await?;
+        if !asked.agrees_with(&self.told(&receiver, &stream)) {
             let why = "what the transmitter says of a stream is not for its receiver to change";
             return Err(Untold::Invalid(why.to_owned()));
         }
         let mut effects = Vec::new();
         if asked.delivery.is_some() || replaces {
-            let (delivery, secret) = self.checked(known, (id, asked.delivery))?;
+            let (delivery, secret) = self.checked(&receiver, (id, asked.delivery))?;
             stream.delivery = delivery;
             effects.push(secret);
         }
@@ -111,7 +112,7 @@ impl Transmitter {
         effects.push(put(FactKey::receiver_stream(name), &stream));
         let records = vec![self.record(RECORDED, details(&stream, "changed"))];
         self.write(reader, effects, records).await.map_err(later)?;
-        Ok(self.told(known, &stream))
+        Ok(self.told(&receiver, &stream))
     }
 
     /// Deletes the stream `id` of a receiver, with all that it was still to be told.
@@ -120,7 +121,7 @@ impl Transmitter {
         let name = known.name();
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
-        let Stream { stream, .. } = named(&mut reader, name, id).await?;
+        let (_, Stream { stream, .. }) = self.named(&mut reader, known, id).await?;
         let effects = of_stream(name).map(|key| Effect::Remove { key }).into();
         let records = vec![self.record(RECORDED, details(&stream, "deleted"))];
         self.write(reader, effects, records).await.map_err(later)
@@ -129,7 +130,7 @@ impl Transmitter {
     /// The status of the stream `id` of a receiver.
     pub async fn status(&self, known: &Known, id: &str) -> Result<Value, Untold> {
         let mut reader = self.administration.reader();
-        let Stream { stream, .. } = named(&mut reader, known.name(), id).await?;
+        let (_, Stream { stream, .. }) = self.named(&mut reader, known, id).await?;
         Ok(status_told(&stream))
     }
 
@@ -140,7 +141,7 @@ impl Transmitter {
         let name = known.name();
         let mut seen = self.turn(name).await;
         let mut reader = self.administration.reader();
-        let mut found = named(&mut reader, name, &asked.id).await?;
+        let (_, mut found) = self.named(&mut reader, known, &asked.id).await?;
         let before = found.stream.status;
         found.stream.status = match asked.status {
             StreamStatus::Enabled => TellingStatus::Enabled,
@@ -165,7 +166,8 @@ impl Transmitter {
         let name = known.name();
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
-        let Stream { stream, mut telling } = named(&mut reader, name, &asked.id).await?;
+        let (receiver, Stream { stream, mut telling }) =
+            self.named(&mut reader, known, &asked.id).await?;
         if stream.status == TellingStatus::Disabled {
             return Err(Untold::Invalid("the stream is disabled".to_owned()));
         }
@@ -176,7 +178,7 @@ impl Transmitter {
         }
         telling.verified = Some(now);
         let told = Tells::Verification { state: asked.state.as_deref() };
-        self.tell_of_itself((&known.receiver, &stream), &mut telling, &told).map_err(later)?;
+        self.tell_of_itself((&receiver, &stream), &mut telling, &told).map_err(later)?;
         let effects = vec![put(FactKey::telling(name), &telling)];
         self.write(reader, effects, Vec::new()).await.map_err(later)
     }
@@ -184,15 +186,15 @@ impl Transmitter {
     /// How signals are to reach a receiver, if they may, and what keeps what shows it who pushes.
     fn checked(
         &self,
-        known: &Known,
+        receiver: &Receiver,
         (id, asked): (&str, Option<DeliveryAsked>),
     ) -> Result<(Delivery, Effect), Untold> {
-        let key = FactKey::receiver_secret(known.name());
+        let key = FactKey::receiver_secret(&receiver.name);
         match asked {
             None | Some(DeliveryAsked::Poll) => Ok((Delivery::Poll, Effect::Remove { key })),
             Some(DeliveryAsked::Push { url, authorization }) => {
                 // Who stole a token would have pushed to themselves what the receiver is told.
-                if known.receiver.push_host.as_deref() != Some(url.host()) {
+                if receiver.push_host.as_deref() != Some(url.host()) {
                     let why = "signals are not pushed to this host: an administrator says where";
                     return Err(Untold::Invalid(why.to_owned()));
                 }
@@ -211,11 +213,11 @@ impl Transmitter {
         base64url(&self.sealing.seal(secret.expose().as_bytes(), id.as_bytes(), nonce))
     }
 
-    fn told(&self, known: &Known, stream: &ReceiverStream) -> Value {
+    fn told(&self, receiver: &Receiver, stream: &ReceiverStream) -> Value {
         let told = StreamTold {
             id: &stream.id,
             issuer: &self.administration.issuer,
-            audience: &known.receiver.audience,
+            audience: &receiver.audience,
             pushed_to: match &stream.delivery {
                 Delivery::Poll => None,
                 Delivery::Push { url } => Some(url),
@@ -249,17 +251,6 @@ impl Transmitter {
         let size = self.administration.authority.journal().store().log_size().await;
         size.map_err(|error| later(crate::AdminError::unavailable(error)))
     }
-}
-
-/// The stream `id` of the receiver `name`, which counts still.
-pub(super) async fn named(
-    reader: &mut Reader<'_>,
-    name: &SourceName,
-    id: &str,
-) -> Result<Stream, Untold> {
-    active(reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
-    let found = stream(reader, name).await.map_err(later)?;
-    found.filter(|found| found.stream.id == id).ok_or(Untold::NoStream)
 }
 
 fn all() -> std::collections::BTreeSet<String> {

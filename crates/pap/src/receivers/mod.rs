@@ -19,13 +19,17 @@ use std::time::Duration;
 
 use authority::{CommitError, Effect, NewEntry, Reader, Refused, Unit, event};
 use keys::SealingKey;
-use model::{FactKey, Receiver, ReceiverStream, SourceName, Stranger, Telling, Timestamp};
+use model::{
+    FactKey, Receiver, ReceiverStream, Sha256Digest, SourceName, Stranger, Telling, Timestamp,
+};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{AdminError, Administration};
+use crate::directory::has_shown;
 use crate::register::put;
 
 use self::listed::Listed;
+use self::registered::active;
 
 pub use registered::{COVERED_MAX, RECEIVERS_MAX, ReceiverRegistration};
 pub use telling::{Due, Told};
@@ -80,14 +84,18 @@ pub enum Untold {
 /// A receiver that has shown a token of its own.
 #[derive(Clone, Debug)]
 pub struct Known {
-    receiver: Receiver,
+    name: SourceName,
     may_manage: bool,
+    /// Where the token is kept.
+    place: FactKey,
+    /// The token.
+    shown: Sha256Digest,
 }
 
 impl Known {
     /// Its name.
     pub const fn name(&self) -> &SourceName {
-        &self.receiver.name
+        &self.name
     }
 }
 
@@ -127,7 +135,36 @@ impl Transmitter {
     /// The receiver whose `token` this is, if it is one that counts.
     pub async fn known(&self, token: &str) -> Result<Known, Untold> {
         let known = self.administration.known_receiver(token).await.map_err(later)?;
-        known.map(|(receiver, may_manage)| Known { receiver, may_manage }).ok_or(Untold::Stranger)
+        known.ok_or(Untold::Stranger)
+    }
+
+    /// The receiver that is `known`, as it is now, if its token has not been taken back since it was shown. What
+    /// `reader` reads then rests on that: it is not done if the token is taken back before.
+    async fn still(&self, reader: &mut Reader<'_>, known: &Known) -> Result<Receiver, Untold> {
+        let Known { name, place, shown, .. } = known;
+        let receiver = active(reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
+        // What it got for itself is taken back together with a change of the receiver, which was read before;
+        // and that it gets another meanwhile is no reason that something is not done.
+        let has = if *place == FactKey::receiver_granted(name) {
+            has_shown(&mut self.administration.reader(), place.clone(), shown).await
+        } else {
+            has_shown(reader, place.clone(), shown).await
+        };
+        let has = has.map_err(|error| later(AdminError::unavailable(error)))?;
+        has.then_some(receiver).ok_or(Untold::Stranger)
+    }
+
+    /// The stream `id` of the receiver that is `known` still, and the receiver.
+    async fn named(
+        &self,
+        reader: &mut Reader<'_>,
+        known: &Known,
+        id: &str,
+    ) -> Result<(Receiver, Stream), Untold> {
+        let receiver = self.still(reader, known).await?;
+        let found = stream(reader, &known.name).await.map_err(later)?;
+        let found = found.filter(|found| found.stream.id == id).ok_or(Untold::NoStream)?;
+        Ok((receiver, found))
     }
 
     /// Records that somebody was refused for `cause`.

@@ -4,13 +4,13 @@ use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
     Agent, Covers, DirectoryState, DirectoryTokens, EventAlgorithm, FactKey, PersonId, Receiver,
-    ReceiverKey, ReceiverStream, ResourceRef, SourceName, TellingStatus, Thumbprint,
+    ReceiverKey, ReceiverStream, ResourceRef, SourceName, TellingStatus,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::GONE;
+use super::{GONE, Known};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, ends_in_time, given_token, named_in, shown_token};
@@ -101,7 +101,7 @@ impl Administration {
         let token = token.map(|token| token.checked(self.now())).transpose()?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
         let keeps = match &key {
-            Some(key) => Some(self.of_receiver(&mut draft, &name, key).await?),
+            Some(key) => self.of_receiver(&mut draft, &name, (key, None)).await?,
             None => None,
         };
         are_known(&mut draft, &covers).await?;
@@ -174,7 +174,8 @@ impl Administration {
         given_token(draft, ("receiver", &name, place), (token, alone)).await
     }
 
-    /// Gives a receiver another key, or none; what it got by the one before counts no longer.
+    /// Gives a receiver another key, or none, or says anew what the one that it has is for; what it got before
+    /// counts no longer.
     async fn receiver_key(
         &self,
         by: &PersonId,
@@ -186,7 +187,8 @@ impl Administration {
         let receiver = registered(&mut draft, &name).await?;
         let mut effects = vec![Effect::Remove { key: FactKey::receiver_granted(&name) }];
         if let Some(key) = &key {
-            effects.push(self.of_receiver(&mut draft, &name, key).await?);
+            let present = receiver.key.as_ref();
+            effects.extend(self.of_receiver(&mut draft, &name, (key, present)).await?);
         }
         let receiver = Receiver { key, ..receiver };
         effects.push(put(FactKey::receiver(&name), &receiver));
@@ -194,16 +196,21 @@ impl Administration {
         Ok(json!({ "receiver": name, "key": receiver.key, "decision": done.decision }))
     }
 
-    /// What makes `key` that of the receiver `name` alone.
+    /// What makes `key` that of the receiver `name` alone, if it is not the `present` one.
     async fn of_receiver(
         &self,
         draft: &mut Draft<'_>,
         name: &SourceName,
-        key: &ReceiverKey,
-    ) -> Result<Effect, AdminError> {
+        (key, present): (&ReceiverKey, Option<&ReceiverKey>),
+    ) -> Result<Option<Effect>, AdminError> {
         ends_in_time(key.expires, self.now())?;
         let verifies = VerifyingKey::from_jwk(&key.jwk).map_err(AdminError::invalid)?;
-        self.own_key(&mut draft.reader, &verifies, FactKey::receiver(name)).await
+        let present = present.and_then(|present| VerifyingKey::from_jwk(&present.jwk).ok());
+        if present.is_some_and(|present| present.thumbprint() == verifies.thumbprint()) {
+            return Ok(None);
+        }
+        let owner = FactKey::receiver(name);
+        self.own_key(&mut draft.reader, &verifies, owner).await.map(Some)
     }
 
     async fn receiver_state(
@@ -248,28 +255,25 @@ impl Administration {
             FactKey::receiver_granted(&name),
             FactKey::receiver_audience(&receiver.audience),
         ];
-        let key = receiver.key.as_ref().and_then(|key| VerifyingKey::from_jwk(&key.jwk).ok());
-        let key = key.map(|key| FactKey::registered(&Thumbprint::from_bytes(key.thumbprint())));
-        let removed = own.into_iter().chain(key).chain(of_stream(&name));
+        // Whose its key was stays known: it does not come back, and is no other's.
+        let removed = own.into_iter().chain(of_stream(&name));
         let effects = removed.map(|key| Effect::Remove { key }).collect();
         let change = json!({ "receiver": receiver, "removed": true });
         let done = draft.make(change, effects).await?;
         Ok(json!({ "receiver": name, "removed": true, "decision": done.decision }))
     }
 
-    /// The receiver whose token this is, if it is one that counts, and whether the token manages its
-    /// stream.
-    pub(super) async fn known_receiver(
-        &self,
-        token: &str,
-    ) -> Result<Option<(Receiver, bool)>, AdminError> {
+    /// The receiver whose token this is, if it is one that counts.
+    pub(super) async fn known_receiver(&self, token: &str) -> Result<Option<Known>, AdminError> {
         let Some(name) = named_in(token) else { return Ok(None) };
         let mut reader = self.reader();
         // Those that somebody gave it, and those that it got for itself.
         for place in [FactKey::receiver_tokens(&name), FactKey::receiver_granted(&name)] {
-            if let Some(shown) = shown_token(&mut reader, place, (token, self.now())).await? {
+            let token = (token, self.now());
+            if let Some(shown) = shown_token(&mut reader, place.clone(), token).await? {
                 let receiver = active(&mut reader, &name).await?;
-                return Ok(receiver.map(|receiver| (receiver, !shown.read_only)));
+                let (may_manage, shown) = (!shown.read_only, shown.digest);
+                return Ok(receiver.map(|_| Known { name, may_manage, place, shown }));
             }
         }
         Ok(None)

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use authority::NewEntry;
+use authority::{NewEntry, Reader};
 use keys::{Secret, Signer as _};
 use model::{
     Delivery, EventAlgorithm, FactKey, LogPlace, Receiver, ReceiverStream, Recorded, Sha256Digest,
@@ -13,7 +13,6 @@ use secevent::{About, Cause, Envelope, PollAsked, Polled, StreamStatus, Tells};
 use serde_json::{Value, json};
 
 use super::happened::{Happened, Stopped, Whom};
-use super::managed::named;
 use super::registered::active;
 use super::{
     GONE, GONE_AFTER, Known, REFUSED, Seen, Stream, Transmitter, Untold, WAITING_MAX, later, stream,
@@ -143,7 +142,16 @@ impl Transmitter {
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
         let found = stream(&mut reader, name).await?.filter(|found| found.stream.id == id);
-        let Some(Stream { mut telling, .. }) = found else { return Ok(()) };
+        match found {
+            Some(found) => self.note(reader, found, told).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what came of what the stream that was `found` was told.
+    async fn note(&self, reader: Reader<'_>, found: Stream, told: &Told) -> Result<(), AdminError> {
+        let Stream { stream, mut telling } = found;
+        let name = &stream.receiver;
         told.pass_over(&mut telling, self.now());
         let taken = taken_out(&mut telling, &told.taken);
         let refused = taken_out(&mut telling, &told.refused);
@@ -180,13 +188,15 @@ impl Transmitter {
                 such.map(|(jti, _)| jti.clone()).collect()
             };
             let told = Told { taken: asked.ack.clone(), refused: jtis(true), later: jtis(false) };
-            self.settle(name, id, &told).await.map_err(later)?;
+            let _turn = self.turn(name).await;
+            let mut reader = self.administration.reader();
+            let (_, found) = self.named(&mut reader, known, id).await?;
+            self.note(reader, found, &told).await.map_err(later)?;
         }
         self.advance(name).await.map_err(later)?;
         let _turn = self.turn(name).await;
         let mut reader = self.administration.reader();
-        let receiver = active(&mut reader, name).await.map_err(later)?.ok_or(Untold::Stranger)?;
-        let mut found = named(&mut reader, name, id).await?;
+        let (receiver, mut found) = self.named(&mut reader, known, id).await?;
         if found.stream.delivery != Delivery::Poll {
             return Err(Untold::NoStream);
         }

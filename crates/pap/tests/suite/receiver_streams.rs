@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::Signer as _;
-use model::{Clock as _, Covers, FactKey, ReceiverKey, RiskLevel, RiskTarget};
+use model::{
+    Clock as _, Covers, DirectoryToken, DirectoryTokens, FactKey, ReceiverKey, RiskLevel,
+    RiskTarget, Sha256Digest,
+};
 use pap::receivers::{CHANGES_MAX, COVERED_MAX, RECEIVERS_MAX, Untold, VERIFIED_EVERY};
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, NewToken, ReceiverRegistration, StreamRegistration};
-use secevent::{SESSION_REVOKED, StatusAsked, StreamAsked, VerificationAsked};
+use secevent::{PollAsked, SESSION_REVOKED, StatusAsked, StreamAsked, VerificationAsked};
 use serde_json::{Value, json};
+use store::{Effect, Store as _, Unit};
 
 use crate::desk::{Desk, ISSUER, jwk, word};
 use crate::directories::{BASE, Scene, token};
 use crate::receivers::{AUDIENCE, TOKEN, Telling, said};
+use crate::support::put;
+use crate::support::stores::OnCommit;
 
 const PUSH: &str = "urn:ietf:rfc:8935";
 const POLL: &str = "urn:ietf:rfc:8936";
@@ -96,13 +102,21 @@ async fn a_key_of_a_receiver_is_one_and_its_own_and_ends() {
     assert_eq!(add("soar", key(one.clone(), 1)).await, "invalid", "it is the first one's");
     let change =
         async |key| word(&desk.run(Command::ReceiverKey { name: "siem".to_owned(), key }).await);
-    assert_eq!(change(key(jwk(), 1)).await, "done");
+    let second = jwk();
+    assert_eq!(change(key(second.clone(), 1)).await, "done");
     assert_eq!(change(key(one, 1)).await, "invalid", "what was replaced does not come back");
+    // The one that it has counts for longer, and for less.
+    assert_eq!(change(key(second.clone(), 367)).await, "invalid");
+    let prolonged = key(second, 30).map(|key| ReceiverKey { read_only: true, ..key });
+    assert_eq!(change(prolonged.clone()).await, "done");
+    let receiver = desk.fact(FactKey::receiver(&"siem".parse().unwrap())).await;
+    assert_eq!(receiver.expect("a receiver")["key"], json!(prolonged));
     assert_eq!(change(None).await, "done");
     let last = jwk();
     assert_eq!(change(key(last.clone(), 1)).await, "done");
     desk.run(Command::ReceiverRemove { name: "siem".to_owned() }).await.expect("it is removed");
-    assert_eq!(add("siem", key(last, 1)).await, "done");
+    assert_eq!(add("siem", key(last, 1)).await, "invalid", "nor does that of one that was removed");
+    assert_eq!(add("siem", key(jwk(), 1)).await, "done");
 }
 
 #[tokio::test]
@@ -162,6 +176,87 @@ async fn a_receiver_that_is_removed_leaves_nothing() {
     // Two of one audience would each take what is for the other.
     let twin = ReceiverRegistration { name: "twin".to_owned(), ..said(desk, Covers::All) };
     assert_eq!(word(&desk.run(Command::ReceiverAdd(twin)).await), "conflict");
+}
+
+/// What gives the receiver the token `text`, as if it had got it for itself.
+async fn got(telling: &Telling, text: &str) -> Unit {
+    let (digest, now) = (Sha256Digest::of(text.as_bytes()), telling.desk.world.clock.now());
+    let expires = now.plus(Duration::from_mins(5));
+    let place = FactKey::receiver_granted(&"siem".parse().expect("a name"));
+    let before = telling.desk.fact(place.clone()).await;
+    let mut tokens: DirectoryTokens =
+        before.map(|it| serde_json::from_value(it).expect("tokens")).unwrap_or_default();
+    tokens.0.push(DirectoryToken { digest, expires, read_only: false });
+    Unit { effects: vec![put(place, &tokens)], ..Unit::default() }
+}
+
+/// What is taken back between the head of a request and its body, or during a long poll, does nothing any longer.
+#[tokio::test]
+async fn a_token_that_was_taken_back_since_it_was_shown_does_nothing() {
+    let (telling, id) = Telling::of_all().await;
+    let (desk, transmitter) = (&telling.desk, &telling.transmitter);
+    telling.suspend("billing").await;
+    let sets = telling.poll(&id, &[]).await;
+    desk.world.store.commit(got(&telling, "siem.own").await).await.expect("it is given");
+    let own = transmitter.known("siem.own").await.expect("it is known");
+    let given = telling.known().await;
+    let look = PollAsked { max: 16, ..PollAsked::default() };
+    let ack = PollAsked { ack: vec![sets[0].0.clone()], ..look.clone() };
+    for known in [&own, &given] {
+        transmitter.poll(known, &id, &look).await.expect("it is answered");
+    }
+    let name = || "siem".to_owned();
+    let token = token(desk, "siem.2", false);
+    let alone = Command::ReceiverToken { name: name(), token, alone: true };
+    desk.run(alone).await.expect("it is given another");
+    desk.run(Command::ReceiverKey { name: name(), key: None }).await.expect("it is taken back");
+    for known in [&own, &given] {
+        let named = || asked(&json!({ "stream_id": id }));
+        let status = json!({ "stream_id": id, "status": "disabled" }).to_string();
+        let status = StatusAsked::parse(status.as_bytes()).expect("it can be read");
+        let verification = VerificationAsked { id: id.clone(), state: None };
+        let answers = [
+            transmitter.poll(known, &id, &look).await.map(drop),
+            transmitter.poll(known, &id, &ack).await.map(drop),
+            transmitter.create(known, asked(&json!({}))).await.map(drop),
+            transmitter.read(known, None).await.map(drop),
+            transmitter.update(known, named(), false).await.map(drop),
+            transmitter.update(known, named(), true).await.map(drop),
+            transmitter.status(known, &id).await.map(drop),
+            transmitter.set_status(known, status).await.map(drop),
+            transmitter.verify(known, verification).await,
+            transmitter.delete(known, &id).await,
+        ];
+        assert!(answers.iter().all(|it| *it == Err(Untold::Stranger)), "{answers:?}");
+    }
+    let known = transmitter.known("siem.2").await.expect("it is known");
+    let polled = transmitter.poll(&known, &id, &look).await.expect("it is answered");
+    assert_eq!(polled.sets.into_iter().collect::<Vec<_>>(), sets, "nothing was acknowledged");
+}
+
+/// Of two things at once: that a receiver gets another token keeps no other from counting, and that its key is
+/// exchanged does.
+#[tokio::test]
+async fn what_a_receiver_does_rests_on_its_token() {
+    let (telling, id) = Telling::of_all().await;
+    let (desk, transmitter) = (&telling.desk, &telling.transmitter);
+    desk.world.store.commit(got(&telling, "siem.own").await).await.expect("it is given");
+    let known = transmitter.known("siem.own").await.expect("it is known");
+    let described = async |as_what: &str, meanwhile: Unit| {
+        desk.world.store.on_commit([OnCommit::After(meanwhile)]);
+        let change = asked(&json!({ "stream_id": id, "description": as_what }));
+        transmitter.update(&known, change, false).await.map(|told| told["description"].clone())
+    };
+    assert_eq!(described("one", got(&telling, "siem.next").await).await, Ok(json!("one")));
+    let place = FactKey::receiver(known.name());
+    let receiver = desk.fact(place.clone()).await.expect("a receiver");
+    let granted = Effect::Remove { key: FactKey::receiver_granted(known.name()) };
+    let effects = vec![put(place, &receiver), granted];
+    let taken = Unit { effects, ..Unit::default() };
+    assert_eq!(described("two", taken).await, Err(Untold::Later));
+    let told = transmitter.read(&telling.known().await, Some(&id)).await.expect("it may read");
+    assert_eq!(told["description"], "one");
+    assert_eq!(transmitter.read(&known, None).await, Err(Untold::Stranger));
 }
 
 #[tokio::test]
@@ -262,7 +357,7 @@ async fn ss_03_a_stream_is_verified_with_what_was_asked_but_not_all_the_time() {
     assert_eq!(verify("two").await, Err(Untold::TooSoon(VERIFIED_EVERY)));
     telling.desk.world.clock.advance(VERIFIED_EVERY);
     verify("three").await.expect("it is told");
-    let polled = secevent::PollAsked { max: 16, ..secevent::PollAsked::default() };
+    let polled = PollAsked { max: 16, ..PollAsked::default() };
     let polled = transmitter.poll(&known, &id, &polled).await.expect("it is answered");
     let state = |set: &String| {
         let claims = set.split('.').nth(1).and_then(keys::from_base64url).expect("claims");
@@ -293,7 +388,7 @@ async fn n_074_signals_are_pushed_to_the_host_that_was_registered_and_to_no_othe
     }
     let id = telling.create(json!({ "delivery": push("https://siem.example/") })).await;
     let expires = telling.desk.world.clock.now().plus(Duration::from_mins(1));
-    let digest = model::Sha256Digest::of(b"siem.reads");
+    let digest = Sha256Digest::of(b"siem.reads");
     let token = NewToken { digest, expires, read_only: true };
     let name = "siem".to_owned();
     let give = Command::ReceiverToken { name, token, alone: false };
