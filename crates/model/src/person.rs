@@ -31,7 +31,8 @@ pub struct Person {
     /// eligible to take over: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
-    /// When they last left a group, whichever it is: who undoes that they did sees that it was another time.
+    /// When they last left a group, whichever it is, or were last to administer no longer, in whatever groups they were:
+    /// who undoes that they left one sees that it was another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowed: Option<Timestamp>,
     /// The risk that is said of them, if one is.

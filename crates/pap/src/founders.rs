@@ -193,13 +193,16 @@ impl Administration {
         if of.key.is_some() {
             self.are_enough_without(&mut draft.reader, &id).await?;
         }
+        let now = self.now();
         person.waits.joins.remove(&administrators());
         if person.groups.remove(&administrators()) {
-            person.moved = Some(self.now());
+            person.moved = Some(now);
         }
+        // Also of whom somebody else took out of it before: who undoes that gives it back to nobody.
+        person.narrowed = Some(now);
         let change = json!({ "founder": id, "reason": reason, "key": of.key });
         let mut effects = widening::written(&person);
-        effects.extend(of.ended(&id, self.now()));
+        effects.extend(of.ended(&id, now));
         let done = draft.make(change, effects).await?;
         Ok(json!({ "removed": id, "decision": done.decision }))
     }
