@@ -90,7 +90,6 @@ pub(crate) fn any_object() -> Value {
 /// One question, and what must be answered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "each is what it is called in a file of cases")]
 struct Case {
     /// A call of a tool, or else
     call: Option<Call>,

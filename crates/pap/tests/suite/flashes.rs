@@ -27,7 +27,7 @@ impl House {
         told
     }
 
-    async fn passes(&self, time: Duration) {
+    fn passes(&self, time: Duration) {
         self.desk.world.clock.advance(time);
     }
 }
@@ -48,7 +48,7 @@ async fn n_095_a_policy_that_was_in_force_but_briefly_is_on_record_and_found() {
     house.release_all(2, WIDE).await;
     assert!(refund().await);
     let wide = world.authority.pip().policy().snapshot.digest().to_string();
-    house.passes(Duration::from_mins(4)).await;
+    house.passes(Duration::from_mins(4));
     house.roll_back(3, 1).await.expect("it is published");
     house.approve(3).await.expect("it is approved");
     house.activate(3).await.expect("it is in force");
@@ -63,11 +63,11 @@ async fn n_095_a_policy_that_was_in_force_but_briefly_is_on_record_and_found() {
         refunds.map(|it| (it.text_of("decision"), it.text_of("policy") == wide)).collect();
     assert_eq!(under, [("deny", false), ("permit", true), ("deny", false)]);
     // One that lasts is nothing to look at; one that does not, to the millisecond, is.
-    house.passes(RELEASE_BRIEF).await;
+    house.passes(RELEASE_BRIEF);
     house.release_all(4, CLOSED).await;
-    house.passes(RELEASE_BRIEF.saturating_sub(Duration::from_millis(1))).await;
+    house.passes(RELEASE_BRIEF.saturating_sub(Duration::from_millis(1)));
     house.release_all(5, WIDE).await;
-    house.passes(RELEASE_BRIEF).await;
+    house.passes(RELEASE_BRIEF);
     house.release_all(6, "").await;
     let told = |release: u64, lasted: u64| {
         let (before, after) = (release - 1, release + 1);
@@ -146,9 +146,10 @@ async fn n_095_who_joins_a_group_that_approves_and_leaves_it_is_on_record() {
         assert_eq!(person["moved"].is_i64(), confirmed, "what they sponsor waits for their word");
         let acts = desk.world.records("administration").await;
         let of_ann: Vec<_> = acts.iter().map(|it| it.text_of("action")).collect();
-        let expected = match confirmed {
-            false => &["person/provision", "person/restrict"][..],
-            true => &["person/provision", "person/confirm", "person/restrict"],
+        let expected = if confirmed {
+            &["person/provision", "person/confirm", "person/restrict"][..]
+        } else {
+            &["person/provision", "person/restrict"]
         };
         assert_eq!(of_ann[of_ann.len() - expected.len()..], *expected);
         // The record of the first says what it was that she was to join.

@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 73] = [
+const CHANGING: [&str; 74] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
