@@ -460,3 +460,24 @@ async fn tokens_are_remembered_as_long_as_they_could_come_again() {
     forget().await;
     assert_eq!(remembered().await, (0, 0));
 }
+
+/// However many cannot be read, the others are forgotten.
+#[tokio::test]
+async fn what_cannot_be_read_keeps_no_other_token_from_being_forgotten() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    let world = &signals.scene.desk.world;
+    let damaged: Vec<_> = (0..50).map(|at| format!("taken-until/0000000000001/{at:02}")).collect();
+    for key in &damaged {
+        world.put(FactKey::from_text(key), &"damaged").await;
+    }
+    for _ in 0..30 {
+        signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
+    }
+    world.clock.advance(Duration::from_hours(8 * 24));
+    let now = world.clock.now();
+    signals.scene.desk.administration.forget_signals(now).await.expect("it is forgotten");
+    let left = world.store.list("taken-until/", None, 1_000).await.unwrap().facts;
+    let left: Vec<_> = left.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(left, damaged);
+}
