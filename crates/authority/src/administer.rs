@@ -156,7 +156,7 @@ impl Authority {
         found: Vec<NewEntry>,
     ) -> Result<Administered, NotAdministered> {
         let (within, handed_over) = (self.limits.decision_timeout, AtomicBool::new(false));
-        let changing = self.decide_and_change((&act, &found), &handed_over);
+        let changing = self.decide_and_change((&act, found.as_slice()), &handed_over);
         match tokio::time::timeout(within, changing).await {
             Ok(answer) => answer,
             // What the store has taken may be committed, though nobody waits for it.
