@@ -311,7 +311,7 @@ impl Administration {
         let page = store.list(TAKEN, from, FORGOTTEN_MAX).await?;
         let first = format!("{TAKEN}{:013}/", now.as_millis());
         let is_over = |key: &FactKey| key.as_str() < first.as_str();
-        let last = page.next.filter(&is_over);
+        let last = page.next.filter(is_over);
         let (mut effects, mut room) = (Vec::new(), BTreeMap::<_, i64>::new());
         for (key, body) in page.facts.into_iter().take_while(|(key, _)| is_over(key)) {
             let Ok(TakenUntil { stream, taken }) = serde_json::from_slice(&body) else {
