@@ -12,7 +12,7 @@ use model::{
     SignalRef, SourceName, Sourced,
 };
 use pdp::Snapshot;
-use store::{CommitError, Effect, Unit, Urgency};
+use store::{CommitError, Effect, NewEntry, Unit, Urgency};
 
 use crate::FactsError;
 use crate::observing::{self, fits};
@@ -146,9 +146,18 @@ struct Asked {
 impl Authority {
     /// Decides on `act` and, if it is permitted, makes the change with its record.
     pub async fn administer(&self, act: AdminAct) -> Result<Administered, NotAdministered> {
+        self.administer_with(act, Vec::new()).await
+    }
+
+    /// As [`Authority::administer`]; what was `found` by it is recorded with the change.
+    pub async fn administer_with(
+        &self,
+        act: AdminAct,
+        found: Vec<NewEntry>,
+    ) -> Result<Administered, NotAdministered> {
         let (within, handed_over) = (self.limits.decision_timeout, AtomicBool::new(false));
-        let done = tokio::time::timeout(within, self.decide_and_change(&act, &handed_over)).await;
-        match done {
+        let changing = self.decide_and_change((&act, found.as_slice()), &handed_over);
+        match tokio::time::timeout(within, changing).await {
             Ok(answer) => answer,
             // What the store has taken may be committed, though nobody waits for it.
             Err(_) if handed_over.load(Ordering::Relaxed) => Err(NotAdministered::Unknown),
@@ -193,7 +202,7 @@ impl Authority {
     /// `handed_over` says whether the store has taken a unit of which it has said nothing.
     async fn decide_and_change(
         &self,
-        act: &AdminAct,
+        (act, found): (&AdminAct, &[NewEntry]),
         handed_over: &AtomicBool,
     ) -> Result<Administered, NotAdministered> {
         for _ in 0..ATTEMPTS_MAX {
@@ -206,6 +215,7 @@ impl Authority {
             // Older than both: what either read may not have changed since.
             unit.revision = asked.revision.min(act.reads.1);
             unit.effects.clone_from(&act.effects);
+            unit.entries.extend_from_slice(found);
             handed_over.store(true, Ordering::Relaxed);
             let committed = self.journal.store().commit(unit).await;
             handed_over.store(false, Ordering::Relaxed);

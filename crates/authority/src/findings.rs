@@ -131,13 +131,16 @@ impl Authority {
     }
 
     /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
-    /// the process. Whoever has committed it says so ([`Authority::note_committed`]).
+    /// the process. Whoever has committed it says so ([`Authority::note_committed`]). A damaged one is written anew.
     pub async fn found(
         &self,
         reader: &mut Reader<'_>,
         stranger: Stranger,
     ) -> Result<(Finding, NewEntry), FactsError> {
-        let before = reader.find::<Finding>(FactKey::finding(&stranger.id())).await?;
+        let before = match reader.find::<Finding>(FactKey::finding(&stranger.id())).await {
+            Err(FactsError::Damaged { .. }) => None,
+            found => found?,
+        };
         let finding = Finding::seen(stranger, self.clock.now(), before);
         let details = details(&finding).map(|(name, value)| (name.to_owned(), value));
         let stamp = (finding.last, self.entropy.as_ref());

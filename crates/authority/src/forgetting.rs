@@ -7,7 +7,7 @@
 //!
 //! INVARIANT: a clock that ran ahead and is set back gives back nothing that is used up
 //! (`a_clock_that_ran_ahead_and_is_set_back_gives_nothing_back`): time is past here no sooner than the service ran
-//! for as long.
+//! for as long. What was used once is no part of that: its room is bounded, and it is forgotten as it expires.
 
 use std::time::Duration;
 
@@ -75,6 +75,7 @@ impl Authority {
         from: &mut Forgetting,
         now: Timestamp,
     ) -> Result<(), FactsError> {
+        // By the clock itself: who has no room for one more refuses it, and the time that is reached may lag for ever.
         self.journal.store().forget_expired(now).await?;
         let Some(now) = self.reached(from, now).await? else { return Ok(()) };
         let units = [

@@ -220,7 +220,7 @@ pub struct ScimResource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PersonState;
+    use crate::{PersonState, Risk, RiskLevel, Speaker};
 
     #[test]
     fn who_comes_back_is_given_all_that_they_have_and_who_loses_something_nothing() {
@@ -242,5 +242,34 @@ mod tests {
         check(Some(&here), &gone, Gives::Nothing, 0);
         check(Some(&here), &here, Gives::Nothing, 0);
         assert_eq!(Provisioning::between(Some(&here), &here, true).gives, Gives::Changed);
+    }
+
+    /// What one of them said before it takes back by leave alone, also while others say as much, or more.
+    #[test]
+    fn whoever_is_rated_lower_by_anybody_is_given_something() {
+        use RiskLevel::{High, Low, Medium};
+        let speakers = ["one", "two"].map(|name| Speaker::stream(&name.parse().expect("a source")));
+        let ann = |levels: [Option<RiskLevel>; 2]| {
+            let ann = Person::new("ann".parse().expect("a person"), BTreeSet::new());
+            speakers.iter().zip(levels).fold(ann, |ann, (speaker, level)| {
+                let since = Timestamp::from_millis(1);
+                ann.with_rating(speaker, level.map(|level| Risk { level, since }))
+            })
+        };
+        for (was, is, expected) in [
+            ([Some(High), Some(High)], [Some(Low), Some(High)], Gives::Changed),
+            ([Some(Medium), Some(High)], [None, Some(High)], Gives::Changed),
+            ([Some(High), None], [Some(Medium), None], Gives::Changed),
+            ([Some(High), None], [None, None], Gives::Changed),
+            ([Some(Low), Some(High)], [Some(Medium), Some(High)], Gives::Nothing),
+            ([None, Some(High)], [Some(Low), Some(High)], Gives::Nothing),
+            ([None, None], [Some(High), None], Gives::Nothing),
+            ([Some(High), Some(Low)], [Some(High), Some(Low)], Gives::Nothing),
+        ] {
+            let (was, is) = (ann(was), ann(is));
+            assert_eq!(Provisioning::between(Some(&was), &is, false).gives, expected, "{is:?}");
+            let restricted = if expected == Gives::Changed { &was } else { &is };
+            assert_eq!(was.restricted_to(&is).rated, restricted.rated, "{is:?}");
+        }
     }
 }

@@ -106,7 +106,7 @@ pub use release::{
 };
 pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
-    Review, ReviewWithdrawn, WITHDRAWN_BEFORE,
+    Review, ReviewWithdrawn, SETTLED_BEFORE,
 };
 pub use risk::{Rated, Risk, RiskLevel, RiskTarget};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};

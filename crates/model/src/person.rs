@@ -31,7 +31,8 @@ pub struct Person {
     /// eligible to take over: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
-    /// When they last left a group, whichever it is: who undoes that they did sees that it was another time.
+    /// When they last left a group, whichever it is, or were last to administer no longer, in whatever groups they were:
+    /// who undoes that they left one sees that it was another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowed: Option<Timestamp>,
     /// The risk that is said of them, if one is.
@@ -134,7 +135,7 @@ impl Person {
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
             narrowed: is.narrowed,
-            rated: if self.is_rated_above(is) { &self.rated } else { &is.rated }.clone(),
+            rated: self.rated_at_least(is),
             sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             waits: self.waits.restricted_to(&is.as_told()),
             state: if is.is_active() { self.state } else { is.state },
@@ -142,10 +143,24 @@ impl Person {
         }
     }
 
-    /// Whether transmitters rated them a greater risk than `is` has it.
+    /// Whether any transmitter rated them a greater risk than `is` has it of that one, whatever others say.
     pub(crate) fn is_rated_above(&self, is: &Self) -> bool {
-        let level = |person: &Self| person.rated.as_ref().map(|rated| rated.level);
-        level(self) > level(is)
+        self.rated_at_least(is) != is.rated
+    }
+
+    /// How transmitters rate them by what of `is` lowers nothing that any of them said.
+    fn rated_at_least(&self, is: &Self) -> Option<Rated> {
+        let (Some(was), Some(rated)) = (&self.rated, &is.rated) else {
+            return self.rated.clone().or_else(|| is.rated.clone());
+        };
+        // Of what it is not known who said it, there is no more than the greatest.
+        if was.by.is_empty() {
+            return Some(if was.level > rated.level { was } else { rated }.clone());
+        }
+        let of = |said: Option<Risk>| said.map(|risk| risk.level);
+        let lowered = was.by.iter().filter(|(by, said)| of(rated.by(by)) < Some(said.level));
+        lowered
+            .fold(Some(rated.clone()), |all, (by, said)| Rated::said(all, by, Some(said.clone())))
     }
 
     /// The greatest risk that anybody says of them.

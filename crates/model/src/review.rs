@@ -19,8 +19,9 @@ pub const REVIEW_MIN: Duration = Duration::from_hours(24);
 /// How long at most.
 pub const REVIEW_MAX: Duration = Duration::from_hours(90 * 24);
 
-/// How long before its date a review is withdrawn at the latest: whatever that takes, nobody has lapsed by then.
-pub const WITHDRAWN_BEFORE: Duration = Duration::from_mins(1);
+/// How long before its date a review is answered, or withdrawn, at the latest: whatever that takes, nobody has lapsed by
+/// then.
+pub const SETTLED_BEFORE: Duration = Duration::from_mins(1);
 
 /// A review of agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -60,7 +60,7 @@ pub struct Rated {
     pub since: Timestamp,
     /// What each of them said last. Nothing, where that was not kept yet: then the next one speaks for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    by: BTreeMap<Speaker, Risk>,
+    pub(crate) by: BTreeMap<Speaker, Risk>,
 }
 
 impl Rated {

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use authority::{
-    AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NotAdministered,
+    AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
 use model::{
-    Enforcement, PersonId, ResourceRef, Revision, ServerName, Sha256Digest, Sourced, ToolName,
+    Enforcement, FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sha256Digest,
+    Sourced, Stranger, ToolName,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::asked::Command;
 use crate::flips::Trying;
 use crate::log::Exports;
 use crate::policy::Publisher;
+use crate::register::put;
 use crate::release::PolicyKey;
 use crate::review::Counted;
 
@@ -153,6 +155,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) reader: Reader<'a>,
     /// What else it rests on.
     also: Vec<Sourced<()>>,
+    /// What was found by it, each with what records that.
+    found: Vec<(Finding, NewEntry)>,
 }
 
 impl Draft<'_> {
@@ -160,7 +164,7 @@ impl Draft<'_> {
     pub(crate) async fn make(
         self,
         change: Value,
-        effects: Vec<Effect>,
+        mut effects: Vec<Effect>,
     ) -> Result<Administered, AdminError> {
         let read = std::iter::once(self.reader.sourced(())).chain(self.also);
         // An act that read nothing rests on nothing that could have changed.
@@ -171,6 +175,12 @@ impl Draft<'_> {
         }
         keys.sort_unstable();
         keys.dedup();
+        let mut records = Vec::new();
+        for (finding, record) in self.found {
+            effects.push(put(FactKey::finding(&finding.id), &finding));
+            records.push(record);
+        }
+        let is_found = !records.is_empty();
         let act = AdminAct {
             by: self.by.into(),
             action: self.action,
@@ -179,7 +189,19 @@ impl Draft<'_> {
             reads: (keys, revision),
             effects,
         };
-        Ok(self.authority.administer(act).await?)
+        let done = self.authority.administer_with(act, records).await;
+        // Also where nobody can tell whether it was committed.
+        if is_found {
+            self.authority.note_committed();
+        }
+        Ok(done?)
+    }
+
+    /// Keeps with the change that people have to be told of `stranger`.
+    pub(crate) async fn note_found(&mut self, stranger: Stranger) -> Result<(), AdminError> {
+        let found = self.authority.found(&mut self.reader, stranger).await;
+        self.found.push(found.map_err(AdminError::unavailable)?);
+        Ok(())
     }
 
     /// Whether `by` may do `action` to `target` by themselves, as a part of this act, which rests on that; why
@@ -422,7 +444,8 @@ impl Administration {
                 return Err(NotAdministered::from(reason).into());
             }
         }
-        Ok(Draft { authority, by, action, target, reader: self.reader(), also: Vec::new() })
+        let (reader, also, found) = (self.reader(), Vec::new(), Vec::new());
+        Ok(Draft { authority, by, action, target, reader, also, found })
     }
 
     /// Says that the clock, though it stepped or is behind the last record, is right.

@@ -184,8 +184,7 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let (id, mut draft) = self.taking_away(by, id, &reason).await?;
         let place = FactKey::person(&id);
-        let mut person =
-            known::<Person>(&mut draft.reader, place, &format!("person `{id}`")).await?;
+        let was = known::<Person>(&mut draft.reader, place, &format!("person `{id}`")).await?;
         let of = self.signs(&mut draft.reader, &id).await?;
         if of.key.is_none() && of.codes.is_empty() {
             return Err(AdminError::Missing(format!("founder `{id}`")));
@@ -193,13 +192,18 @@ impl Administration {
         if of.key.is_some() {
             self.are_enough_without(&mut draft.reader, &id).await?;
         }
+        let (mut person, now) = (was.clone(), self.now());
         person.waits.joins.remove(&administrators());
         if person.groups.remove(&administrators()) {
-            person.moved = Some(self.now());
+            person.moved = Some(now);
         }
-        let change = json!({ "founder": id, "reason": reason, "key": of.key });
+        // Also where somebody else took it from them before: undoing that gives it back to nobody.
+        person.narrowed = Some(now);
+        let change = json!({
+            "founder": id, "reason": reason, "key": of.key, "person": person, "was": was,
+        });
         let mut effects = widening::written(&person);
-        effects.extend(of.ended(&id, self.now()));
+        effects.extend(of.ended(&id, now));
         let done = draft.make(change, effects).await?;
         Ok(json!({ "removed": id, "decision": done.decision }))
     }

@@ -2,7 +2,9 @@
 //!
 //! INVARIANT: nobody counts as heard by what they said before: what comes once more, or late, counts from
 //! when it was said (`silence_makes_people_unconfirmed_and_nothing_old_breaks_it`), and another bound is nothing
-//! that was said (`another_bound_makes_nobody_heard`).
+//! that was said (`another_bound_makes_nobody_heard`). By a clock that ran ahead nobody counts as heard for longer
+//! than until they are heard, or have another bound, by one that is right
+//! (`who_was_heard_while_the_clock_ran_ahead_is_so_by_the_right_one`).
 
 use std::time::Duration;
 
@@ -55,7 +57,8 @@ pub(crate) async fn bounded(
     let before = known.unwrap_or_default();
     let mut heard = before.clone();
     let last = match (before.0.get(speaker), was) {
-        (Some(until), Some(was)) => until.minus(bound(was)),
+        // Nobody was heard later than now.
+        (Some(until), Some(was)) => until.minus(bound(was)).min(now),
         _ => now,
     };
     match minutes {
@@ -117,7 +120,9 @@ impl Administration {
         let (bound, speaker) = (bound(minutes), speaking(stream));
         let until = said.min(now).plus(bound);
         let Some(known) = heard.0.get_mut(&speaker) else { return Ok(true) };
-        if until.since(*known) < bound / PARTS {
+        // Nothing that was said by now counts for longer.
+        let is_ahead = *known > now.plus(bound);
+        if !is_ahead && until.since(*known) < bound / PARTS {
             return Ok(true);
         }
         let was_silent = *known <= now;

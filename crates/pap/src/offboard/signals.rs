@@ -19,8 +19,8 @@ use crate::log::Disclosed;
 pub(super) const PAGE: usize = 1_000;
 
 /// The acts that tell of people as they are from then on.
-pub(crate) const OF_PEOPLE: [&str; 4] =
-    ["people/apply", "person/deactivate", "person/provision", "person/restrict"];
+pub(crate) const OF_PEOPLE: [&str; 5] =
+    ["founder/remove", "people/apply", "person/deactivate", "person/provision", "person/restrict"];
 
 /// The other acts that take something away, or say whose it is.
 const OF_THINGS: [&str; 20] = [

@@ -121,7 +121,8 @@ impl Administration {
             }
             Disclosed::Damaged(why) => return Err(AdminError::Unavailable(why)),
         };
-        let is_directorys = of_people && record.action != "person/deactivate";
+        let is_ours = ["founder/remove", "person/deactivate"].contains(&record.action.as_str());
+        let is_directorys = of_people && !is_ours;
         let is_of_agents = ["agent/provision", "agent/restrict"].contains(&record.action.as_str());
         let is_admins = record.signal.is_none() && !is_directorys && !is_of_agents;
         let by = if is_admins { Initiator::Admin } else { Initiator::System };

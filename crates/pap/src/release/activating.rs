@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use authority::{Authority, FactsError, Unit, Urgency};
+use authority::{Authority, Effect, FactsError, Unit, Urgency};
 use model::{
-    Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, Stranger, Timestamp,
+    Approval, Base, FactKey, Finding, PersonId, PolicyDigest, Release, ReleaseState, Stranger,
+    Timestamp,
 };
 use pdp::Bundle;
 use serde_json::{Value, json};
@@ -73,16 +74,6 @@ fn brief(release: &Release, next: u64, at: Timestamp) -> Option<Stranger> {
     })
 }
 
-/// What becomes of a release in place of which another one is put in force.
-#[derive(Default)]
-struct Superseded {
-    effects: Vec<authority::Effect>,
-    /// Why it is left as it is, if it is.
-    left: Option<String>,
-    /// The finding that it is, if it was in force but briefly.
-    brief: Option<Stranger>,
-}
-
 impl Administration {
     /// Puts a release in force in place of the one over which it was approved, unless the service reads files.
     pub(super) async fn activate(
@@ -106,8 +97,7 @@ impl Administration {
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;
         let mut releases = self.kept(&mut draft).await?;
-        let Superseded { mut effects, left, brief } =
-            self.superseded(&mut draft, (replaced, version)).await?;
+        let (mut effects, left) = self.superseded(&mut draft, (replaced, version)).await?;
         let expires = release.terms.expires;
         let release = release.activated(activation).expect("it is released");
         releases.active = version;
@@ -121,9 +111,6 @@ impl Administration {
         let mut change = told(&release);
         change["left"] = json!(left);
         let done = draft.make(change, effects).await?;
-        if let Some(brief) = brief {
-            self.authority.note_stranger(brief);
-        }
         self.policy_key.remember(version)?;
         let is_loose = turn.release.is_none();
         if !is_loose {
@@ -166,14 +153,15 @@ impl Administration {
         Ok(base.version)
     }
 
-    /// What makes the release `last` superseded by `next`. One that is not sound is left as it is, and told.
+    /// What makes the release `last` superseded by `next`. One that is not sound is left as it is, and told why. Either
+    /// may be a finding, which is kept with that.
     async fn superseded(
         &self,
         draft: &mut Draft<'_>,
         (last, next): (u64, u64),
-    ) -> Result<Superseded, AdminError> {
+    ) -> Result<(Vec<Effect>, Option<String>), AdminError> {
         if last == 0 {
-            return Ok(Superseded::default());
+            return Ok((Vec::new(), None));
         }
         let place = FactKey::release(last);
         // Whatever it is, it is still that when it is replaced.
@@ -181,19 +169,31 @@ impl Administration {
             Ok(_) | Err(FactsError::Damaged { .. }) => {}
             Err(other) => return Err(AdminError::unavailable(other)),
         }
-        let left = |why| Superseded { left: Some(why), ..Superseded::default() };
         let now = self.now();
-        match sound(self.authority.journal(), &self.policy_key, last).await {
-            Ok(Sound { release, .. }) => {
-                let brief = brief(&release, next, now);
-                let Some(superseded) = release.superseded(now) else {
-                    return Ok(left(format!("release {last} of policy is not the active one")));
-                };
-                Ok(Superseded { effects: vec![put(place, &superseded)], brief, left: None })
-            }
-            Err(why) if why.is_of_the_store() => Ok(left(why.to_string())),
-            Err(other) => Err(other.into()),
+        let sound = sound(self.authority.journal(), &self.policy_key, last).await;
+        let superseded = sound.and_then(|Sound { release, .. }| {
+            let brief = brief(&release, next, now);
+            let other = Unsound::Altered { version: last, why: "it is not the active one" };
+            Ok((release.superseded(now).ok_or(other)?, brief))
+        });
+        let (effects, left, found) = match superseded {
+            Ok((superseded, brief)) => (vec![put(place, &superseded)], None, brief),
+            Err(why) if why.is_of_the_store() => (Vec::new(), Some(why.to_string()), refused(&why)),
+            Err(other) => return Err(other.into()),
+        };
+        if let Some(found) = found
+            && !self.is_open(&found).await
+        {
+            draft.note_found(found).await?;
         }
+        Ok((effects, left))
+    }
+
+    /// Whether `stranger` is a finding already that nobody closed. That is read beside the act, which does not rest on
+    /// how often it is found.
+    async fn is_open(&self, stranger: &Stranger) -> bool {
+        let found = self.reader().find::<Finding>(FactKey::finding(&stranger.id())).await;
+        found.is_ok_and(|found| found.is_some_and(|finding| finding.closed.is_none()))
     }
 
     /// What a release that is put in force now would replace, with its content: the active one, or, where that is

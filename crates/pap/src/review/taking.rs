@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Agent, Certification, Certified, FactKey, Person, PersonId, ResourceRef, Review, ReviewId,
-    Scope, Sha256Digest, Timestamp, ToolPattern,
+    SETTLED_BEFORE, Scope, Sha256Digest, Timestamp, ToolPattern,
 };
 use serde_json::{Value, json};
 
@@ -91,8 +91,13 @@ impl Administration {
         let Some(known) = review.items.get(name) else {
             return Ok(Err(format!("`{}` is no item of it", item(review.id, name))));
         };
-        let is = state(review, known.as_ref(), now);
-        if is != "awaiting" {
+        let is = match state(review, known.as_ref(), now.plus(SETTLED_BEFORE)) {
+            "awaiting" => None,
+            // By when it is taken, it may have.
+            "lapsed" => Some("lapsed, or does within a minute"),
+            other => Some(other),
+        };
+        if let Some(is) = is {
             return Ok(Err(format!("`{name}` awaits no decision any more: {is}")));
         }
         let mut agent = registered(&mut draft.reader, name).await?;

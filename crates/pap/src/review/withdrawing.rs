@@ -4,9 +4,7 @@
 //! (`r_75_a_review_that_is_withdrawn_in_time_lapses_nobody`). Nor does anybody go on by that whom who withdraws it may
 //! not certify (`r_75_who_withdraws_a_review_may_certify_all_who_go_on_by_that`).
 
-use model::{
-    AgentName, FactKey, PersonId, ResourceRef, ReviewId, ReviewWithdrawn, WITHDRAWN_BEFORE,
-};
+use model::{AgentName, FactKey, PersonId, ResourceRef, ReviewId, ReviewWithdrawn, SETTLED_BEFORE};
 use serde_json::{Value, json};
 
 use super::{CERTIFY, found, stands};
@@ -27,7 +25,7 @@ impl Administration {
         let mut draft = self.draft(by, "review/withdraw", ResourceRef::Deployment).await?;
         let mut review = found(&mut draft.reader, id).await?;
         let now = self.now();
-        match stands(&review, now.plus(WITHDRAWN_BEFORE)) {
+        match stands(&review, now.plus(SETTLED_BEFORE)) {
             "open" => {}
             "lapsed" => {
                 let why = "the date of the review has passed, or does within a minute: whoever lapses is begun anew \

@@ -293,27 +293,36 @@ impl Administration {
 
     /// Forgets tokens that could not be taken again at `now` anyway.
     pub async fn forget_signals(&self, now: Timestamp) -> Result<(), FactsError> {
-        while self.forget_some_signals(now).await? == FORGOTTEN_MAX {}
+        let mut from = None;
+        while let Some(last) = self.forget_some_signals(from.as_ref(), now).await? {
+            from = Some(last);
+        }
         Ok(())
     }
 
-    /// Forgets a page of them; says how many that were.
-    async fn forget_some_signals(&self, now: Timestamp) -> Result<usize, FactsError> {
+    /// Forgets a page of them that begins after `from`; says where it ends, if there may be more. What cannot be read
+    /// stays, and holds nothing else up.
+    async fn forget_some_signals(
+        &self,
+        from: Option<&FactKey>,
+        now: Timestamp,
+    ) -> Result<Option<FactKey>, FactsError> {
         let store = self.authority.pip().store();
-        let page = store.list(TAKEN, None, FORGOTTEN_MAX).await?;
+        let page = store.list(TAKEN, from, FORGOTTEN_MAX).await?;
         let first = format!("{TAKEN}{:013}/", now.as_millis());
-        let over = page.facts.into_iter().take_while(|(key, _)| key.as_str() < first.as_str());
-        let (mut effects, mut room, mut forgotten) = (Vec::new(), BTreeMap::<_, i64>::new(), 0);
-        for (key, body) in over {
-            let read = serde_json::from_slice::<TakenUntil>(&body);
-            let TakenUntil { stream, taken } =
-                read.map_err(|source| FactsError::Damaged { key: key.clone(), source })?;
+        let is_over = |key: &FactKey| key.as_str() < first.as_str();
+        let last = page.next.filter(is_over);
+        let (mut effects, mut room) = (Vec::new(), BTreeMap::<_, i64>::new());
+        for (key, body) in page.facts.into_iter().take_while(|(key, _)| is_over(key)) {
+            let Ok(TakenUntil { stream, taken }) = serde_json::from_slice(&body) else {
+                tracing::warn!(key = key.as_str(), "a token is not forgotten: it cannot be read");
+                continue;
+            };
             effects.extend([Effect::Remove { key }, Effect::Remove { key: taken }]);
             *room.entry(stream).or_default() -= 1;
-            forgotten += 1;
         }
         if effects.is_empty() {
-            return Ok(0);
+            return Ok(last);
         }
         effects.extend(room.into_iter().map(|(stream, amount)| Effect::Count {
             counter: counter(&stream),
@@ -321,10 +330,10 @@ impl Administration {
             limit: None,
         }));
         match self.authority.journal().store().commit(Unit { effects, ..Unit::default() }).await {
-            Ok(_) => Ok(forgotten),
+            Ok(_) => Ok(last),
             Err(error) => {
                 tracing::warn!(%error, "signals are not forgotten yet");
-                Ok(0)
+                Ok(None)
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey};
+use authority::STRANGERS_WAITING_MAX;
+use model::{Clock as _, FactKey, Finding, Release, Stranger};
 use pap::{Command, RELEASE_BRIEF};
 use serde_json::{Value, json};
 
@@ -15,12 +16,12 @@ use crate::widening;
 const WIDE: &str = r#"@id("wide") permit (principal, action == Action::"crm/refund", resource);"#;
 
 impl House {
-    /// The findings of releases that were in force but briefly, each with what it tells.
+    /// The findings of releases, each with what it tells.
     async fn found(&self) -> Vec<(String, String)> {
         let store = self.desk.world.store.as_ref();
-        let found = authority::all::<model::Finding>(store, "finding/").await;
+        let found = authority::all::<Finding>(store, "finding/").await;
         let found = found.expect("they can be read").into_iter().map(|it| it.stranger);
-        let found = found.filter(|it| it.cause.starts_with("release_brief/"));
+        let found = found.filter(|it| it.cause.starts_with("release_"));
         let mut told: Vec<_> = found.map(|it| (it.cause, it.client.unwrap_or_default())).collect();
         told.sort();
         told
@@ -78,6 +79,35 @@ async fn n_095_a_policy_that_was_in_force_but_briefly_is_on_record_and_found() {
     let expected = [told(2, 240), told(4, 3_599)];
     support::until("they are found", || async { house.found().await == expected }).await;
     keeping.abort();
+}
+
+/// What a release that is replaced is found for is kept with what replaces it, and not lost with the process or behind
+/// strangers: nobody keeps findings here.
+#[tokio::test]
+async fn what_a_replaced_release_is_found_for_is_kept_with_that() {
+    let house = House::new().await;
+    for _ in 0..=STRANGERS_WAITING_MAX {
+        let cause = "nobody".to_owned();
+        house.desk.world.authority.note_stranger(Stranger { cause, ..Stranger::default() });
+    }
+    let causes = async || {
+        let found = house.found().await.into_iter();
+        found.map(|(cause, _)| cause).collect::<Vec<_>>()
+    };
+    let recorded = async || {
+        let system = house.desk.world.records("system").await;
+        system.iter().filter(|it| it.text_of("event") == "unknown_agent").count()
+    };
+    house.release_all(2, WIDE).await;
+    assert_eq!((causes().await, recorded().await), (vec![], 0));
+    house.release_all(3, CLOSED).await;
+    assert_eq!((causes().await, recorded().await), (vec!["release_brief/2".to_owned()], 1));
+    // So is one that is not what was signed.
+    let altered = Release { author: None, ..house.release(3).await };
+    house.desk.world.put(FactKey::release(3), &altered).await;
+    house.release_all(4, "").await;
+    let both = ["release_brief/2", "release_refused/altered/3"].map(str::to_owned).to_vec();
+    assert_eq!((causes().await, recorded().await), (both, 2));
 }
 
 /// Who joins a group that approves and leaves it again was in it for nobody, or on record by two, and does not go on as

@@ -280,6 +280,23 @@ async fn an_agent_that_a_review_revokes_is_told() {
 }
 
 #[tokio::test]
+async fn the_agents_of_a_founder_who_is_removed_are_told() {
+    let (telling, id) = Telling::of_all().await;
+    telling.another("zeta").await;
+    let (desk, sponsor) = (&telling.desk, &telling.desk.world.standing.sponsor.id);
+    let code = format!("founder/{}", Sha256Digest::of(b"a code of theirs"));
+    desk.world.put(FactKey::from_text(&code), &json!({ "founder": sponsor })).await;
+    let remove = Command::FounderRemove { id: sponsor.to_string(), reason: "because".to_owned() };
+    desk.run_as(&telling.other, remove).await.expect("one suffices");
+    let told = telling.told(&id).await;
+    let [told] = told.as_slice() else { panic!("one is told: {told:?}") };
+    assert_eq!(short(told), (SESSION_REVOKED.to_owned(), telling.agent().to_string()));
+    let payload = told["events"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(payload["initiating_entity"], "admin");
+    assert_eq!(payload["reason_admin"]["en"], "founder/remove");
+}
+
+#[tokio::test]
 async fn a_quarantine_by_the_service_itself_is_told() {
     let (telling, id) = Telling::of_all().await;
     let world = &telling.desk.world;

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use model::{
-    Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN, WITHDRAWN_BEFORE,
-};
+use model::{Agent, Clock as _, FactKey, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN, SETTLED_BEFORE};
 use pap::{AdminError, Command, ReviewAsked, ReviewFormat};
 use serde_json::{Value, json};
 
@@ -405,10 +403,13 @@ async fn r_75_a_review_that_is_withdrawn_in_time_lapses_nobody() {
 
     let told = desk.opens(&["billing"], 2 * DAY).await.expect("it is in no other");
     let review = told["review"].as_str().expect("an id");
-    // Not just before it either: by when that is done, it may have lapsed.
-    desk.world.clock.advance((2 * DAY).saturating_sub(WITHDRAWN_BEFORE));
+    // Not just before it either, nor is it answered then: by when that is done, it may have lapsed.
+    let keep = desk.line(review, "billing", "keep").await;
+    desk.world.clock.advance((2 * DAY).saturating_sub(SETTLED_BEFORE));
     assert_eq!(word(&withdraw(other, review, "it was missed").await), "invalid");
-    desk.world.clock.advance(WITHDRAWN_BEFORE);
+    let late = desk.imports(review, &keep).await.expect_err("it is late").to_string();
+    assert!(late.contains("lapsed, or does within a minute"), "{late}");
+    desk.world.clock.advance(SETTLED_BEFORE);
     let late = withdraw(other, review, "it was missed").await.expect_err("it is late").to_string();
     assert!(late.contains("the date of the review has passed"), "{late}");
     assert_eq!(desk.call("lookup").await, "review_lapsed");
@@ -437,7 +438,7 @@ async fn r_75_who_withdraws_a_review_may_certify_all_who_go_on_by_that() {
     let mut reviewer = other.clone();
     reviewer.groups.insert("reviewers".parse().expect("a group"));
     desk.world.put(FactKey::person(&reviewer.id), &reviewer).await;
-    let not_yet = WITHDRAWN_BEFORE + Duration::from_millis(1);
+    let not_yet = SETTLED_BEFORE + Duration::from_millis(1);
     desk.world.clock.advance((2 * DAY).saturating_sub(not_yet));
     assert_eq!(word(&withdraw().await), "done");
 }

@@ -224,6 +224,30 @@ async fn another_bound_makes_nobody_heard() {
     check(Some(5), Some(clock.now().plus(5 * MINUTE))).await;
 }
 
+/// Once the clock is set back, who was heard meanwhile is heard anew, or its bound said anew.
+#[tokio::test]
+async fn who_was_heard_while_the_clock_ran_ahead_is_so_by_the_right_one() {
+    const AHEAD: i64 = 6 * 60 * 60 * 1_000;
+    for bound in [None, Some(30), Some(15)] {
+        let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+        signals.scene.creates(user("ann")).await;
+        let (desk, event) = (&signals.scene.desk, format!("{CAEP}session-presented"));
+        let until = |minutes: u32| desk.world.clock.now().plus(minutes * MINUTE);
+        desk.world.clock.step_wall(AHEAD);
+        signals.tell(&event, signals.now()).await;
+        assert_eq!(heard(&signals).await[0].1, until(15));
+        desk.world.clock.step_wall(-AHEAD);
+        desk.world.authority.trust_clock();
+        if let Some(minutes) = bound {
+            let (name, silence_min) = ("caep".to_owned(), Some(minutes));
+            desk.run(Command::StreamSilence { name, silence_min }).await.expect("it is said");
+        } else {
+            signals.tell(&event, signals.now()).await;
+        }
+        assert_eq!(heard(&signals).await[0].1, until(bound.unwrap_or(15)), "{bound:?}");
+    }
+}
+
 /// What is under way while a bound is shortened is heard for the new one.
 #[tokio::test]
 async fn a_bound_that_is_shortened_holds_for_what_began_before() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
-use model::{Clock as _, FactKey, Sha256Digest, Timestamp};
+use model::{Clock as _, FactKey, Person, Risk, RiskLevel, Sha256Digest, Speaker, Timestamp};
 use pap::streams::{Key, NoKey, NotTaken, Receiver, TAKEN_MAX, TransmitterKeys};
 use pap::{Command, StreamRegistration};
 use serde_json::{Value, json};
@@ -323,13 +323,17 @@ async fn sc_02_a_revoked_session_ends_what_was_begun_in_it() {
     assert_eq!(signals.person("ann").await["sessions_cutoff"], cutoff);
 }
 
+/// A policy set that lets no directory give anything.
+fn observed() -> String {
+    POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")")
+}
+
 /// What takes away no policy keeps; who comes back does as policy says.
 #[tokio::test]
 async fn what_a_stream_takes_away_no_policy_keeps_and_what_it_gives_policy_may() {
     let signals = Signals::set().await;
     signals.scene.creates(user("ann")).await;
-    let observed = POLICY.replace("@id(\"directory\")", "@id(\"directory\") @mode(\"observe\")");
-    signals.scene.desk.world.publish(&observed).await;
+    signals.scene.desk.world.publish(&observed()).await;
     signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
     assert!(!signals.is_active("ann").await);
     signals.later();
@@ -347,6 +351,39 @@ async fn what_a_stream_takes_away_no_policy_keeps_and_what_it_gives_policy_may()
     assert!(signals.is_active("ann").await);
     let cutoff = &signals.person("ann").await["state"]["authorization_cutoff"];
     assert_eq!(*cutoff, json!(signals.scene.desk.world.clock.now().as_millis()));
+}
+
+/// What a stream said it takes back as policy says, whether another says as much or nothing.
+#[tokio::test]
+async fn what_a_stream_lowers_policy_may_whatever_another_says() {
+    for other in [None, Some(RiskLevel::High)] {
+        let signals = Signals::set().await;
+        signals.scene.creates(user("ann")).await;
+        let desk = &signals.scene.desk;
+        let rates = async |level: &str| {
+            signals.later();
+            let event = format!("{CAEP}risk-level-change");
+            let mut claims = signals.claims(&event, signals.now());
+            claims["events"][&event]["current_level"] = json!(level);
+            claims["events"][&event]["principal"] = json!("USER");
+            signals.take(&signals.sign(&claims)).await.expect("it is taken");
+        };
+        rates("HIGH").await;
+        let ann: Person = serde_json::from_value(signals.person("ann").await).expect("a person");
+        let risk = other.map(|level| Risk { level, since: desk.world.clock.now() });
+        let ann = ann.with_rating(&Speaker::stream(&"risc".parse().expect("a source")), risk);
+        desk.world.put(FactKey::person(&ann.id), &ann).await;
+        desk.world.publish(&observed()).await;
+        rates("LOW").await;
+        assert_eq!(signals.outcomes().await, ["not_permitted"], "{other:?}");
+        assert_eq!(signals.person("ann").await, json!(ann), "{other:?}");
+        desk.world.publish(POLICY).await;
+        rates("LOW").await;
+        let ann: Person = serde_json::from_value(signals.person("ann").await).expect("a person");
+        let own = ann.rated_by(&Speaker::stream(&"caep".parse().expect("a source")));
+        assert_eq!(own.map(|risk| risk.level), Some(RiskLevel::Low), "{other:?}");
+        assert_eq!(ann.risk_level(), Some(other.unwrap_or(RiskLevel::Low)), "{other:?}");
+    }
 }
 
 #[tokio::test]
@@ -422,4 +459,25 @@ async fn tokens_are_remembered_as_long_as_they_could_come_again() {
     desk.world.clock.advance(Duration::from_secs(2));
     forget().await;
     assert_eq!(remembered().await, (0, 0));
+}
+
+/// However many cannot be read, the others are forgotten.
+#[tokio::test]
+async fn what_cannot_be_read_keeps_no_other_token_from_being_forgotten() {
+    let signals = Signals::set().await;
+    signals.scene.creates(user("ann")).await;
+    let world = &signals.scene.desk.world;
+    let damaged: Vec<_> = (0..50).map(|at| format!("taken-until/0000000000001/{at:02}")).collect();
+    for key in &damaged {
+        world.put(FactKey::from_text(key), &"damaged").await;
+    }
+    for _ in 0..30 {
+        signals.tell(&format!("{RISC}account-disabled"), signals.now()).await;
+    }
+    world.clock.advance(Duration::from_hours(8 * 24));
+    let now = world.clock.now();
+    signals.scene.desk.administration.forget_signals(now).await.expect("it is forgotten");
+    let left = world.store.list("taken-until/", None, 1_000).await.unwrap().facts;
+    let left: Vec<_> = left.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(left, damaged);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, UNDO_AGE_MAX, UNDO_WAITS, Undo, UndoState};
+use model::{Clock as _, FactKey, Sha256Digest, UNDO_AGE_MAX, UNDO_WAITS, Undo, UndoState};
 use pap::Command;
 use serde_json::json;
 
@@ -109,4 +109,44 @@ async fn nobody_approves_what_brings_back_themselves() {
     assert_eq!(word(&desk.run_as(&b, approve(&told)).await), "refused");
     desk.has_refused_for("approved_by_who_is_brought_back").await;
     assert!(!is_here(desk, &ann).await);
+}
+
+/// Who is to administer no longer stays where they are, whatever took a group from them before that, and whether it is
+/// asked for before or after.
+#[tokio::test]
+async fn whom_a_founder_removed_no_undoing_puts_back() {
+    for (removed, expected) in [
+        ("never", json!(["staff"])),
+        ("before it is asked for", json!([])),
+        ("before it is approved", json!([])),
+    ] {
+        let (signals, [a, b]) = Box::pin(signals()).await;
+        let (scene, desk) = (&signals.scene, &signals.scene.desk);
+        let ann = scene.creates(user("ann")).await;
+        let group = scene.group("staff", &[&ann]).await.expect("a group");
+        let code = format!("founder/{}", Sha256Digest::of(b"a code of hers"));
+        desk.world.put(FactKey::from_text(&code), &json!({ "founder": ann })).await;
+        signals.later();
+        let from = desk.world.clock.now();
+        let leaves = json!({ "op": "remove", "path": format!("members[value eq \"{ann}\"]") });
+        scene.regroup(&group, leaves).await.expect("it is said");
+        let command = since(desk, from);
+        signals.later();
+        let remove = async || {
+            let reason = "she left".to_owned();
+            let remove = Command::FounderRemove { id: ann.clone(), reason };
+            desk.run(remove).await.expect("one suffices");
+        };
+        if removed == "before it is asked for" {
+            remove().await;
+            assert_eq!(word(&desk.run_as(&a, command).await), "invalid", "{removed}");
+        } else {
+            let told = desk.run_as(&a, command).await.expect("it waits");
+            if removed == "before it is approved" {
+                remove().await;
+            }
+            desk.run_as(&b, approve(&told)).await.expect("it ends");
+        }
+        assert_eq!(signals.person(&ann).await["groups"], expected, "{removed}");
+    }
 }
