@@ -351,7 +351,7 @@ async fn who_may_follow_is_asked_again_when_a_sponsor_moves_once_more() {
     let mut kept = Kept::new().await;
     let here = PersonState::Active { authorization_cutoff: None };
     let mut ids = BTreeSet::new();
-    for (day, recorded) in [(1, 2), (3, 4)] {
+    for (day, recorded) in [(1_u32, 2), (3, 4)] {
         kept.goes_to(day * DAY);
         let moved = kept.world.clock.now();
         kept.becomes(here, Some(moved)).await;
