@@ -322,7 +322,8 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     let application = json!({ "format": "opaque", "id": of });
     let session = json!({ "format": "iss_sub", "iss": ISSUER, "sub": id });
     let of_agent = json!({ "format": "complex", "application": application });
-    let of_instance = json!({ "format": "complex", "session": session });
+    let of_instance =
+        json!({ "format": "complex", "application": application, "session": session });
     let at = signals.now();
     for (what, subject) in [
         (&RiskTarget::Person("ann".parse().expect("a person")), ("USER", &ann)),
