@@ -190,7 +190,7 @@ impl Authority {
         (decision, observed): (Decision, Option<observing::Asked>),
     ) -> Result<Made, NotPermitted> {
         let Question { request, circumstances, gathered, facts, .. } = question;
-        self.last_seen.note(gathered.standing.instance.id, facts.now);
+        self.note_seen(question, &decision);
         let stamp = (facts.now, self.entropy.as_ref());
         let leaf =
             self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;
@@ -250,6 +250,14 @@ impl Authority {
             }
         };
         Ok(Made { answer, unit, leaf })
+    }
+
+    /// Takes note that an instance asked, but for one that is not let in: nobody hears of that again.
+    fn note_seen(&self, question: &Question<'_>, decision: &Decision) {
+        let is_known = matches!(question.circumstances.actor, Actor::Known(_));
+        if is_known || matches!(decision, Decision::Permit(_)) {
+            self.last_seen.note(question.gathered.standing.instance.id, question.facts.now);
+        }
     }
 
     fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {

@@ -53,7 +53,7 @@ impl Reminder {
     const fn of(&self) -> (Timestamp, u32) {
         match self {
             Self::Ends(LeaseReminder { until, days, .. }) => (*until, *days),
-            Self::Stopped(SponsorLeft { answered, .. }) => (*answered, 0),
+            Self::Stopped(left) => (left.of_what(), 0),
         }
     }
 }
@@ -69,7 +69,7 @@ pub struct SponsorLeft {
     pub since: Timestamp,
     /// Whether they are here, have moved, and may affirm it.
     pub has_moved: bool,
-    /// When they last said that they answer for it: that this counts no longer is told once.
+    /// When they last said that they answer for it.
     pub answered: Timestamp,
 }
 
@@ -95,9 +95,15 @@ impl SponsorLeft {
     }
 
     fn id(&self, person: &PersonId) -> Sha256Digest {
-        let (answered, why) = (self.answered.as_millis().to_string(), self.why());
-        let parts = [self.agent.as_str(), why, &answered, person.as_str()];
+        let (of_what, why) = (self.of_what().as_millis().to_string(), self.why());
+        let parts = [self.agent.as_str(), why, &of_what, person.as_str()];
         Sha256Digest::of(parts.join("\0").as_bytes())
+    }
+
+    /// What is told once: each move, as one may be undone before there is another; of who left, and may be back, that
+    /// what they said counts no longer.
+    const fn of_what(&self) -> Timestamp {
+        if self.has_moved { self.since } else { self.answered }
     }
 
     /// Where it stands who had it. Who moved and leaves then is told of twice: they may affirm it no longer.
@@ -167,7 +173,8 @@ impl LeaseReminder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reminded {
-    /// When what they are of is, or when the sponsor who left had last answered for it: of another, nobody had.
+    /// When what they are of is, when the sponsor moved, or when the one who left had last answered for it: of another,
+    /// nobody had.
     pub until: Timestamp,
     /// Who, by how many days before.
     pub told: BTreeMap<u32, BTreeSet<PersonId>>,

@@ -85,11 +85,16 @@ impl Rated {
         Self::of(by)
     }
 
-    /// The same, in which `risk` stands instead of whatever is greater.
+    /// The same, in which the level of `risk` stands instead of whatever is greater. Since when each said so stays: by
+    /// its clock, what it says next is later than that, and may be earlier than now.
     pub(crate) fn lowered(self, risk: Option<&Risk>) -> Option<Self> {
         let lowered = |said: Risk| {
             let is_greater = Some(said.level) > risk.map(|risk| risk.level);
-            if is_greater { risk.cloned() } else { Some(said) }
+            if is_greater {
+                Some(Risk { level: risk?.level, since: said.since })
+            } else {
+                Some(said)
+            }
         };
         let Self { level, since, by } = self;
         if by.is_empty() {
@@ -199,8 +204,11 @@ mod tests {
         ] {
             let mut lowered = both.clone();
             let is_lower = lowered.lower_ratings(to.map(|to| risk(to, 4)).as_ref());
-            let levels = [&one, &two].map(|it| lowered.rated_by(it).map(|said| said.level));
+            let said = [&one, &two].map(|it| lowered.rated_by(it));
+            let levels = said.each_ref().map(|it| it.as_ref().map(|said| said.level));
             assert_eq!((is_lower, levels), expected, "{to:?}");
+            let since = said.map(|it| it.map_or(0, |said| said.since.as_millis()));
+            assert!([[1, 2], [0, 0]].contains(&since), "by their clocks: {since:?}");
         }
     }
 

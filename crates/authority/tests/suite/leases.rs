@@ -1,5 +1,6 @@
 //! R14: what nobody renews ends by itself, and those who answer are reminded before.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -341,6 +342,31 @@ async fn who_may_follow_is_asked_once_when_a_sponsor_leaves() {
     let (person, left) = kept.asked().await;
     assert_eq!((person, left.why()), (other, "left"));
     kept.are_recorded(4).await;
+    assert!(kept.told.try_recv().is_err(), "nobody else was told");
+}
+
+/// That a sponsor moved may be undone: who may follow is asked once of each move, under a name of its own.
+#[tokio::test]
+async fn who_may_follow_is_asked_again_when_a_sponsor_moves_once_more() {
+    let mut kept = Kept::new().await;
+    let here = PersonState::Active { authorization_cutoff: None };
+    let mut ids = BTreeSet::new();
+    for (day, recorded) in [(1_u32, 2), (3, 4)] {
+        kept.goes_to(day * DAY);
+        let moved = kept.world.clock.now();
+        kept.becomes(here, Some(moved)).await;
+        kept.goes_to(day * DAY + DAY / 24);
+        for _ in 0..2 {
+            let (person, left) = kept.asked().await;
+            assert_eq!((left.since, left.why()), (moved, "moved"));
+            let person = person.parse().expect("a person");
+            ids.insert(Reminder::Stopped(left).id(&person));
+        }
+        kept.are_recorded(recorded).await;
+        kept.becomes(here, None).await;
+        kept.goes_to((day + 1) * DAY);
+    }
+    assert_eq!(ids.len(), 4);
     assert!(kept.told.try_recv().is_err(), "nobody else was told");
 }
 

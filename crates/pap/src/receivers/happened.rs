@@ -175,12 +175,12 @@ impl Administration {
         if !is_risk {
             return Ok((Some(Stopped::One(whom)), None));
         }
-        let level = level(&change["risk"]["level"])?;
-        // An instance of high risk is quarantined.
-        let is_high = action != "agent/provision" && level == secevent::RiskLevel::High;
-        let quarantined = is_high && whom.instance.is_some();
-        let stopped = quarantined.then(|| Stopped::One(whom.clone()));
-        Ok((stopped, Some((whom, level))))
+        // An instance of which a high risk is said is quarantined.
+        let said = change.get("rated").unwrap_or(&change["risk"]);
+        let quarantined = level(&said["level"])? == secevent::RiskLevel::High;
+        let stopped = whom.instance.filter(|_| quarantined).map(|_| Stopped::One(whom.clone()));
+        let risk = risk(&change)?.map(|level| (whom, level));
+        Ok((stopped, risk))
     }
 }
 
@@ -189,6 +189,14 @@ impl Administration {
 fn has_gone(was: Option<&Person>, is: &Person) -> bool {
     let stood = |person: &Person| (person.is_active(), person.moved);
     (!is.is_active() || is.moved.is_some()) && was.map(stood) != Some(stood(is))
+}
+
+/// The risk of which receivers are told: the greatest that is said by now. That a transmitter says so is told if that is
+/// another one than before: two who tell each other would else never end.
+fn risk(change: &Value) -> Result<Option<secevent::RiskLevel>, AdminError> {
+    let is = level(change.get("comes_to").unwrap_or(&change["risk"]["level"]))?;
+    let was = change.get("was").map(|was| level(&was["level"])).transpose()?;
+    Ok((was != Some(is)).then_some(is))
 }
 
 /// The level of a risk that is none, or was said.

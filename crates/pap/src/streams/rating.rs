@@ -17,7 +17,7 @@ use super::taking::{Comes, Taking, found};
 use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
 use crate::register::put;
-use crate::risk::passed_on;
+use crate::risk::{greatest, passed_on};
 
 /// What is rated (CAEP 1.0 §3.8, `principal`).
 const USER: &str = "USER";
@@ -73,7 +73,8 @@ impl<'a> Rated<'a> {
 }
 
 impl Administration {
-    /// What comes of it that the transmitter of a stream rates an agent or an instance at `level`.
+    /// What comes of it that the transmitter of a stream rates an agent or an instance at `level`: where it said
+    /// so before, nothing but since when, unless somebody stops by it.
     pub(super) async fn rates(
         &self,
         reader: &mut Reader<'_>,
@@ -97,9 +98,11 @@ impl Administration {
         if known.as_ref().is_some_and(|known| known.since > risk.since) {
             return nothing("older");
         }
-        let is_lower = known.is_some_and(|known| known.level > level);
+        let known = known.map(|known| known.level);
+        let is_lower = known > Some(level);
         let mut effects = Vec::new();
-        let (what, greatest) = if let Some(mut instance) = instance {
+        let (what, [was, is], rated) = if let Some(mut instance) = instance {
+            let was = greatest(instance.risks());
             instance.rated.insert(speaker, risk.clone());
             if !is_lower {
                 effects.extend(passed_on(reader, &instance, &risk).await?);
@@ -107,17 +110,21 @@ impl Administration {
             if level == RiskLevel::High {
                 effects.extend(self.at_high(reader, &mut instance, taking.now).await?);
             }
-            effects.push(put(FactKey::instance(instance.id), &instance));
-            (RiskTarget::Instance(instance.id), instance.risks().max_by_key(|it| it.level).cloned())
+            let comes_to = [was, greatest(instance.risks())];
+            let rated = put(FactKey::instance(instance.id), &instance);
+            (RiskTarget::Instance(instance.id), comes_to, rated)
         } else {
+            let was = greatest(agent.risks());
             agent.rated.insert(speaker, risk.clone());
-            effects.push(put(FactKey::agent(&agent.name), &agent));
-            (
-                RiskTarget::Agent(agent.name.clone()),
-                agent.risks().max_by_key(|it| it.level).cloned(),
-            )
+            let comes_to = [was, greatest(agent.risks())];
+            let rated = put(FactKey::agent(&agent.name), &agent);
+            (RiskTarget::Agent(agent.name.clone()), comes_to, rated)
         };
-        let change = json!({ "what": what, "rated": risk, "risk": greatest });
+        if known == Some(level) && effects.is_empty() {
+            return Ok(Comes::Nothing("rated_already", vec![rated]));
+        }
+        effects.push(rated);
+        let change = json!({ "what": what, "rated": risk, "was": was, "risk": is });
         let gives = if is_lower { Gives::Changed } else { Gives::Nothing };
         Ok(Comes::Rates(Box::new(Rates { agent, sponsor, gives, change, effects })))
     }
@@ -153,7 +160,7 @@ impl Administration {
             Ok(_) => Ok(true),
             Err(NotAdministered::Conflict(_)) => Ok(false),
             Err(NotAdministered::NotPermitted(NotPermitted::Denied { .. })) => {
-                self.not_permitted(taking, token).await
+                self.not_permitted((taking, token), gives).await
             }
             Err(error) => Err(later(error.into())),
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
-    Directory, FactKey, Person, PersonState, Risk, ScimResource, Sha256Digest, SignalMark,
-    SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, TAKEN, Taken, TakenUntil,
-    Timestamp,
+    Directory, FactKey, Gives, Person, PersonState, Provisioning, Risk, ScimResource, Sha256Digest,
+    SignalMark, SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, TAKEN, Taken,
+    TakenUntil, Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde_json::json;
@@ -161,6 +161,7 @@ impl Administration {
             Comes::Rates(rates) => self.rate(reader, (&taking, token), *rates).await,
             Comes::Becomes(was, is, mut kept) => {
                 kept.extend(taking.remembered(token));
+                let Provisioning { gives, .. } = Provisioning::between(Some(&was), &is, false);
                 let becomes = Becomes {
                     was: Some(*was),
                     is: *is,
@@ -174,7 +175,9 @@ impl Administration {
                 match self.becomes(&taking.directory.name, reader, becomes).await {
                     Ok(_) => Ok(true),
                     Err(error) if is_changed_meanwhile(&error) => Ok(false),
-                    Err(error) if error.status == 403 => self.not_permitted(&taking, token).await,
+                    Err(error) if error.status == 403 => {
+                        self.not_permitted((&taking, token), gives).await
+                    }
                     Err(_) => Err(NotTaken::Later),
                 }
             }
@@ -185,10 +188,10 @@ impl Administration {
     /// directory is suspended: it is looked at again, and not taken for that.
     pub(super) async fn not_permitted(
         &self,
-        taking: &Taking<'_>,
-        token: Sha256Digest,
+        (taking, token): (&Taking<'_>, Sha256Digest),
+        gives: Gives,
     ) -> Result<bool, NotTaken> {
-        if !matches!(taking.set.event.meaning, Meaning::Returned | Meaning::Risk { .. }) {
+        if gives == Gives::Nothing {
             return Ok(false);
         }
         let mut reader = self.reader();

@@ -1,8 +1,9 @@
 //! What receivers are told of what directories and streams say: agents that they stop, and people who leave or move.
 
-use model::Covers;
+use model::{Covers, RiskLevel, RiskTarget};
 use pap::Command;
 use pap::directory::AgentChange;
+use pap::receivers::Transmitter;
 use scim::AGENT;
 use secevent::StreamAsked;
 use serde_json::{Value, json};
@@ -47,10 +48,7 @@ async fn told(what: Says) -> Vec<(String, String, Value)> {
     scene.creates(at_work(SAM, "Desk 4", "carl")).await;
     scene.enrol(agent("desk")).await.expect("it is new");
     let transmitter = transmitter(&scene.desk);
-    let known = transmitter.known(TOKEN).await.expect("it is known");
-    let asked = StreamAsked::parse(b"{}").expect("it can be read");
-    let stream = transmitter.create(&known, asked).await.expect("it is created");
-    let id = stream["stream_id"].as_str().expect("an id").to_owned();
+    let id = stream(&transmitter).await;
     signals.later();
     say(&signals, what).await;
     let Signals { scene, .. } = signals;
@@ -66,6 +64,14 @@ async fn told(what: Says) -> Vec<(String, String, Value)> {
     let mut all: Vec<_> = all.iter().map(told).collect();
     all.sort_by(|one, other| one.1.cmp(&other.1));
     all
+}
+
+/// The stream of the receiver.
+async fn stream(transmitter: &Transmitter) -> String {
+    let known = transmitter.known(TOKEN).await.expect("it is known");
+    let asked = StreamAsked::parse(b"{}").expect("it can be read");
+    let stream = transmitter.create(&known, asked).await.expect("it is created");
+    stream["stream_id"].as_str().expect("an id").to_owned()
 }
 
 async fn say(signals: &Signals, what: Says) {
@@ -115,4 +121,52 @@ async fn n_097_what_stops_by_a_directory_or_a_stream_is_told() {
         let expected: Vec<_> = whom.iter().map(expected).collect();
         assert_eq!(Box::pin(told(what)).await, expected, "{what:?}");
     }
+}
+
+/// The greatest risk that anybody says of an agent is told: what a transmitter says is, where it changes that, so that
+/// two who tell each other come to an end.
+#[tokio::test]
+async fn what_a_transmitter_rates_is_told_on_where_it_changes_the_greatest_risk() {
+    let signals = Box::pin(Signals::set()).await;
+    let scene = &signals.scene;
+    let receiver = Command::ReceiverAdd(said(&scene.desk, Covers::All));
+    scene.desk.run(receiver).await.expect("it is registered");
+    let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
+    scene.desk.run(adopt).await.expect("they are its own");
+    let transmitter = transmitter(&scene.desk);
+    let id = stream(&transmitter).await;
+    let rate = async |level: &str| {
+        signals.later();
+        let event = format!("{CAEP}risk-level-change");
+        let mut claims = signals.claims(&event, signals.now());
+        claims["events"][&event]["current_level"] = json!(level);
+        claims["events"][&event]["principal"] = json!("APPLICATION");
+        let application = json!({ "format": "opaque", "id": "billing" });
+        claims["sub_id"] = json!({ "format": "complex", "application": application });
+        signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    };
+    for level in ["LOW", "MEDIUM", "MEDIUM", "HIGH"] {
+        rate(level).await;
+    }
+    assert_eq!(signals.outcomes().await, ["rated_already"]);
+    signals.later();
+    let what = RiskTarget::Agent("billing".parse().expect("an agent"));
+    let (level, reason) = (RiskLevel::Medium, "seen".to_owned());
+    let raise = Command::RiskRaise { what, level, reason };
+    scene.desk.run(raise).await.expect("it is said");
+    for level in ["LOW", "MEDIUM"] {
+        rate(level).await;
+    }
+    let Signals { scene, .. } = signals;
+    let other = scene.desk.world.standing.other.id.clone();
+    let all = Telling { desk: scene.desk, transmitter, other }.told(&id).await;
+    let told = |claims: &Value| {
+        let payload = claims["events"].as_object().and_then(|it| it.values().next()).cloned();
+        let payload = payload.unwrap_or_default();
+        (payload["event_timestamp"].as_i64(), payload["current_level"].clone())
+    };
+    let mut all: Vec<_> = all.iter().map(told).collect();
+    all.sort_by_key(|(at, _)| *at);
+    let levels: Vec<_> = all.into_iter().map(|(_, level)| level).collect();
+    assert_eq!(levels, ["MEDIUM", "HIGH", "HIGH", "MEDIUM"]);
 }

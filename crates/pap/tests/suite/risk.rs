@@ -290,8 +290,9 @@ async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_
     assert_eq!(known["risk_of_new"]["level"], "high");
     assert_eq!(known["rated"]["stream/caep"]["level"], "low");
     let unknown = "unknown_subject";
-    let expected = [unknown, "noted", "noted", unknown, "noted", unknown, "older", "not_permitted"];
-    assert_eq!(signals.outcomes().await, expected);
+    let strangers = [unknown, "noted", "noted", unknown, "noted", unknown];
+    let known = ["older", "not_permitted", "rated_already"];
+    assert_eq!(signals.outcomes().await, [&strangers[..], &known].concat());
     let made = desk.world.records("administration").await;
     let last = made.last().expect("a record");
     assert_eq!(last.text_of("action"), "agent/restrict");
@@ -304,4 +305,50 @@ async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_
     let instance = RiskTarget::Instance(id);
     assert_eq!(desk.lower(&other, &instance, None).await, "done");
     assert_eq!(desk.fact(instance.key()).await.expect("it is known")["rated"], Value::Null);
+}
+
+/// What was lowered to a level its transmitter raises by what it says next, though by its clock that was before; an
+/// instance that was released is stopped by the same word again.
+#[tokio::test]
+async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
+    let (signals, [sponsor, other]) = Box::pin(signals()).await;
+    let desk = &signals.scene.desk;
+    signals.scene.creates(user("ann")).await;
+    let (name, person) = ("okta".to_owned(), sponsor.to_string());
+    desk.run(Command::DirectoryAdopt { name, person }).await.expect("adopted");
+    let [instance, agent, _] = desk.targets();
+    let (of, id) = (&desk.world.standing.agent.name, desk.world.standing.instance.id);
+    let ann = json!({ "format": "iss_sub", "iss": "https://idp.example", "sub": "x-ann" });
+    let application = json!({ "format": "opaque", "id": of });
+    let session = json!({ "format": "iss_sub", "iss": ISSUER, "sub": id });
+    let of_agent = json!({ "format": "complex", "application": application });
+    let of_instance =
+        json!({ "format": "complex", "application": application, "session": session });
+    let at = signals.now();
+    for (what, subject) in [
+        (&RiskTarget::Person("ann".parse().expect("a person")), ("USER", &ann)),
+        (&agent, ("APPLICATION", &of_agent)),
+        (&instance, ("SESSION", &of_instance)),
+    ] {
+        let level = async || {
+            let rated = desk.fact(what.key()).await.expect("it is known")["rated"].clone();
+            rated.get("level").unwrap_or(&rated["stream/caep"]["level"]).clone()
+        };
+        signals.rate("HIGH", subject, at).await;
+        signals.later();
+        assert_eq!(desk.lower(&other, what, Some(RiskLevel::Medium)).await, "done", "{what}");
+        assert_eq!(level().await, "medium", "{what}");
+        signals.rate("HIGH", subject, at + 1).await;
+        assert_eq!(level().await, "high", "{what}");
+    }
+    let state = async || desk.fact(instance.key()).await.expect("it is known")["state"].clone();
+    let (id, reason) = (id.to_string(), "looked".to_owned());
+    let release = Command::InstanceRelease { id, reason, word: None };
+    assert_eq!(word(&desk.run_as(&other, release).await), "done");
+    assert_eq!(state().await["is"], "active");
+    let subject = ("SESSION", &of_instance);
+    signals.rate("HIGH", subject, signals.now()).await;
+    assert_eq!(state().await["is"], "quarantined");
+    signals.rate("HIGH", subject, signals.now()).await;
+    assert_eq!(signals.outcomes().await, ["rated_already"]);
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use store::Store as _;
 
 use crate::client::{Sts, assertion, key};
-use crate::support::World;
+use crate::support::{POLICY, World};
 use crate::{ISSUER, RESOURCE};
 
 async fn fact<T: serde::de::DeserializeOwned>(world: &World, key: FactKey) -> T {
@@ -145,6 +145,20 @@ async fn one_new_key_that_comes_many_times_at_once_is_one_instance() {
     assert!(tokens.iter().all(|token| token.sub == tokens[0].sub));
     let page = sts.world.store.list("instance/", None, 100).await.unwrap();
     assert_eq!(page.facts.len(), 2, "the one that was there, and the new one");
+}
+
+/// Of an instance that is not let in nothing is remembered: whoever asks with ever new keys drives out none that is.
+#[tokio::test]
+async fn an_instance_that_is_not_let_in_was_not_seen() {
+    let sts = Sts::new().await;
+    let nobody = r#"@id("nobody") forbid (principal, action == Action::"token/issue", resource);"#;
+    for (policy, is_seen) in [(format!("{POLICY}\n{nobody}"), false), (POLICY.to_owned(), true)] {
+        sts.world.publish(&policy).await;
+        assert_eq!(sts.token(&key()).await.is_ok(), is_seen);
+        let decision = sts.world.records("decision").await.pop().expect("a decision");
+        let instance = decision.text_of("instance").parse().expect("an instance");
+        assert_eq!(sts.world.authority.last_seen(instance).is_some(), is_seen);
+    }
 }
 
 /// A task has an end. An instance does not get another one: it would begin with a clean session.
