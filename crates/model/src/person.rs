@@ -158,9 +158,11 @@ impl Person {
             return Some(if was.level > rated.level { was } else { rated }.clone());
         }
         let of = |said: Option<Risk>| said.map(|risk| risk.level);
-        let lowered = was.by.iter().filter(|(by, said)| of(rated.by(by)) < Some(said.level));
-        lowered
-            .fold(Some(rated.clone()), |all, (by, said)| Rated::said(all, by, Some(said.clone())))
+        let mut least = Some(rated.clone());
+        for (by, said) in was.by.iter().filter(|(by, said)| of(rated.by(by)) < Some(said.level)) {
+            least = Rated::said(least, by, Some(said.clone()));
+        }
+        least
     }
 
     /// The greatest risk that anybody says of them.

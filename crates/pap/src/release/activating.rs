@@ -228,9 +228,9 @@ impl Administration {
             let put = self.publisher.switch(&mut turn, to, &by).await;
             put.map_err(|error| error.to_string())?;
         }
-        self.note_unowned(turn.release).await.map_err(|error| error.to_string())?;
         let time = (turn.release.unwrap_or_default(), turn.expires);
-        in_time(time, self.now()).map_err(|error| self.alarmed(&error))
+        in_time(time, self.now()).map_err(|error| self.alarmed(&error))?;
+        self.note_unowned(turn.release).await.map_err(|error| error.to_string())
     }
 
     /// Notes that a release is refused, for who looks at findings; says why.
