@@ -49,6 +49,14 @@ pub struct Risk {
     pub since: Timestamp,
 }
 
+impl Risk {
+    /// Whether it stands against `other`, which the same one says: it was said later, or is greater, of two that may
+    /// have been at once.
+    pub fn holds_against(&self, other: &Self) -> bool {
+        (self.since, self.level) > (other.since, other.level)
+    }
+}
+
 /// How those who tell of a directory's people rate one of them. Each answers for what it said, and takes back
 /// nothing that another did: the greatest counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +190,19 @@ mod tests {
 
     fn ann(rated: Option<Rated>) -> Person {
         Person { rated, ..Person::new("ann".parse().expect("a person"), [].into()) }
+    }
+
+    /// Of what one says, the later counts, and of the same time the greater.
+    #[test]
+    fn what_was_said_stands_against_what_is_older() {
+        let check = |known: Risk, other: Risk, expected: bool| {
+            assert_eq!(known.holds_against(&other), expected, "{known:?} {other:?}");
+        };
+        check(risk(Low, 2), risk(High, 1), true);
+        check(risk(High, 1), risk(Low, 1), true);
+        check(risk(High, 1), risk(High, 1), false);
+        check(risk(Low, 1), risk(High, 1), false);
+        check(risk(High, 1), risk(Low, 2), false);
     }
 
     /// The greatest of all that are said counts; each is taken back by who said it, or lowered with the rest.

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use authority::{CommitError, Effect, FactsError, Reader, Unit, event};
-use model::{Directory, FactKey, Heard, SourceName, Speaker, Stream, Timestamp};
+use model::{CLOCK_STEP_MAX, Directory, FactKey, Heard, SourceName, Speaker, Stream, Timestamp};
 
 use crate::command::{AdminError, Administration};
 use crate::register::put;
@@ -120,8 +120,8 @@ impl Administration {
         let (bound, speaker) = (bound(minutes), speaking(stream));
         let until = said.min(now).plus(bound);
         let Some(known) = heard.0.get_mut(&speaker) else { return Ok(true) };
-        // Nothing that was said by now counts for longer.
-        let is_ahead = *known > now.plus(bound);
+        // Nothing that was said by now counts for longer. What is late shows no clock that ran ahead.
+        let is_ahead = *known > now.plus(bound).plus(CLOCK_STEP_MAX) && until > now;
         if !is_ahead && until.since(*known) < bound / PARTS {
             return Ok(true);
         }

@@ -3,6 +3,10 @@
 //!
 //! It is rather counted too much than too little. What else is wrong with a text, its parser says.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::split::{after_comment, after_string};
 
 /// The most brackets that stand in one another.
@@ -10,6 +14,12 @@ pub(crate) const BRACKETS_MAX: usize = 32;
 
 /// The most operators in a row, with those in the brackets there.
 pub(crate) const OPERATORS_MAX: usize = 256;
+
+/// How deep a type nests at most, in the JSON form of schemas, with the types that it names.
+const DEPTH_MAX: usize = 4 * BRACKETS_MAX;
+
+/// The most members of all that schema parts declare, with those of the types that they name.
+pub(crate) const MEMBERS_MAX: u64 = 100_000;
 
 /// What stands between brackets, as far as it was looked at: the operators that go deeper.
 #[derive(Default)]
@@ -49,7 +59,7 @@ pub(crate) fn is_shallow(text: &str) -> Result<(), (usize, String)> {
         let end = token_end(bytes, at);
         // A call, or a member by its name, is one more of what it is of.
         level.own += usize::from(is_of_something && matches!(byte, b'(' | b'['));
-        if !byte.is_ascii_whitespace() {
+        if !is_blank(&bytes[at..end]) {
             is_of_something = is_in_word(*byte) || matches!(byte, b')' | b']');
         }
         match &bytes[at..end] {
@@ -98,13 +108,104 @@ fn token_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
+/// Whether Cedar skips `token`: a comment, or white space, which outside of texts all that is not ASCII is, too.
+fn is_blank(token: &[u8]) -> bool {
+    let is_white = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b || !byte.is_ascii();
+    token.starts_with(b"//") || token.iter().all(is_white)
+}
+
 const fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// How much a type comes to, with the types that it names: Cedar puts these in the place of their names.
+#[derive(Clone, Copy)]
+struct Size {
+    members: u64,
+    depth: usize,
+}
+
+/// The types that schema parts name, in their JSON form.
+#[derive(Default)]
+struct Named<'a> {
+    types: BTreeMap<&'a str, Vec<&'a Value>>,
+    known: BTreeMap<&'a str, Size>,
+}
+
+/// Whether what schema `parts`, in their JSON form, declare is small, with the types that they name.
+pub(crate) fn types_are_small(parts: &[Value]) -> bool {
+    let mut named = Named::default();
+    let spaces = || parts.iter().filter_map(Value::as_object).flat_map(|part| part.values());
+    for (name, what) in spaces().filter_map(|it| it["commonTypes"].as_object()).flatten() {
+        named.types.entry(name).or_default().push(what);
+    }
+    spaces().all(|space| named.size(space, DEPTH_MAX).is_some())
+}
+
+impl<'a> Named<'a> {
+    /// How much `what` comes to; none, if that is too much, or deeper than `left`.
+    fn size(&mut self, what: &'a Value, left: usize) -> Option<Size> {
+        let nothing = Size { members: 1, depth: 0 };
+        let parts: Vec<&Value> = match what {
+            Value::String(path) => {
+                return self.of_name(path.rsplit("::").next().unwrap_or(path), left);
+            }
+            Value::Array(all) => all.iter().collect(),
+            Value::Object(all) => all.values().collect(),
+            _ => return Some(nothing),
+        };
+        let left = left.checked_sub(1)?;
+        let mut all = nothing;
+        for part in parts {
+            let part = self.size(part, left)?;
+            all.members = all.members.saturating_add(part.members);
+            all.depth = all.depth.max(part.depth + 1);
+        }
+        (all.members <= MEMBERS_MAX).then_some(all)
+    }
+
+    /// How much all come to that have the name.
+    fn of_name(&mut self, name: &'a str, left: usize) -> Option<Size> {
+        if let Some(known) = self.known.get(name) {
+            return (known.depth <= left).then_some(*known);
+        }
+        let mut most = Size { members: 1, depth: 0 };
+        for what in self.types.get(name).cloned().unwrap_or_default() {
+            let size = self.size(what, left.checked_sub(1)?)?;
+            most.members = most.members.max(size.members);
+            most.depth = most.depth.max(size.depth + 1);
+        }
+        self.known.insert(name, most);
+        Some(most)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use cedar_policy::SchemaFragment;
+
     use super::*;
+
+    /// Each type is twice the one before, in a line of its own, or one deeper than that.
+    #[test]
+    fn types_that_name_types_are_small_with_them() {
+        let check = |each: &str, times: usize, expected: bool| {
+            let lines = (1..=times).map(|at| {
+                let (own, before) = (format!("A{at}"), format!("A{}", at - 1));
+                format!("type {own} = {};\n", each.replace("BEFORE", &before))
+            });
+            let lines: String = lines.collect();
+            let text = format!("type A0 = {{ a: Long }};\n{lines}entity E {{ a: A{times} }};");
+            let (fragment, _) = SchemaFragment::from_cedarschema_str(&text).expect("it is a part");
+            let part = fragment.to_json_value().expect("it has a form in JSON");
+            assert_eq!(types_are_small(&[part]), expected, "{each} {times}");
+        };
+        check("{ a: BEFORE, b: BEFORE }", 5, true);
+        check("{ a: BEFORE, b: BEFORE }", 40, false);
+        check("Set<BEFORE>", 10, true);
+        check("Set<BEFORE>", 5_000, false);
+        check("{ a: Long }", 1_000, true);
+    }
 
     fn check(condition: &str, expected: bool) {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
@@ -121,7 +222,9 @@ mod tests {
             check(&nested(most), true);
             check(&nested(most + 1), false);
         }
-        for operator in [" && a", " || a", ".a", "[a]", "(a)", " + 1", " - 1", " * 1"] {
+        let blank = ["//\n[a]", "\u{b}[a]", "\u{85}[a]", "\u{a0}(a)", "\u{2003}//(\n [a]"];
+        let plain = [" && a", " || a", ".a", "[a]", "(a)", " + 1", " - 1", " * 1"];
+        for operator in plain.into_iter().chain(blank) {
             check(&format!("a{}", operator.repeat(others)), true);
             check(&format!("a{}", operator.repeat(others + 1)), false);
         }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
-use crate::nesting::is_shallow;
+use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
 use crate::report::Finding;
 use crate::shape::{self, Members};
 
@@ -161,11 +161,21 @@ impl Vocabulary {
         let mut vocabulary = Self::base();
         vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
+        let mut syntax = Vec::new();
         for (file, text) in &bundle.schema {
             match extra_part(text) {
-                Ok(fragment) => vocabulary.extra.push(fragment),
+                Ok((fragment, own)) => {
+                    vocabulary.extra.push(fragment);
+                    syntax.push(own);
+                }
                 Err(message) => findings.push(Finding::at(file, None, message)),
             }
+        }
+        if !types_are_small(&syntax) {
+            let why = "types of schema parts nest too deep, or come to more than";
+            findings.push(Finding::general(format!(
+                "{why} {MEMBERS_MAX} members with those they name"
+            )));
         }
         let nothing = Part::default();
         if findings.is_empty()
@@ -302,18 +312,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-fn extra_part(text: &str) -> Result<SchemaFragment, String> {
+fn extra_part(text: &str) -> Result<(SchemaFragment, Value), String> {
     // What a set is of stands in brackets, too.
     is_shallow(&text.replace('<', "(").replace('>', ")")).map_err(|(_, why)| why)?;
     let (fragment, _warnings) =
         SchemaFragment::from_cedarschema_str(text).map_err(|error| chain(&error))?;
     let syntax = fragment.clone().to_json_value().map_err(|error| chain(&error))?;
-    let namespaces = syntax.as_object().into_iter().flatten();
+    let mut namespaces = syntax.as_object().into_iter().flatten();
     let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
-    if namespaces.into_iter().any(|(_, part)| declares(part)) {
+    if namespaces.any(|(_, part)| declares(part)) {
         return Err("a schema part declares types; actions come from methods and tools".to_owned());
     }
-    Ok(fragment)
+    Ok((fragment, syntax))
 }
 
 /// The input of a method, as a schema of arguments.

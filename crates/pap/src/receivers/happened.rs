@@ -192,7 +192,7 @@ fn has_gone(was: Option<&Person>, is: &Person) -> bool {
 }
 
 /// The risk of which receivers are told: the greatest that is said by now. That a transmitter says so is told if that is
-/// another one than before: two who tell each other would else never end.
+/// another one than before.
 fn risk(change: &Value) -> Result<Option<secevent::RiskLevel>, AdminError> {
     let is = level(change.get("comes_to").unwrap_or(&change["risk"]["level"]))?;
     let was = change.get("was").map(|was| level(&was["level"])).transpose()?;

@@ -95,7 +95,7 @@ impl Administration {
         let risk = Risk { level, since: taking.at().min(taking.now) };
         let known = instance.as_ref().map_or(&agent.rated, |instance| &instance.rated);
         let known = known.get(&speaker).cloned();
-        if known.as_ref().is_some_and(|known| known.since > risk.since) {
+        if known.as_ref().is_some_and(|known| known.holds_against(&risk)) {
             return nothing("older");
         }
         let known = known.map(|known| known.level);

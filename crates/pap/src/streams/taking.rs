@@ -404,13 +404,12 @@ const fn level_of(level: RiskLevel) -> model::RiskLevel {
 
 /// The stream rates the person so, unless it rated them later than that.
 fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
-    let since = taking.at().min(taking.now);
+    let rating = Risk { level: level_of(level), since: taking.at().min(taking.now) };
     let speaker = Speaker::stream(&taking.stream.name);
-    if was.rated_by(&speaker).is_some_and(|known| known.since > since) {
+    if was.rated_by(&speaker).is_some_and(|known| known.holds_against(&rating)) {
         return Comes::Nothing("older", Vec::new());
     }
-    let rating = Some(Risk { level: level_of(level), since });
-    let is = Box::new(was.clone().with_rating(&speaker, rating));
+    let is = Box::new(was.clone().with_rating(&speaker, Some(rating)));
     Comes::Becomes(Box::new(was), is, Vec::new())
 }
 

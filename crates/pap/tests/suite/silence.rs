@@ -242,6 +242,10 @@ async fn who_was_heard_while_the_clock_ran_ahead_is_so_by_the_right_one() {
             let (name, silence_min) = ("caep".to_owned(), Some(minutes));
             desk.run(Command::StreamSilence { name, silence_min }).await.expect("it is said");
         } else {
+            // What is late tells nothing of the clock.
+            let ahead = heard(&signals).await;
+            signals.tell(&event, signals.now() - 3 * 24 * 3_600).await;
+            assert_eq!(heard(&signals).await, ahead);
             signals.tell(&event, signals.now()).await;
         }
         assert_eq!(heard(&signals).await[0].1, until(bound.unwrap_or(15)), "{bound:?}");
