@@ -1,7 +1,7 @@
 //! Consent: what a person is shown of what an agent asks, and what they answer, for themselves.
 //!
 //! INVARIANT: nobody consents for another. The person who acts is the one who logged in, and the
-//! mandate's subject is that person (`nobody_consents_for_another`).
+//! mandate's subject is that person (`n_090_nobody_consents_for_another`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

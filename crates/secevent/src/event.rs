@@ -177,9 +177,9 @@ const SCIM: [Named; 12] = [
     ("prov:create:notice", "scim/prov:create:notice", Noted),
     ("prov:deactivate", "scim/prov:deactivate", Left),
     ("prov:delete", "scim/prov:delete", Left),
-    ("prov:patch:full", "scim/prov:patch:full", Noted),
+    ("prov:patch:full", "scim/prov:patch:full", By(changed)),
     ("prov:patch:notice", "scim/prov:patch:notice", Noted),
-    ("prov:put:full", "scim/prov:put:full", Noted),
+    ("prov:put:full", "scim/prov:put:full", By(changed)),
     ("prov:put:notice", "scim/prov:put:notice", Noted),
 ];
 
@@ -225,6 +225,34 @@ impl Reading {
             By(read) => read(members)?,
         })
     }
+}
+
+/// A resource is as `data` says, or was changed by it (RFC 9967): who is not active any more by that has left. That
+/// somebody is active gives nothing.
+fn changed(members: &Members) -> Result<Meaning, SetError> {
+    let data = members.get("data").unwrap_or(&Value::Null);
+    if members.contains_key("data") && !data.is_object() {
+        return Err(SetError::Event("data"));
+    }
+    // With or without the URN of its schema.
+    let is_active = |path: &str| {
+        path.rsplit(':').next().is_some_and(|name| name.eq_ignore_ascii_case("active"))
+    };
+    // Some directories write it as a text.
+    let is_false = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        *value == Value::Bool(false) || text.eq_ignore_ascii_case("false")
+    };
+    let ends = |resource: &Value| {
+        let all = resource.as_object().into_iter().flatten();
+        all.into_iter().any(|(name, value)| is_active(name) && is_false(value))
+    };
+    let is_over = |operation: &Value| match operation["path"].as_str() {
+        Some(path) => is_active(path) && is_false(&operation["value"]),
+        None => ends(&operation["value"]),
+    };
+    let mut operations = data["Operations"].as_array().into_iter().flatten();
+    Ok(if ends(data) || operations.any(is_over) { Meaning::Left } else { Meaning::Noted })
 }
 
 /// An account was disabled (RISC 1.0 §2.3), perhaps as somebody else had got it.

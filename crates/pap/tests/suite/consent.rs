@@ -66,7 +66,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn nobody_consents_for_another() {
+async fn n_090_nobody_consents_for_another() {
     let (desk, carla, asked) = desk().await;
     let read = shown(&desk, &carla, &asked).await;
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");

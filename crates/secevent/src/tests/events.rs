@@ -102,6 +102,38 @@ fn what_no_event_is_means_nothing_and_what_one_lacks_is_refused() {
     refused(CAEP, "risk-level-change", json!({ "current_level": "high" }), "current_level");
     refused(CAEP, "risk-level-change", json!({ "current_level": "HIGH" }), "principal");
     refused(RISC, "account-disabled", json!({ "reason": 7 }), "reason");
+    refused(SCIM, "prov:put:full", json!({ "data": [{ "active": false }] }), "data");
     refused(SSF, "stream-updated", json!({ "status": "gone" }), "status");
     refused(SSF, "verification", json!({ "state": "" }), "state");
+}
+
+/// What a directory tells whole tells also that somebody left.
+#[test]
+fn who_is_not_active_any_more_by_what_is_told_whole_has_left() {
+    let check = |data: Value, expected: &Meaning| {
+        for name in ["prov:put:full", "prov:patch:full"] {
+            let event = told(SCIM, name, json!({ "data": data })).expect("it can be read");
+            assert_eq!(event.meaning, *expected, "{name} {data}");
+        }
+    };
+    let operation = |one: Value| json!({ "Operations": [{ "op": "add" }, one] });
+    let at = |path: &str, value: Value| operation(json!({ "path": path, "value": value }));
+    for data in [
+        json!({ "active": false }),
+        json!({ "Active": "False" }),
+        at("active", json!(false)),
+        at("urn:ietf:params:scim:schemas:core:2.0:User:active", json!("false")),
+        operation(json!({ "op": "replace", "value": { "active": false } })),
+    ] {
+        check(data, &Meaning::Left);
+    }
+    for data in [
+        json!({ "active": true, "name": { "active": false } }),
+        at("title", json!(false)),
+        at("active", json!(true)),
+        operation(json!({ "op": "replace", "value": { "active": true } })),
+        json!({ "Operations": false }),
+    ] {
+        check(data, &Meaning::Noted);
+    }
 }
