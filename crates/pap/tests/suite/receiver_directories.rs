@@ -37,14 +37,21 @@ enum Says {
     SessionRevoked,
 }
 
+/// A stream and a directory, one of whose people is the sponsor; and a receiver that is told of all agents.
+async fn set() -> Signals {
+    let signals = Box::pin(Signals::set()).await;
+    let desk = &signals.scene.desk;
+    let receiver = Command::ReceiverAdd(said(desk, Covers::All));
+    desk.run(receiver).await.expect("it is registered");
+    let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
+    desk.run(adopt).await.expect("they are its own");
+    signals
+}
+
 /// What `what` is told as: the event, of whom, and by which act.
 async fn told(what: Says) -> Vec<(String, String, Value)> {
-    let signals = Box::pin(Signals::set()).await;
+    let signals = set().await;
     let scene = &signals.scene;
-    let receiver = Command::ReceiverAdd(said(&scene.desk, Covers::All));
-    scene.desk.run(receiver).await.expect("it is registered");
-    let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
-    scene.desk.run(adopt).await.expect("they are its own");
     scene.creates(at_work(SAM, "Desk 4", "carl")).await;
     scene.enrol(agent("desk")).await.expect("it is new");
     let transmitter = transmitter(&scene.desk);
@@ -123,16 +130,11 @@ async fn n_097_what_stops_by_a_directory_or_a_stream_is_told() {
     }
 }
 
-/// The greatest risk that anybody says of an agent is told: what a transmitter says is, where it changes that, so that
-/// two who tell each other come to an end.
+/// The greatest risk that anybody says of an agent is told: what a transmitter says is, where it changes that.
 #[tokio::test]
 async fn what_a_transmitter_rates_is_told_on_where_it_changes_the_greatest_risk() {
-    let signals = Box::pin(Signals::set()).await;
+    let signals = set().await;
     let scene = &signals.scene;
-    let receiver = Command::ReceiverAdd(said(&scene.desk, Covers::All));
-    scene.desk.run(receiver).await.expect("it is registered");
-    let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: SAM.to_owned() };
-    scene.desk.run(adopt).await.expect("they are its own");
     let transmitter = transmitter(&scene.desk);
     let id = stream(&transmitter).await;
     let rate = async |level: &str| {
