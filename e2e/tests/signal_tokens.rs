@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use e2e::{Child, Deployment, Options, free_port, python, tls, wait_until};
+use e2e::{Child, Deployment, Options, python, tls, wait_until};
 use keys::{KeyAlgorithm, Signer as _, SigningKey};
 use oauth::{client_assertion, form};
 use serde_json::{Value, json};
@@ -43,25 +43,21 @@ fn configuration(ca: &Path, (endpoint, rest): (&str, &str), polled: &str) -> Str
 /// shows who we are is nowhere to be found.
 #[test]
 fn ss_05_a_transmitter_is_shown_tokens_that_its_token_endpoint_gives() {
-    let (port, target) = (free_port(), free_port());
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    tls::certificates(dir.path());
-    let _front = tls::front(dir.path(), "good", (port, target));
-    let issuer = format!("https://localhost:{port}");
+    let host = tls::Host::start();
+    let (issuer, local) = (host.url.clone(), host.behind());
     let mut command = Command::new(python());
     command.arg(e2e::repository().join("e2e/servers/granting.py"));
-    let _transmitter = Child::start(command.args([&target.to_string(), &issuer, SECRET]));
-    wait_until("it listens", || TcpStream::connect(("127.0.0.1", target)).ok());
-    let local = format!("http://127.0.0.1:{target}");
+    let _transmitter = Child::start(command.args([&host.target.to_string(), &issuer, SECRET]));
+    wait_until("it listens", || TcpStream::connect(("127.0.0.1", host.target)).ok());
     let does = |what: &str| assert_eq!(curl(&["-d", what, &format!("{local}/now")]).0, 200);
     let seen = || curl(&[&format!("{local}/seen")]).1;
 
-    let (file, log) = (dir.path().join("caep.secret"), dir.path().join("service.log"));
+    let (file, log) = (host.dir.path().join("caep.secret"), host.dir.path().join("service.log"));
     keys::write_private(&file, SECRET.as_bytes()).expect("it is written");
     let rest = format!("      client_secret_file: {}\n", file.display());
     let endpoint = format!("{issuer}/token");
     let configuration =
-        configuration(&dir.path().join("ca.pem"), (&endpoint, &rest), &format!("{local}/poll"));
+        configuration(&host.authority(), (&endpoint, &rest), &format!("{local}/poll"));
     let service_log = Some(log.clone());
     let taking = Deployment::start(&Options { configuration, service_log, ..Options::default() });
     does("leak");
@@ -110,19 +106,11 @@ fn ss_05_a_transmitter_is_shown_tokens_that_its_token_endpoint_gives() {
 /// Another deployment gets tokens of ours for itself, by its key, and polls and manages its stream with them.
 #[test]
 fn ss_05_another_deployment_gets_tokens_of_ours_by_its_key() {
-    let (port, target) = (free_port(), free_port());
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    tls::certificates(dir.path());
-    let _front = tls::front(dir.path(), "good", (port, target));
-    let issuer = format!("https://localhost:{port}");
-    let telling = Deployment::start(&Options {
-        configuration: "behind_tls_proxy: true\n".to_owned(),
-        port: Some(target),
-        public_url: Some(issuer.clone()),
-        ..Options::default()
-    });
+    let host = tls::Host::start();
+    let (issuer, local) = (host.url.clone(), host.behind());
+    let telling = host.deployment();
     let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
-    let (private, public) = (dir.path().join("caep.pem"), dir.path().join("caep.jwk"));
+    let (private, public) = (host.dir.path().join("caep.pem"), host.dir.path().join("caep.jwk"));
     keys::write_private(&private, key.to_pem().expect("a key").as_bytes()).expect("it is written");
     std::fs::write(&public, key.public().to_jwk().to_string()).expect("it is written");
     let public = public.display().to_string();
@@ -138,7 +126,6 @@ fn ss_05_another_deployment_gets_tokens_of_ours_by_its_key() {
         ("client_assertion_type", client_assertion::TYPE),
         ("client_assertion", &assertion.expect("it can be signed")),
     ]);
-    let local = format!("http://127.0.0.1:{target}");
     let (status, answer) = curl(&["-d", &form, &format!("{local}/oauth/token")]);
     assert_eq!(status, 200, "{answer}");
     let token = answer["access_token"].as_str().expect("a token");
@@ -152,7 +139,7 @@ fn ss_05_another_deployment_gets_tokens_of_ours_by_its_key() {
     let rest = format!("      key: {}\n      issuer: {issuer}\n", private.display());
     let endpoint = format!("{issuer}/oauth/token");
     let polled = format!("{local}/ssf/poll/{id}");
-    let configuration = configuration(&dir.path().join("ca.pem"), (&endpoint, &rest), &polled);
+    let configuration = configuration(&host.authority(), (&endpoint, &rest), &polled);
     let taking = Deployment::start(&Options { configuration, ..Options::default() });
     register(&taking, &issuer);
     let config = taking.path("home/chancery.yaml").display().to_string();

@@ -195,29 +195,20 @@ fn ss_05_who_wants_rs256_is_told_by_it_and_verifies_over_an_exchange_of_keys() {
 /// acknowledges.
 #[test]
 fn ss_05_another_deployment_takes_what_is_told() {
-    let (port, target) = (free_port(), free_port());
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    tls::certificates(dir.path());
-    let _front = tls::front(dir.path(), "good", (port, target));
-    let issuer = format!("https://localhost:{port}");
-    let telling = Deployment::start(&Options {
-        configuration: "behind_tls_proxy: true\n".to_owned(),
-        port: Some(target),
-        public_url: Some(issuer.clone()),
-        ..Options::default()
-    });
+    let host = tls::Host::start();
+    let (issuer, local) = (host.url.clone(), host.behind());
+    let telling = host.deployment();
     bot(&telling);
     let token = register(&telling, &["--all-agents"]);
-    let local = format!("http://127.0.0.1:{target}");
     let (status, stream) = ask(&format!("{local}/ssf/streams"), ("POST", &token), &json!({}));
     assert_eq!(status, 201, "{stream}");
     let id = stream["stream_id"].as_str().expect("an id");
     assert_eq!(stream["delivery"]["endpoint_url"], format!("{issuer}/ssf/poll/{id}"));
 
-    let header = dir.path().join("siem.header");
+    let header = host.dir.path().join("siem.header");
     let line = format!("Authorization: Bearer {token}");
     keys::write_private(&header, line.as_bytes()).expect("it is written");
-    let ca = dir.path().join("ca.pem");
+    let ca = host.authority();
     let configuration = format!(
         "signals:\n  keys:\n    private_hosts: [localhost]\n    ca_files: ['{}']\n  polls:\n    - stream: up\n      \
          url: {local}/ssf/poll/{id}\n      header_file: {}\n",
