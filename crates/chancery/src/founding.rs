@@ -137,7 +137,7 @@ pub(crate) async fn found(
 }
 
 /// The set that a deployment begins with.
-fn starter() -> PolicyFiles {
+pub(crate) fn starter() -> PolicyFiles {
     let starter = (STARTER.to_owned(), pdp::STARTER_POLICY.to_owned());
     PolicyFiles { policies: [starter].into(), ..PolicyFiles::default() }
 }

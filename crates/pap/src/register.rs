@@ -153,6 +153,7 @@ impl Administration {
         let technical = &registration.technical_owner;
         let technical_owner = active(reader, technical, "technical owner").await?.id;
         let purpose = owned_purpose(reader, &wanted).await?;
+        self.is_answered_for(reader).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let people = (sponsor.id, business_owner, technical_owner);
