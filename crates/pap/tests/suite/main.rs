@@ -16,6 +16,7 @@ mod directory_tokens;
 mod elevations;
 mod event_keys;
 mod flashes;
+mod founded;
 mod founders;
 mod founding;
 mod furnished;
