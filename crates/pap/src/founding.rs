@@ -268,7 +268,8 @@ impl Administration {
         let former = draft.reader.find::<FormerKeys>(FactKey::former_keys(&founder)).await;
         let is_first = former.map_err(AdminError::unavailable)?.is_none();
         if is_first || change == Some(FounderChange::Add) {
-            person.groups.insert(administrators());
+            let joins = person.groups.insert(administrators());
+            person.joined.extend(joins.then(|| (administrators(), now)));
         }
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },

@@ -240,13 +240,17 @@ impl Administration {
         if found.map_err(AdminError::unavailable)?.as_ref() != Some(before) {
             return Err(changed_meanwhile(&before.name));
         }
-        let mut effects = vec![put(place, after)];
+        let (mut effects, now) = (vec![put(place, after)], self.now());
         for change in part.changes {
             let found = draft.reader.find::<Person>(FactKey::person(&change.is.id)).await;
             if found.map_err(AdminError::unavailable)? != change.was {
                 return Err(changed_meanwhile(&change.is.id));
             }
             effects.extend(self.effects_of(change));
+            for stranger in change.was.iter().flat_map(|was| widening::brief(was, &change.is, now))
+            {
+                draft.note_found(stranger).await?;
+            }
         }
         draft.make(told_of(part), effects).await
     }
