@@ -216,6 +216,10 @@ pub struct PeopleSource {
     pub key_expires: Timestamp,
     /// When it was registered.
     pub registered: Timestamp,
+    /// After how many minutes in which no newer list of it came into force its people are unconfirmed; without that,
+    /// nobody waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// The newest version that is in force whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<PeopleVersion>,

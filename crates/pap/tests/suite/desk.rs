@@ -58,6 +58,11 @@ pub(crate) fn source_key(name: &str, key: Value) -> SourceKey {
     SourceKey { name: name.to_owned(), key, expires }
 }
 
+/// Registers a directory that signs lists, which nobody waits for.
+pub(crate) const fn registers(said: SourceKey) -> Command {
+    Command::PeopleSourceAdd { said, silence_min: None }
+}
+
 /// The files of a policy set with one file.
 pub(crate) fn files(policy: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())])
@@ -167,7 +172,7 @@ impl Desk {
     /// Registers the directory `hr`.
     pub(crate) async fn directory(&self) {
         let said = source_key("hr", self.hr.verifying().to_jwk());
-        self.run(Command::PeopleSourceAdd(said)).await.expect("it is registered");
+        self.run(registers(said)).await.expect("it is registered");
     }
 
     /// What the directory `hr` signs by `key` as its list `version`.

@@ -49,6 +49,7 @@ mod review_uses;
 mod reviews;
 mod risk;
 mod silence;
+mod silent_lists;
 mod sponsors;
 mod stop;
 mod stream_tokens;
