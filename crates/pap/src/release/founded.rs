@@ -46,7 +46,7 @@ impl Administration {
         let found = draft.reader.find::<Release>(FactKey::release(FIRST)).await;
         let found = found.map_err(AdminError::unavailable)?;
         let waits = |it: &Release| it.is_unapproved() && it.author.is_none() && it.terms == *terms;
-        if !found.is_some_and(|it| waits(&it)) {
+        if !found.as_ref().is_some_and(waits) {
             return Ok(None);
         }
         let Sound { release, .. } = self.sound(FIRST).await?;
