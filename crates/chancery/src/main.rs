@@ -128,6 +128,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             println!("outsiders verify the log by {}", founded.verifier);
             println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
+            println!("who does so first owns the policy that it begins with, the next one approves it");
             for code in founded.codes {
                 println!("code {} {}", code.founder, code.code);
             }
