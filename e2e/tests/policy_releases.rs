@@ -77,6 +77,9 @@ fn the_page_on_releases_shows_what_works() {
         "{}",
         told[0]
     );
+    // Its founders signed what it was founded with, in the order in which they redeemed their codes.
+    let first = "\n1 active by alice, approved by bob, owned by alice";
+    assert!(told[0].contains(first), "{}", told[0]);
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
     assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
     assert!(told[1].contains("rollback of 1"), "{}", told[1]);

@@ -20,10 +20,13 @@ use crate::words::word;
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let draws = matches!(command, Command::Task(Task::Show { json: false, .. }));
     let (socket, asked, key) = asked(command).await?;
-    let told = socket::call(&socket, &asked).await?;
+    let mut told = socket::call(&socket, &asked).await?;
     if let Some((path, pem)) = key {
         keys::write_private(&path, pem.as_bytes())?;
         eprintln!("chancery: wrote `{}`: it is kept nowhere else", path.display());
+        if matches!(asked, Asked::FounderRedeem { .. }) {
+            crate::founders::sign_first(&mut told, &pem, &socket).await;
+        }
     }
     if draws {
         print!("{}", drawn(&told, 0));

@@ -37,17 +37,34 @@ const STARTER: &str = "starter.cedar";
 /// What `init` shows once.
 pub(crate) struct Founded {
     /// The founders' codes.
-    pub(crate) codes: Vec<Code>,
+    codes: Vec<Code>,
     /// The thumbprints of the service's keys (RFC 7638), by use.
-    pub(crate) keys: BTreeMap<String, Thumbprint>,
+    keys: BTreeMap<String, Thumbprint>,
     /// The key by which outsiders verify the log.
-    pub(crate) verifier: VerifierKey,
+    verifier: VerifierKey,
+}
+
+impl Founded {
+    /// Shows it, of the deployment in `dir`.
+    pub(crate) fn print(&self, dir: &Path) {
+        println!("founded in {}", dir.display());
+        for (purpose, thumbprint) in &self.keys {
+            println!("key {purpose} {thumbprint}");
+        }
+        println!("outsiders verify the log by {}", self.verifier);
+        println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
+        let first = "who does so first owns the policy that it begins with";
+        println!("{first}, the next one approves it");
+        for Code { founder, code } in &self.codes {
+            println!("code {founder} {code}");
+        }
+    }
 }
 
 /// A founder and the code that they redeem, to be shown once.
-pub(crate) struct Code {
-    pub(crate) founder: String,
-    pub(crate) code: String,
+struct Code {
+    founder: String,
+    code: String,
 }
 
 /// Makes the directory's files and founds the deployment.
@@ -137,7 +154,7 @@ pub(crate) async fn found(
 }
 
 /// The set that a deployment begins with.
-fn starter() -> PolicyFiles {
+pub(crate) fn starter() -> PolicyFiles {
     let starter = (STARTER.to_owned(), pdp::STARTER_POLICY.to_owned());
     PolicyFiles { policies: [starter].into(), ..PolicyFiles::default() }
 }

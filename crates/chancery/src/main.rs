@@ -122,15 +122,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(init) => {
             let founded = founding::init(&init.dir, &init.founders, init.development).await?;
-            println!("founded in {}", init.dir.display());
-            for (purpose, thumbprint) in &founded.keys {
-                println!("key {purpose} {thumbprint}");
-            }
-            println!("outsiders verify the log by {}", founded.verifier);
-            println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
-            for code in founded.codes {
-                println!("code {} {}", code.founder, code.code);
-            }
+            founded.print(&init.dir);
         }
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {

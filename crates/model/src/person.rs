@@ -1,6 +1,6 @@
 //! People: the only ones who can answer for what an agent does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,10 @@ pub struct Person {
     /// The groups that the person belongs to; policy may refer to them.
     #[serde(default)]
     pub groups: BTreeSet<GroupName>,
+    /// Since when they are in those of them that approve, administer, or make eligible to take over, as far as that is
+    /// known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<GroupName, Timestamp>,
     /// The unit of the organisation; policy may refer to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitName>,
@@ -75,6 +79,7 @@ impl Person {
         Self {
             id,
             groups,
+            joined: BTreeMap::new(),
             unit: None,
             manager: None,
             source: None,
@@ -83,7 +88,7 @@ impl Person {
             risk: None,
             rated: None,
             sessions_cutoff: None,
-            waits: Waits { returns: None, joins: std::collections::BTreeMap::new() },
+            waits: Waits { returns: None, joins: BTreeMap::new() },
             state,
         }
     }
@@ -129,8 +134,11 @@ impl Person {
     #[must_use]
     pub fn restricted_to(&self, is: &Self) -> Self {
         let both = |was: &BTreeSet<GroupName>| was.intersection(&is.groups).cloned().collect();
+        let mut joined = self.joined.clone();
+        joined.retain(|group, _| is.groups.contains(group));
         Self {
             groups: both(&self.groups),
+            joined,
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
@@ -208,6 +216,10 @@ pub struct PeopleSource {
     pub key_expires: Timestamp,
     /// When it was registered.
     pub registered: Timestamp,
+    /// After how many minutes in which no newer list of it came into force its people are unconfirmed; without that,
+    /// nobody waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// The newest version that is in force whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<PeopleVersion>,

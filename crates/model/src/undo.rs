@@ -110,6 +110,9 @@ pub struct Changed<T> {
 pub struct Position {
     /// The groups that count.
     pub groups: BTreeSet<GroupName>,
+    /// Since when, as far as that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<GroupName, Timestamp>,
     /// Those that they join, and that wait.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waits: BTreeSet<GroupName>,
@@ -243,6 +246,7 @@ impl Position {
     fn of(person: &Person) -> Self {
         Self {
             groups: person.groups.clone(),
+            joined: person.joined.clone(),
             waits: person.waits.joins.keys().cloned().collect(),
             unit: person.unit.clone(),
             manager: person.manager.clone(),
@@ -272,6 +276,8 @@ impl Position {
     fn put_back(&self, person: &mut Person) {
         person.groups.retain(|group| self.waits.contains(group));
         person.groups.extend(self.groups.iter().cloned());
+        person.joined.retain(|group, _| self.waits.contains(group));
+        person.joined.extend(self.joined.clone());
         let joined = &person.groups;
         person.waits.joins.retain(|group, _| self.waits.contains(group) && !joined.contains(group));
         person.unit.clone_from(&self.unit);

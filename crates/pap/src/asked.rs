@@ -64,9 +64,19 @@ pub enum Command {
         said: Option<WideningSaid>,
     },
     /// Registers a directory that says who its people are.
-    PeopleSourceAdd(SourceKey),
+    PeopleSourceAdd {
+        said: SourceKey,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Gives one another key.
     PeopleSourceRekey(SourceKey),
+    /// Says anew for how many minutes there may be no newer list of one.
+    PeopleSilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Lists them, each with the version that is in force.
     PeopleSourceList,
     /// Puts a signed list of people in force.

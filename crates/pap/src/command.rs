@@ -314,8 +314,9 @@ impl Administration {
             | Command::ReviewWithdraw { .. }
             | Command::ReviewShow { .. }
             | Command::ReviewList => self.reviews(by, command).await,
-            Command::PeopleSourceAdd(_)
+            Command::PeopleSourceAdd { .. }
             | Command::PeopleSourceRekey(_)
+            | Command::PeopleSilence { .. }
             | Command::PeopleSourceList
             | Command::PeopleApply { .. } => self.people(by, command).await,
             Command::DirectoryAdd(_)

@@ -26,6 +26,7 @@ mod isolation;
 mod labels;
 mod lease;
 mod log;
+mod loose;
 mod offboard;
 mod origin;
 mod owners;

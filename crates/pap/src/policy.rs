@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::cases::any_object;
 use crate::flips::PolicyFiles;
 use crate::founding::BOOTSTRAP;
+use crate::loose;
 use crate::register::put;
 
 /// Why a policy set is not in force.
@@ -318,8 +319,17 @@ impl Publisher {
         let store = self.authority.journal().store();
         let now = self.authority.clock().now();
         let activation = Activation { by: by.clone(), since: now, release: content.release };
-        let unit = self.unit(&snapshot, (activation, known)).await?;
+        let mut unit = self.unit(&snapshot, (activation, known)).await?;
+        let noted = loose::noted(&self.authority, content, now).await;
+        let (effects, mut found) = noted.map_err(|it| PublishError::Unavailable(it.to_string()))?;
+        let is_found = !found.is_empty();
+        unit.effects.extend(effects);
+        found.append(&mut unit.entries);
+        unit.entries = found;
         let committed = store.commit(unit).await.map_err(unavailable)?;
+        if is_found {
+            self.authority.note_committed();
+        }
         pip.put_in_force(snapshot, committed.revision);
         pip.policy_expires(content.expires);
         Ok(warnings)

@@ -103,8 +103,12 @@ impl Administration {
         let key = FactKey::person(&id);
         let mut person =
             known::<Person>(&mut draft.reader, key.clone(), &format!("person `{id}`")).await?;
-        person.state = PersonState::Inactive { since: self.now() };
+        let (was, now) = (person.clone(), self.now());
+        person.state = PersonState::Inactive { since: now };
         person.waits.returns = None;
+        for stranger in widening::brief(&was, &person, now) {
+            draft.note_found(stranger).await?;
+        }
         let done = draft.make(json!(person), vec![put(key, &person)]).await?;
         Ok(json!({ "person": id, "decision": done.decision }))
     }
@@ -153,6 +157,7 @@ impl Administration {
         let technical = &registration.technical_owner;
         let technical_owner = active(reader, technical, "technical owner").await?.id;
         let purpose = owned_purpose(reader, &wanted).await?;
+        self.is_answered_for(reader).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let people = (sponsor.id, business_owner, technical_owner);

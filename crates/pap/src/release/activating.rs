@@ -15,6 +15,7 @@ use super::sound::{PolicyKey, Sound, Unsound, active_release, in_time, sound};
 use super::{stands, target, told};
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
+use crate::founding::FIRST;
 use crate::policy::Content;
 use crate::register::put;
 
@@ -56,13 +57,13 @@ fn refused(why: &Unsound) -> Option<Stranger> {
 }
 
 /// The finding that `release` is, in place of which `next` is in force at `at`, if it was in force but briefly: one
-/// for each release. The first one was in force in place of nothing.
+/// for each release. What a deployment was founded with was in force in place of nothing.
 fn brief(release: &Release, next: u64, at: Timestamp) -> Option<Stranger> {
     let ReleaseState::Active { approval: Some(approval), activation } = &release.state else {
         return None;
     };
     let (version, lasted) = (release.terms.version, at.since(activation.at));
-    (lasted < RELEASE_BRIEF).then(|| Stranger {
+    (version > FIRST && lasted < RELEASE_BRIEF).then(|| Stranger {
         cause: format!("release_brief/{version}"),
         tried: "policy/activate".to_owned(),
         client: Some(format!(

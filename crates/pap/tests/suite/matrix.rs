@@ -9,7 +9,7 @@ use model::{Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, StopT
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, source_key, word};
+use crate::desk::{Desk, jwk, registers, source_key, word};
 use crate::furnished::{
     CODE, OTHERS, desk, device, elevation, finding, founder_said, of_directories, review,
 };
@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 74] = [
+const CHANGING: [&str; 75] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -30,6 +30,7 @@ const CHANGING: [&str; 74] = [
     "people-widening",
     "people-source-add",
     "people-source-rekey",
+    "people-silence",
     "people-apply",
     "directory-add",
     "directory-token",
@@ -117,8 +118,9 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PeopleWidening {
             said: Some(pap::WideningSaid { groups: vec!["approvers".to_owned()], after_s: None }),
         },
-        Command::PeopleSourceAdd(source_key("new", jwk())),
+        registers(source_key("new", jwk())),
         Command::PeopleSourceRekey(source_key("hr", jwk())),
+        Command::PeopleSilence { name: "hr".to_owned(), silence_min: Some(60) },
         Command::PeopleSourceList,
         Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
     ];

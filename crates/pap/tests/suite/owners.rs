@@ -157,6 +157,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
         // Files are nobody's.
         "policy": {
             "release": null, "owner": null, "author": null, "approver": null,
+            "missing": ["owner", "author", "approver"],
             "put_in_force_by": pap::BOOTSTRAP, "since": since,
         },
         "tool_owner": sam,
