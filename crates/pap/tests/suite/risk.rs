@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Clock as _, FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use model::{
+    Clock as _, FactKey, Instance, InstanceState, Person, PersonId, RiskLevel, RiskTarget,
+};
 use pap::{Command, Publisher, StreamRegistration};
 use serde_json::{Value, json};
 
@@ -152,7 +154,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
         claims["events"][&event]["current_level"] = json!(level);
         claims["events"][&event]["principal"] = json!(principal);
         signals.take(&signals.sign(&claims)).await.expect("it is taken");
-        signals.person("ann").await["rated"]["level"].clone()
+        signals.person("ann").await["rated"]["stream/caep"]["level"].clone()
     };
     let start = signals.now();
     signals.later();
@@ -168,7 +170,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
     // Whatever else the directory says of them, it stays.
     signals.scene.activity("ann", false).await.expect("they leave");
-    assert_eq!(signals.person("ann").await["rated"]["level"], "low");
+    assert_eq!(signals.person("ann").await["rated"]["stream/caep"]["level"], "low");
 }
 
 /// Each transmitter answers for what it said. Another takes back nothing of it, nor does who undoes what the other
@@ -190,7 +192,11 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
         let risc = StreamRegistration { token, ..said(desk, "risc") };
         Box::pin(desk.run(Command::StreamAdd(risc))).await.expect("it is registered");
         signals.scene.creates(user("ann")).await;
-        let rated = async || signals.person("ann").await["rated"]["level"].clone();
+        let rated = async || {
+            let ann = signals.person("ann").await;
+            let ann: Person = serde_json::from_value(ann).expect("a person");
+            json!(ann.risk_level())
+        };
         let from = desk.world.clock.now();
         for word in told {
             signals.later();
@@ -331,8 +337,8 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         (&instance, ("SESSION", &of_instance)),
     ] {
         let level = async || {
-            let rated = desk.fact(what.key()).await.expect("it is known")["rated"].clone();
-            rated.get("level").unwrap_or(&rated["stream/caep"]["level"]).clone()
+            desk.fact(what.key()).await.expect("it is known")["rated"]["stream/caep"]["level"]
+                .clone()
         };
         signals.rate("HIGH", subject, at).await;
         signals.later();

@@ -380,7 +380,7 @@ async fn what_a_stream_lowers_policy_may_whatever_another_says() {
         desk.world.publish(POLICY).await;
         rates("LOW").await;
         let ann: Person = serde_json::from_value(signals.person("ann").await).expect("a person");
-        let own = ann.rated_by(&Speaker::stream(&"caep".parse().expect("a source")));
+        let own = ann.rated.by(&Speaker::stream(&"caep".parse().expect("a source")));
         assert_eq!(own.map(|risk| risk.level), Some(RiskLevel::Low), "{other:?}");
         assert_eq!(ann.risk_level(), Some(other.unwrap_or(RiskLevel::Low)), "{other:?}");
     }
