@@ -59,7 +59,8 @@ pub struct Rated(BTreeMap<Speaker, Said>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
-    /// The level.
+    /// The level; none, once it was lowered to nothing. When it was said stays until something later is: whatever is
+    /// older, and is delivered only then, does not count anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     level: Option<RiskLevel>,
     /// Since when, by the clock of who said it.
@@ -137,7 +138,6 @@ impl Rated {
             said.level = level;
             is_lower = true;
         }
-        self.0.retain(|_, said| said.level.is_some());
         is_lower
     }
 
@@ -311,6 +311,26 @@ mod tests {
             assert!([[1, 2], [0, 0]].contains(&since), "by their clocks: {since:?}");
             assert!(!lowered.lower(to), "nothing is greater");
         }
+    }
+
+    /// What was lowered to nothing is no risk, and what was said before that is older still.
+    #[test]
+    fn what_was_lowered_to_nothing_is_later_than_what_was_said_before() {
+        let (one, two) = (speaker("one"), speaker("two"));
+        let mut said = rated(&[("one", risk(High, 2))]);
+        assert!(said.lower(None));
+        assert_eq!(json!(said), json!({ "stream/one": { "since": 2 } }));
+        let mut read: Rated = serde_json::from_value(json!(said)).expect("it is kept so");
+        assert_eq!((&read, read.by(&one), read.level()), (&said, None, None));
+        let has_later = |rated: &Rated, speaker: &Speaker, at| {
+            [Low, High].map(|level| rated.has_later(speaker, &risk(level, at)))
+        };
+        assert_eq!(has_later(&read, &one, 1), [true; 2]);
+        assert_eq!(has_later(&read, &one, 2), [false; 2], "they may have been at once");
+        assert_eq!(has_later(&read, &one, 3), [false; 2]);
+        assert_eq!(has_later(&read, &two, 1), [false; 2], "that is another one's");
+        read.say(&one, Some(risk(Low, 3)));
+        assert_eq!((read.by(&one), has_later(&read, &one, 2)), (Some(risk(Low, 3)), [true; 2]));
     }
 
     /// What was kept before it was known who said it the next one speaks for.

@@ -310,11 +310,13 @@ async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_
     desk.world.put(FactKey::person(&other), &person).await;
     let instance = RiskTarget::Instance(id);
     assert_eq!(desk.lower(&other, &instance, None).await, "done");
-    assert_eq!(desk.fact(instance.key()).await.expect("it is known")["rated"], Value::Null);
+    let known = desk.fact(instance.key()).await.expect("it is known");
+    assert_eq!(known["rated"]["stream/caep"].get("level"), None, "{known}");
 }
 
-/// What was lowered to a level its transmitter raises by what it says next, though by its clock that was before; an
-/// instance that was released is stopped by the same word again.
+/// What was lowered its transmitter raises by what it says next, though by its clock that was before; what it said
+/// before that, and is delivered only now, does not count, though it was lowered to nothing. An instance that was
+/// released is stopped by the same word again.
 #[tokio::test]
 async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     let (signals, [sponsor, other]) = Box::pin(signals()).await;
@@ -346,6 +348,11 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         assert_eq!(level().await, "medium", "{what}");
         signals.rate("HIGH", subject, at + 1).await;
         assert_eq!(level().await, "high", "{what}");
+        assert_eq!(desk.lower(&other, what, None).await, "done", "{what}");
+        signals.rate("HIGH", subject, at).await;
+        assert_eq!(level().await, Value::Null, "{what}");
+        signals.rate("LOW", subject, at + 2).await;
+        assert_eq!(level().await, "low", "{what}");
     }
     let state = async || desk.fact(instance.key()).await.expect("it is known")["state"].clone();
     let (id, reason) = (id.to_string(), "looked".to_owned());
@@ -356,5 +363,5 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     signals.rate("HIGH", subject, signals.now()).await;
     assert_eq!(state().await["is"], "quarantined");
     signals.rate("HIGH", subject, signals.now()).await;
-    assert_eq!(signals.outcomes().await, ["rated_already"]);
+    assert_eq!(signals.outcomes().await, ["older", "older", "older", "rated_already"]);
 }
