@@ -1,6 +1,6 @@
 //! Risk: what somebody who watches says of an instance, an agent or a person, for policy to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -177,9 +177,11 @@ pub struct Risks {
 }
 
 impl Risks {
-    /// The greatest, which counts.
-    pub fn level(&self) -> Option<RiskLevel> {
-        self.rated.level_beside(self.risk.as_ref())
+    /// The greatest of what all say but `speakers`.
+    pub fn level_without(&self, speakers: &BTreeSet<Speaker>) -> Option<RiskLevel> {
+        let others = self.rated.0.iter().filter(|(speaker, _)| !speakers.contains(*speaker));
+        let others = others.filter_map(|(_, said)| said.level).max();
+        self.risk.as_ref().map(|risk| risk.level).max(others)
     }
 }
 

@@ -25,6 +25,7 @@ async fn surface() -> Surface {
         name: "siem".to_owned(),
         audience: "https://siem.example".to_owned(),
         covers: Covers::All,
+        issuer: None,
         push_host: None,
         algorithm: EventAlgorithm::Es256,
         token: Some(token(TOKEN, false)),

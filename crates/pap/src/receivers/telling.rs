@@ -258,7 +258,7 @@ impl Transmitter {
             None => {}
         }
         if let Some((whom, rating)) = &happened.risk
-            && let Some(level) = rating.told()
+            && let Some(level) = rating.told(&self.administration.own_of(receiver).await?)
         {
             let changed = Tells::RiskLevelChange(cause, level);
             self.tell((receiver, found), whom, (&changed, &happened.record))?;

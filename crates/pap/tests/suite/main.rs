@@ -20,6 +20,7 @@ mod founders;
 mod founding;
 mod furnished;
 mod handed_on;
+mod horizon;
 mod labels;
 mod leases;
 mod lifecycle;

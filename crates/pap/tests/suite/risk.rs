@@ -225,7 +225,7 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
 }
 impl Signals {
     /// The transmitter says that something is at that risk since then; at which the instance of the tests is.
-    async fn rate(
+    pub(crate) async fn rate(
         &self,
         level: &str,
         (principal, subject): (&str, &Value),
