@@ -1,6 +1,6 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, and restarts over the same database. The real authority and the model agree
+//! affirmations, takeovers, quarantines, and restarts over the same database. The real authority and the model agree
 //! after every step on every call, and why.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use model::{
 use pap::directory::UserChange;
 use pap::{Command, ReviewAsked};
 use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, word};
@@ -75,6 +76,16 @@ enum Step {
     Reinstate {
         who: usize,
     },
+    /// An administrator stops something that acts, for good or not, or has looked at it.
+    Quarantine {
+        which: Index,
+    },
+    Revoke {
+        which: Index,
+    },
+    Release {
+        which: Index,
+    },
     Restart,
 }
 
@@ -104,6 +115,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1_i64..20).prop_map(|days| Step::Review { days }),
         1 => Just(Step::Certify),
         1 => who().prop_map(|who| Step::Reinstate { who }),
+        2 => any::<Index>().prop_map(|which| Step::Quarantine { which }),
+        1 => any::<Index>().prop_map(|which| Step::Revoke { which }),
+        3 => any::<Index>().prop_map(|which| Step::Release { which }),
         1 => Just(Step::Restart),
     ]
 }
@@ -234,8 +248,32 @@ impl Life {
                     assert_eq!(told, self.model.certify());
                 }
             }
-            other => unreachable!("nobody does {other:?}"),
+            other => self.looks(other).await,
         }
+    }
+
+    /// An administrator does something about what acts.
+    async fn looks(&mut self, act: Step) {
+        let (Step::Quarantine { which } | Step::Revoke { which } | Step::Release { which }) = act
+        else {
+            unreachable!("nobody does {act:?}")
+        };
+        let number = which.index(self.instances.len());
+        let (id, reason) = (self.instances[number].to_string(), "a test".to_owned());
+        let (command, expected) = match act {
+            Step::Quarantine { .. } => {
+                (Command::InstanceQuarantine { id, reason }, self.model.quarantine(number))
+            }
+            Step::Revoke { .. } => {
+                (Command::InstanceRevoke { id, reason }, self.model.revoke(number))
+            }
+            _ => {
+                let command = Command::InstanceRelease { id, reason, word: None };
+                (command, self.model.release(number))
+            }
+        };
+        let told = word(&Box::pin(self.desk().run(command)).await);
+        assert_eq!(told, expected, "{act:?}");
     }
 
     async fn does(&self, by: model::PersonId, command: Command) -> &'static str {

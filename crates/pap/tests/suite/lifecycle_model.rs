@@ -3,6 +3,8 @@
 //!
 //! Times are milliseconds. Of two things at once, that which takes away counts.
 
+use std::collections::BTreeSet;
+
 /// The people of the directory. Each reports to somebody, or to nobody.
 pub(crate) const PEOPLE: [&str; 4] = ["ann", "ben", "carl", "dora"];
 
@@ -146,12 +148,21 @@ impl Human {
     }
 }
 
-/// A piece of work: when it began, on a mandate of when.
+/// Where what acts stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Active,
+    Quarantined,
+    Revoked,
+}
+
+/// A piece of work: when it began, on a mandate of when, and where what does it stands.
 #[derive(Clone, Copy, Debug)]
 struct Work {
     opened: i64,
     given: i64,
     until: i64,
+    state: State,
 }
 
 /// The agent, who answers for it, and what acts as it.
@@ -169,13 +180,16 @@ pub(crate) struct Model {
     /// The mandate on which work begins: of when, until when.
     mandate: (i64, i64),
     work: Vec<Work>,
+    /// Whatever was stopped and not released: nothing begins meanwhile.
+    stopped: BTreeSet<usize>,
 }
 
 impl Model {
     /// Ann sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
     pub(crate) fn new(now: i64, (registered, leased, key): (i64, i64, i64), until: i64) -> Self {
         let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
-        let work = vec![Work { opened: registered, given: registered, until }];
+        let state = State::Active;
+        let work = vec![Work { opened: registered, given: registered, until, state }];
         Self {
             now,
             people,
@@ -187,6 +201,7 @@ impl Model {
             due: None,
             mandate: (registered, until),
             work,
+            stopped: BTreeSet::new(),
         }
     }
 
@@ -204,7 +219,9 @@ impl Model {
     /// What a call in the work of that number comes to, and why.
     pub(crate) fn call(&self, number: usize) -> &'static str {
         let (work, sponsor) = (self.work[number], &self.people[self.sponsor]);
-        if self.now >= self.key {
+        if work.state == State::Quarantined {
+            "instance_quarantined"
+        } else if work.state == State::Revoked || self.now >= self.key {
             "actor_not_active"
         } else if self.has_lapsed() {
             "review_lapsed"
@@ -231,13 +248,44 @@ impl Model {
             "agent_review_lapsed"
         } else if self.now >= self.leased {
             "agent_lease_ended"
+        } else if !self.stopped.is_empty() {
+            "agent_quarantined"
         } else if !self.is_answered() {
             "sponsor_not_active"
         } else {
             let (given, until) = self.mandate;
-            self.work.push(Work { opened: self.now, given, until });
+            self.work.push(Work { opened: self.now, given, until, state: State::Active });
             "begun"
         }
+    }
+
+    /// An administrator stops what does the work of that number, until it is released.
+    pub(crate) fn quarantine(&mut self, number: usize) -> &'static str {
+        if self.work[number].state == State::Revoked {
+            return "invalid";
+        }
+        self.work[number].state = State::Quarantined;
+        self.stopped.insert(number);
+        "done"
+    }
+
+    /// It is stopped for good.
+    pub(crate) fn revoke(&mut self, number: usize) -> &'static str {
+        self.work[number].state = State::Revoked;
+        self.stopped.insert(number);
+        "done"
+    }
+
+    /// Somebody else than the sponsor has looked at it: what comes after it may begin, and it acts again, unless it
+    /// was stopped for good.
+    pub(crate) fn release(&mut self, number: usize) -> &'static str {
+        if !self.stopped.remove(&number) {
+            return "invalid";
+        }
+        if self.work[number].state == State::Quarantined {
+            self.work[number].state = State::Active;
+        }
+        "done"
     }
 
     /// How many pieces of work there are.
