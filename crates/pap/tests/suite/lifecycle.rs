@@ -1,6 +1,6 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, quarantines, and restarts over the same database. The real authority and the model agree
+//! affirmations, takeovers, quarantines, silence, and restarts over the same database. The real authority and the model agree
 //! after every step on every call, and why.
 
 use std::time::Duration;
@@ -11,19 +11,22 @@ use model::{
     Task, TaskId, Thumbprint,
 };
 use pap::directory::UserChange;
-use pap::{Command, ReviewAsked};
+use pap::{Command, ReviewAsked, StreamRegistration};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, word};
 use crate::directories::{Scene, at_work};
-use crate::lifecycle_model::{Model, PEOPLE};
+use crate::lifecycle_model::{Model, PEOPLE, SILENCE_MIN};
 use crate::streams::{RISC, Signals};
 use crate::support::{POLICY, World};
 
-/// What a sponsor may beside what the policy of the tests says.
-const RENEWS: &str = r#"
+/// What a sponsor may, and what follows of silence, beside what the policy of the tests says.
+const RULES: &str = r#"
+    @id("confirmed")
+    forbid (principal, action in Action::"tools/call", resource is Tool)
+    when { resource.harm != ["reads-data"] && !context.confirmed };
     @id("renew")
     permit (principal is Person, action == Action::"agent/renew", resource is Agent)
     when { resource has sponsor && resource.sponsor == principal };
@@ -142,12 +145,17 @@ impl Life {
             facts.task.mandate_digest = facts.mandate.digest();
         });
         let desk = Desk::over(Box::pin(world).await).await;
-        let signals = Box::pin(Signals::over(Box::pin(Scene::over(desk)).await, |said| said)).await;
+        let scene = Box::pin(Scene::over(desk)).await;
+        let bounded = |said: StreamRegistration| {
+            let silence_min = Some(SILENCE_MIN);
+            StreamRegistration { silence_min, ..said }
+        };
+        let signals = Box::pin(Signals::over(scene, bounded)).await;
         for (name, manager) in PEOPLE.into_iter().zip(["carl", "carl", "dora", ""]) {
             signals.scene.creates(put(name, (true, false), manager)).await;
         }
         let world = &signals.scene.desk.world;
-        world.publish(&format!("{POLICY}{RENEWS}")).await;
+        world.publish(&format!("{POLICY}{RULES}")).await;
         let Agent { registered, valid_until, key_expires, .. } = world.standing.agent.clone();
         let leased = valid_until.expect("it is leased").as_millis();
         let of_agent = (registered.as_millis(), leased, key_expires.as_millis());
@@ -204,7 +212,7 @@ impl Life {
             Step::Restart => {
                 self.signals = Box::pin(self.signals.restarted()).await;
                 let world = &self.signals.scene.desk.world;
-                world.publish(&format!("{POLICY}{RENEWS}")).await;
+                world.publish(&format!("{POLICY}{RULES}")).await;
             }
             act => self.act(act).await,
         }
@@ -291,6 +299,7 @@ impl Life {
         claims["sub_id"]["sub"] = json!(format!("x-{}", PEOPLE[who]));
         let token = self.signals.sign(&claims);
         self.take(&token).await;
+        self.model.hears();
         self.last = Some(token);
     }
 
@@ -362,10 +371,10 @@ impl Life {
         Some(word(&Box::pin(self.desk().run(Command::ReviewImport { id, file })).await))
     }
 
-    /// What a call comes to.
-    async fn call(&self, instance: InstanceId) -> String {
+    /// What a call of `tool` comes to.
+    async fn call(&self, instance: InstanceId, tool: &str) -> String {
         let world = &self.desk().world;
-        let mut act = world.call("lookup", Value::Null);
+        let mut act = world.call(tool, json!({ "amount": 5 }));
         act.request.principal = Principal::Instance(instance);
         act.circumstances.actor = authority::Actor::Known(instance);
         match world.authorize(act).await {
@@ -384,8 +393,11 @@ impl Life {
         }
         assert_eq!(self.instances.len(), self.model.works());
         for (number, instance) in self.instances.iter().enumerate() {
-            let told = self.call(*instance).await;
-            assert_eq!(told, self.model.call(number), "work {number}, after {done:?}");
+            for (tool, does_more) in [("lookup", false), ("refund", true)] {
+                let (told, expected) =
+                    (self.call(*instance, tool).await, self.model.call(number, does_more));
+                assert_eq!(told, expected, "{tool} in work {number}, after {done:?}");
+            }
         }
     }
 }

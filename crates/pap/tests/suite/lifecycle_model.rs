@@ -14,6 +14,11 @@ const DAY: i64 = 24 * 3_600 * SECOND;
 /// How far the transmitter's clock may be behind ours, by which the directory's word is dated.
 const SKEW: i64 = 300 * SECOND;
 
+/// How long the stream may say nothing, and how much of that has passed before it is noted anew that it was heard.
+pub(crate) const SILENCE_MIN: u32 = 15;
+const SILENCE: i64 = SILENCE_MIN as i64 * 60 * SECOND;
+const NOTED: i64 = SILENCE / 3;
+
 /// What somebody was told of a person last: when by the clock of whoever told it, that they left or are here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Word {
@@ -182,6 +187,8 @@ pub(crate) struct Model {
     work: Vec<Work>,
     /// Whatever was stopped and not released: nothing begins meanwhile.
     stopped: BTreeSet<usize>,
+    /// Until when the stream counts as heard.
+    heard: i64,
 }
 
 impl Model {
@@ -202,6 +209,7 @@ impl Model {
             mandate: (registered, until),
             work,
             stopped: BTreeSet::new(),
+            heard: now + SILENCE,
         }
     }
 
@@ -216,8 +224,16 @@ impl Model {
             && sponsor.moved.is_none_or(|moved| self.affirmed > moved)
     }
 
-    /// What a call in the work of that number comes to, and why.
-    pub(crate) fn call(&self, number: usize) -> &'static str {
+    /// The stream tells something now, which it dates by the second.
+    pub(crate) fn hears(&mut self) {
+        let until = self.now / SECOND * SECOND + SILENCE;
+        if until - self.heard >= NOTED {
+            self.heard = until;
+        }
+    }
+
+    /// What a call in the work of that number comes to, and why: one that reads, or one that does more.
+    pub(crate) fn call(&self, number: usize, does_more: bool) -> &'static str {
         let (work, sponsor) = (self.work[number], &self.people[self.sponsor]);
         if work.state == State::Quarantined {
             "instance_quarantined"
@@ -235,6 +251,8 @@ impl Model {
             "taken_over"
         } else if self.now >= work.until {
             "mandate_not_valid"
+        } else if does_more && self.now >= self.heard {
+            "forbidden"
         } else {
             "permitted"
         }
