@@ -1,29 +1,35 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, quarantines, silence, and restarts over the same database. The real authority and the model agree
-//! after every step on every call, and why.
+//! affirmations, takeovers, quarantines, silence, risk, and restarts over the same database. The real
+//! authority and the model agree after every step on every call, and why.
 
 use std::time::Duration;
 
 use authority::NotPermitted;
 use model::{
     Agent, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
-    Task, TaskId, Thumbprint,
+    RiskLevel, RiskTarget, Task, TaskId, Thumbprint,
 };
 use pap::directory::UserChange;
 use pap::{Command, ReviewAsked, StreamRegistration};
 use proptest::prelude::*;
-use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, word};
 use crate::directories::{Scene, at_work};
-use crate::lifecycle_model::{Model, PEOPLE, SILENCE_MIN};
-use crate::streams::{RISC, Signals};
+use crate::lifecycle_model::{Model, PEOPLE, SILENCE_MIN, Whom};
+use crate::lifecycle_steps::{Of, Step, step};
+use crate::streams::{CAEP, RISC, Signals};
 use crate::support::{POLICY, World};
 
-/// What a sponsor may, and what follows of silence, beside what the policy of the tests says.
+/// What a sponsor may, and what follows of silence and of risk, beside what the policy of the tests says.
 const RULES: &str = r#"
+    @id("at-medium-risk")
+    forbid (principal, action in Action::"tools/call", resource is Tool)
+    when { resource.harm != ["reads-data"] && context.risk == "medium" };
+    @id("at-high-risk")
+    forbid (principal, action in Action::"tools/call", resource)
+    when { context.risk == "high" };
     @id("confirmed")
     forbid (principal, action in Action::"tools/call", resource is Tool)
     when { resource.harm != ["reads-data"] && !context.confirmed };
@@ -31,99 +37,6 @@ const RULES: &str = r#"
     permit (principal is Person, action == Action::"agent/renew", resource is Agent)
     when { resource has sponsor && resource.sponsor == principal };
 "#;
-
-/// What happens.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// The directory says whole what somebody is.
-    Put {
-        who: usize,
-        active: bool,
-        manager: Option<usize>,
-        /// Whether they work at the other desk.
-        elsewhere: bool,
-    },
-    /// The directory has them no longer.
-    Delete {
-        who: usize,
-    },
-    /// The stream tells that they left, or are back, as it happened so many seconds ago.
-    Tell {
-        who: usize,
-        left: bool,
-        ago: i64,
-    },
-    /// It tells that their sessions are over: what they sponsor goes on.
-    LoggedOut {
-        who: usize,
-    },
-    /// What the stream told last comes once more.
-    Replay,
-    Wait {
-        seconds: u64,
-    },
-    Begin,
-    Affirm {
-        who: usize,
-    },
-    Renew {
-        who: usize,
-    },
-    TakeOver {
-        who: usize,
-    },
-    Review {
-        days: i64,
-    },
-    Certify,
-    Reinstate {
-        who: usize,
-    },
-    /// An administrator stops something that acts, for good or not, or has looked at it.
-    Quarantine {
-        which: Index,
-    },
-    Revoke {
-        which: Index,
-    },
-    Release {
-        which: Index,
-    },
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    // Ann, who sponsors the agent at first, is whom most happens to.
-    let who = || prop_oneof![3 => Just(0), 3 => 0..PEOPLE.len()];
-    let manager = || prop::option::of(0..PEOPLE.len());
-    let waits = prop_oneof![
-        4 => 1_u64..5,
-        3 => 60_u64..900,
-        2 => Just(3 * 86_400),
-        1 => Just(16 * 86_400),
-    ];
-    prop_oneof![
-        4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
-            |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
-        1 => who().prop_map(|who| Step::Delete { who }),
-        5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
-            .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
-        1 => who().prop_map(|who| Step::LoggedOut { who }),
-        1 => Just(Step::Replay),
-        5 => waits.prop_map(|seconds| Step::Wait { seconds }),
-        3 => Just(Step::Begin),
-        2 => who().prop_map(|who| Step::Affirm { who }),
-        3 => who().prop_map(|who| Step::Renew { who }),
-        4 => (0..PEOPLE.len()).prop_map(|who| Step::TakeOver { who }),
-        1 => (1_i64..20).prop_map(|days| Step::Review { days }),
-        1 => Just(Step::Certify),
-        1 => who().prop_map(|who| Step::Reinstate { who }),
-        2 => any::<Index>().prop_map(|which| Step::Quarantine { which }),
-        1 => any::<Index>().prop_map(|which| Step::Revoke { which }),
-        3 => any::<Index>().prop_map(|which| Step::Release { which }),
-        1 => Just(Step::Restart),
-    ]
-}
 
 /// The deployment, with what acts in it.
 struct Life {
@@ -191,11 +104,18 @@ impl Life {
             Step::Tell { who, left, ago } => {
                 let at = now / 1_000 - ago;
                 let event = if left { "account-disabled" } else { "account-enabled" };
-                self.tell(who, (event, at)).await;
+                self.tell(who, (&format!("{RISC}{event}"), at), None).await;
                 let person = &mut self.model.people[who];
                 if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
             }
-            Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::LoggedOut { who } => {
+                self.tell(who, (&format!("{RISC}sessions-revoked"), now / 1_000), None).await;
+            }
+            Step::Rate { who, level, ago } => {
+                let (event, at) = (format!("{CAEP}risk-level-change"), now / 1_000 - ago);
+                self.tell(who, (&event, at), Some(level)).await;
+                self.model.people[who].rates(level, at * 1_000);
+            }
             Step::Replay => {
                 if let Some(last) = self.last.clone() {
                     self.take(&last).await;
@@ -260,8 +180,45 @@ impl Life {
         }
     }
 
-    /// An administrator does something about what acts.
+    /// Of whom somebody here says a risk, as the model has it, and as they do.
+    fn whom(&self, of: Of) -> (Whom, RiskTarget) {
+        match of {
+            Of::Person(who) => {
+                let id = PEOPLE[who].parse().expect("a person");
+                (Whom::Person(who), RiskTarget::Person(id))
+            }
+            Of::Agent => {
+                let name = self.desk().world.standing.agent.name.clone();
+                (Whom::Agent, RiskTarget::Agent(name))
+            }
+            Of::Work(which) => {
+                let number = which.index(self.instances.len());
+                (Whom::Work(number), RiskTarget::Instance(self.instances[number]))
+            }
+        }
+    }
+
+    /// An administrator says at which risk something is, or does something about what acts.
     async fn looks(&mut self, act: Step) {
+        let reason = "a test".to_owned();
+        let (command, expected) = match act {
+            Step::Raise { of, level } => {
+                let (whom, what) = self.whom(of);
+                (Command::RiskRaise { what, level, reason }, self.model.raise(whom, level))
+            }
+            Step::Lower { of, level } => {
+                let (whom, what) = self.whom(of);
+                let command = Command::RiskLower { what, level, reason, word: None };
+                (command, self.model.lower(whom, level))
+            }
+            other => return self.stops(other).await,
+        };
+        let told = word(&Box::pin(self.desk().run(command)).await);
+        assert_eq!(told, expected, "{act:?}");
+    }
+
+    /// An administrator stops what acts, for good or not, or lets it act again.
+    async fn stops(&mut self, act: Step) {
         let (Step::Quarantine { which } | Step::Revoke { which } | Step::Release { which }) = act
         else {
             unreachable!("nobody does {act:?}")
@@ -293,10 +250,14 @@ impl Life {
         self.desk().fact(place).await.is_some()
     }
 
-    /// The stream tells of `event` at that time.
-    async fn tell(&mut self, who: usize, (event, at): (&str, i64)) {
-        let mut claims = self.signals.claims(&format!("{RISC}{event}"), at);
+    /// The stream tells of `event` at that time, and of which level, if it is of a risk.
+    async fn tell(&mut self, who: usize, (event, at): (&str, i64), level: Option<RiskLevel>) {
+        let mut claims = self.signals.claims(event, at);
         claims["sub_id"]["sub"] = json!(format!("x-{}", PEOPLE[who]));
+        if let Some(level) = level {
+            claims["events"][event]["current_level"] = json!(level.as_str().to_uppercase());
+            claims["events"][event]["principal"] = json!("USER");
+        }
         let token = self.signals.sign(&claims);
         self.take(&token).await;
         self.model.hears();
@@ -322,9 +283,10 @@ impl Life {
         let (facts, now) = (&world.standing, world.clock.now());
         let mut reader = world.authority.pip().reader();
         let begins = authority::may_begin(&mut reader, &facts.agent.name, now).await;
-        if let Err(why) = begins.expect("it can be read") {
-            return why.code();
-        }
+        let agent = match begins.expect("it can be read") {
+            Ok(agent) => agent,
+            Err(why) => return why.code(),
+        };
         let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
         let mandate: MandateId = reader.need(place).await.expect("there is one");
         let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.expect("there is");
@@ -335,6 +297,7 @@ impl Life {
             key: Some(Thumbprint::from_bytes([100 + number; 32])),
             task,
             started: now,
+            risk: agent.risk_of_new,
             ..facts.instance.clone()
         };
         let task = Task {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use model::RiskLevel;
+
 /// The people of the directory. Each reports to somebody, or to nobody.
 pub(crate) const PEOPLE: [&str; 4] = ["ann", "ben", "carl", "dora"];
 
@@ -45,6 +47,10 @@ pub(crate) struct Human {
     user: Option<Said>,
     directory: Word,
     stream: Word,
+    /// At which risk somebody here says that they are.
+    risk: Option<RiskLevel>,
+    /// When the stream last rated them, and how; at no risk any longer, if that was lowered here.
+    rated: Option<(i64, Option<RiskLevel>)>,
 }
 
 impl Human {
@@ -59,6 +65,8 @@ impl Human {
             user: Some((true, manager, false)),
             directory,
             stream,
+            risk: None,
+            rated: None,
         }
     }
 
@@ -151,6 +159,24 @@ impl Human {
             self.returns(now);
         }
     }
+
+    /// The stream tells that they were at that risk `at` that time: of nobody who is no user. Later wins, and of two at
+    /// once the greater.
+    pub(crate) fn rates(&mut self, level: RiskLevel, at: i64) {
+        let said = Some((at, Some(level)));
+        if self.user.is_some() && said >= self.rated {
+            self.rated = said;
+        }
+    }
+}
+
+/// Of what a risk is said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom {
+    Person(usize),
+    Agent,
+    /// What does the work of that number.
+    Work(usize),
 }
 
 /// Where what acts stands.
@@ -161,13 +187,14 @@ enum State {
     Revoked,
 }
 
-/// A piece of work: when it began, on a mandate of when, and where what does it stands.
+/// A piece of work: when it began, on a mandate of when, and where what does it stands, at which risk.
 #[derive(Clone, Copy, Debug)]
 struct Work {
     opened: i64,
     given: i64,
     until: i64,
     state: State,
+    risk: Option<RiskLevel>,
 }
 
 /// The agent, who answers for it, and what acts as it.
@@ -189,6 +216,9 @@ pub(crate) struct Model {
     stopped: BTreeSet<usize>,
     /// Until when the stream counts as heard.
     heard: i64,
+    risk: Option<RiskLevel>,
+    /// With which risk new work begins.
+    risk_of_new: Option<RiskLevel>,
 }
 
 impl Model {
@@ -196,7 +226,8 @@ impl Model {
     pub(crate) fn new(now: i64, (registered, leased, key): (i64, i64, i64), until: i64) -> Self {
         let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
         let state = State::Active;
-        let work = vec![Work { opened: registered, given: registered, until, state }];
+        let (opened, given, risk) = (registered, registered, None);
+        let work = vec![Work { opened, given, until, state, risk }];
         Self {
             now,
             people,
@@ -210,6 +241,8 @@ impl Model {
             work,
             stopped: BTreeSet::new(),
             heard: now + SILENCE,
+            risk,
+            risk_of_new: risk,
         }
     }
 
@@ -222,6 +255,22 @@ impl Model {
         let sponsor = &self.people[self.sponsor];
         sponsor.answers_for(self.registered)
             && sponsor.moved.is_none_or(|moved| self.affirmed > moved)
+    }
+
+    /// The greatest risk that anybody says of whom the work of that number hangs on.
+    fn risk_at(&self, number: usize) -> Option<RiskLevel> {
+        let sponsor = &self.people[self.sponsor];
+        let rated = sponsor.rated.and_then(|(_, level)| level);
+        self.work[number].risk.max(self.risk).max(sponsor.risk).max(rated)
+    }
+
+    /// At a high risk nothing is done; at a medium one, and while nobody was heard, what does no more than read.
+    fn is_forbidden(&self, number: usize, does_more: bool) -> bool {
+        match self.risk_at(number) {
+            Some(RiskLevel::High) => true,
+            Some(RiskLevel::Medium) => does_more,
+            None | Some(RiskLevel::Low) => does_more && self.now >= self.heard,
+        }
     }
 
     /// The stream tells something now, which it dates by the second.
@@ -251,7 +300,7 @@ impl Model {
             "taken_over"
         } else if self.now >= work.until {
             "mandate_not_valid"
-        } else if does_more && self.now >= self.heard {
+        } else if self.is_forbidden(number, does_more) {
             "forbidden"
         } else {
             "permitted"
@@ -271,8 +320,8 @@ impl Model {
         } else if !self.is_answered() {
             "sponsor_not_active"
         } else {
-            let (given, until) = self.mandate;
-            self.work.push(Work { opened: self.now, given, until, state: State::Active });
+            let ((given, until), risk) = (self.mandate, self.risk_of_new);
+            self.work.push(Work { opened: self.now, given, until, state: State::Active, risk });
             "begun"
         }
     }
@@ -304,6 +353,48 @@ impl Model {
             self.work[number].state = State::Active;
         }
         "done"
+    }
+
+    fn risk_of(&mut self, whom: Whom) -> &mut Option<RiskLevel> {
+        match whom {
+            Whom::Person(who) => &mut self.people[who].risk,
+            Whom::Agent => &mut self.risk,
+            Whom::Work(number) => &mut self.work[number].risk,
+        }
+    }
+
+    /// Somebody says that it is at a risk no lower than before; what acts at a high one is stopped.
+    pub(crate) fn raise(&mut self, whom: Whom, level: RiskLevel) -> &'static str {
+        let known = self.risk_of(whom);
+        if *known > Some(level) {
+            return "invalid";
+        }
+        *known = Some(level);
+        if let Whom::Work(number) = whom {
+            self.risk_of_new = self.risk_of_new.max(Some(level));
+            if level == RiskLevel::High && self.work[number].state == State::Active {
+                self.quarantine(number);
+            }
+        }
+        "done"
+    }
+
+    /// Somebody else than the sponsor says that it is at a lower risk than before, whoever said that.
+    pub(crate) fn lower(&mut self, whom: Whom, level: Option<RiskLevel>) -> &'static str {
+        let lowers = |known: &mut Option<RiskLevel>| {
+            let is_lower = *known > level;
+            *known = (*known).min(level);
+            is_lower
+        };
+        let own = lowers(self.risk_of(whom));
+        let beside = match whom {
+            Whom::Person(who) => {
+                self.people[who].rated.as_mut().is_some_and(|(_, rated)| lowers(rated))
+            }
+            Whom::Agent => lowers(&mut self.risk_of_new),
+            Whom::Work(_) => false,
+        };
+        if own || beside { "done" } else { "invalid" }
     }
 
     /// How many pieces of work there are.
