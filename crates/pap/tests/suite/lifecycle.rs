@@ -15,11 +15,12 @@ use pap::{Command, ReviewAsked, StreamRegistration};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, word};
+use crate::desk::{Desk, ISSUER, word};
 use crate::directories::{Scene, at_work};
-use crate::lifecycle_model::{Model, PEOPLE, SILENCE_MIN, Whom};
+use crate::lifecycle_model::{Model, SILENCE_MIN, Whom};
+use crate::lifecycle_people::PEOPLE;
 use crate::lifecycle_steps::{Of, Step, step};
-use crate::streams::{CAEP, RISC, Signals};
+use crate::streams::{self, CAEP, RISC, Signals};
 use crate::support::{POLICY, World};
 
 /// What a sponsor may, and what follows of silence and of risk, beside what the policy of the tests says.
@@ -104,18 +105,12 @@ impl Life {
             Step::Tell { who, left, ago } => {
                 let at = now / 1_000 - ago;
                 let event = if left { "account-disabled" } else { "account-enabled" };
-                self.tell(who, (&format!("{RISC}{event}"), at), None).await;
+                self.tell(who, (event, at)).await;
                 let person = &mut self.model.people[who];
                 if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
             }
-            Step::LoggedOut { who } => {
-                self.tell(who, (&format!("{RISC}sessions-revoked"), now / 1_000), None).await;
-            }
-            Step::Rate { who, level, ago } => {
-                let (event, at) = (format!("{CAEP}risk-level-change"), now / 1_000 - ago);
-                self.tell(who, (&event, at), Some(level)).await;
-                self.model.people[who].rates(level, at * 1_000);
-            }
+            Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::Rate { of, level, ago } => self.rate(of, (level, now / 1_000 - ago)).await,
             Step::Replay => {
                 if let Some(last) = self.last.clone() {
                     self.take(&last).await;
@@ -250,15 +245,42 @@ impl Life {
         self.desk().fact(place).await.is_some()
     }
 
-    /// The stream tells of `event` at that time, and of which level, if it is of a risk.
-    async fn tell(&mut self, who: usize, (event, at): (&str, i64), level: Option<RiskLevel>) {
-        let mut claims = self.signals.claims(event, at);
+    /// The stream tells of `event` at that time.
+    async fn tell(&mut self, who: usize, (event, at): (&str, i64)) {
+        let mut claims = self.signals.claims(&format!("{RISC}{event}"), at);
         claims["sub_id"]["sub"] = json!(format!("x-{}", PEOPLE[who]));
-        if let Some(level) = level {
-            claims["events"][event]["current_level"] = json!(level.as_str().to_uppercase());
-            claims["events"][event]["principal"] = json!("USER");
-        }
-        let token = self.signals.sign(&claims);
+        self.hears(&claims).await;
+    }
+
+    /// It tells at which risk something was at that time.
+    async fn rate(&mut self, of: Of, (level, at): (RiskLevel, i64)) {
+        let event = format!("{CAEP}risk-level-change");
+        let mut claims = self.signals.claims(&event, at);
+        let (whom, what) = self.whom(of);
+        let application = json!({ "format": "opaque", "id": "billing" });
+        let of_agent = json!({ "format": "complex", "application": application });
+        let (principal, subject) = match what {
+            RiskTarget::Person(id) => {
+                let sub = format!("x-{id}");
+                ("USER", json!({ "format": "iss_sub", "iss": streams::ISSUER, "sub": sub }))
+            }
+            RiskTarget::Agent(_) => ("APPLICATION", of_agent),
+            RiskTarget::Instance(id) => {
+                let mut subject = of_agent;
+                subject["session"] = json!({ "format": "iss_sub", "iss": ISSUER, "sub": id });
+                ("SESSION", subject)
+            }
+        };
+        claims["sub_id"] = subject;
+        claims["events"][&event]["current_level"] = json!(level.as_str().to_uppercase());
+        claims["events"][&event]["principal"] = json!(principal);
+        self.hears(&claims).await;
+        self.model.rates(whom, level, at * 1_000);
+    }
+
+    /// The stream tells what `claims` say.
+    async fn hears(&mut self, claims: &Value) {
+        let token = self.signals.sign(claims);
         self.take(&token).await;
         self.model.hears();
         self.last = Some(token);

@@ -4,7 +4,7 @@ use model::RiskLevel;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::lifecycle_model::PEOPLE;
+use crate::lifecycle_people::PEOPLE;
 
 /// What happens.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +31,9 @@ pub(crate) enum Step {
     LoggedOut {
         who: usize,
     },
-    /// It tells at which risk they are, or were so many seconds ago.
+    /// It tells at which risk something is, or was so many seconds ago.
     Rate {
-        who: usize,
+        of: Of,
         level: RiskLevel,
         ago: i64,
     },
@@ -123,8 +123,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => any::<Index>().prop_map(|which| Step::Quarantine { which }),
         1 => any::<Index>().prop_map(|which| Step::Revoke { which }),
         3 => any::<Index>().prop_map(|which| Step::Release { which }),
-        3 => (who(), level(), prop_oneof![Just(0), 0_i64..1_000])
-            .prop_map(|(who, level, ago)| Step::Rate { who, level, ago }),
+        4 => (of(), level(), prop_oneof![Just(0), 0_i64..1_000])
+            .prop_map(|(of, level, ago)| Step::Rate { of, level, ago }),
         2 => (of(), level()).prop_map(|(of, level)| Step::Raise { of, level }),
         3 => (of(), prop::option::of(level())).prop_map(|(of, level)| Step::Lower { of, level }),
         1 => Just(Step::Restart),

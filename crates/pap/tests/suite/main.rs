@@ -25,6 +25,7 @@ mod labels;
 mod leases;
 mod lifecycle;
 mod lifecycle_model;
+mod lifecycle_people;
 mod lifecycle_steps;
 mod log;
 mod matrix;
