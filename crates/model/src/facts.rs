@@ -145,10 +145,10 @@ impl Standing {
     pub fn risk(&self) -> Option<RiskLevel> {
         let agents = self
             .hops()
-            .flat_map(|Hop { instance, agent, .. }| instance.risks().chain(agent.risks()));
+            .flat_map(|Hop { instance, agent, .. }| [instance.risk_level(), agent.risk_level()]);
         let sponsors = self.hops().map(|hop| hop.sponsor);
-        let people = sponsors.chain(&self.subject).filter_map(Person::risk_level);
-        agents.map(|risk| risk.level).chain(people).max()
+        let people = sponsors.chain(&self.subject).map(Person::risk_level);
+        agents.chain(people).max().flatten()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on

@@ -108,7 +108,7 @@ pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review, ReviewWithdrawn, SETTLED_BEFORE,
 };
-pub use risk::{Rated, Risk, RiskLevel, RiskTarget};
+pub use risk::{Rated, Risk, RiskLevel, RiskTarget, Risks};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};

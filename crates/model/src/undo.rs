@@ -196,7 +196,7 @@ impl Undo {
             was.put_back(&mut is);
         }
         if let Some(Changed { was, .. }) =
-            suspended.rated.as_ref().filter(|rated| rated.is == person.rated_by(&self.speaker))
+            suspended.rated.as_ref().filter(|rated| rated.is == person.rated.by(&self.speaker))
         {
             is = is.with_rating(&self.speaker, was.clone());
         }
@@ -218,7 +218,7 @@ impl Suspended {
     pub fn follow(&mut self, speaker: &Speaker, (was, is): (&Person, &Person)) {
         let positions = (Position::of(was), Position::of(is));
         follow(&mut self.moved, positions, Position::is_like);
-        let ratings = (was.rated_by(speaker), is.rated_by(speaker));
+        let ratings = (was.rated.by(speaker), is.rated.by(speaker));
         follow(&mut self.rated, ratings, PartialEq::eq);
     }
 
@@ -299,7 +299,7 @@ impl SignalMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Due, RiskLevel};
+    use crate::{Due, Rated, RiskLevel};
 
     fn caep() -> Speaker {
         Speaker::stream(&"caep".parse().expect("a source"))
@@ -350,7 +350,7 @@ mod tests {
         let more = ann(&["leads", "staff"], "desk", Low);
         assert_eq!(undone(&[(&desk, &more)]), None);
         assert_eq!(undone(&[(&more, &desk)]), Some((text("desk"), None)));
-        let lower = Person { rated: None, ..desk.clone() };
+        let lower = Person { rated: Rated::default(), ..desk.clone() };
         assert_eq!(undone(&[(&desk, &lower)]), None);
     }
 

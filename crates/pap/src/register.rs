@@ -1,6 +1,6 @@
 //! The register: people, purposes, agents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use authority::{Effect, Fact, Reader};
 use keys::VerifyingKey;
@@ -8,8 +8,8 @@ use model::workload::RULES_MAX;
 use model::{
     Agent, AgentName, AgentReview, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm,
     InstanceId, LEASE_MAX, Mandate, MandateId, Memory, Person, PersonId, PersonState, Purpose,
-    PurposeId, ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern,
-    WorkloadRule,
+    PurposeId, Rated, ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp,
+    ToolPattern, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -261,7 +261,7 @@ pub(crate) fn new_agent(
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     }

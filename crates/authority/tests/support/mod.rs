@@ -20,8 +20,8 @@ use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, Clock,
     Enforcement, FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState,
     Mandate, MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
-    ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId, TaskState,
-    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    Rated, ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId,
+    TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
@@ -386,7 +386,7 @@ fn facts(now: Timestamp) -> Facts {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     };
@@ -413,7 +413,7 @@ fn facts(now: Timestamp) -> Facts {
             task,
             started: now,
             risk: None,
-            rated: BTreeMap::new(),
+            rated: Rated::default(),
             state: InstanceState::Active,
         },
         task: Task {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use model::{
     AccessRequest, ActionName, AgentFacts, AgentName, Agreed, DecisionId, Delegation, Delegator,
     Facts, Harm, HostProcess, HostRule, InstanceId, Mandate, MandateBasis, MandateId, Origin,
-    Person, PinDigest, Place, Principal, PrincipalFacts, Provenance, RegisteredClient, ResourceRef,
-    Revision, Risk, Scope, Server, ServerName, SessionFacts, Sha256Digest, Standing, TaskId,
-    Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity, WorkloadRule,
+    Person, PinDigest, Place, Principal, PrincipalFacts, Provenance, Rated, RegisteredClient,
+    ResourceRef, Revision, Risk, Scope, Server, ServerName, SessionFacts, Sha256Digest, Standing,
+    TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
@@ -256,7 +256,7 @@ fn agent(case: &Case, (sponsor, everything, later): (&Person, &Scope, Timestamp)
         review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: model::AgentState::Active,
     }
@@ -276,7 +276,7 @@ fn entered(case: &Case, id: InstanceId) -> model::Instance {
         task: TASK,
         started: case.now,
         risk: case.risk.map(|level| Risk { level, since: case.now }),
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         state: model::InstanceState::Active,
     }
 }

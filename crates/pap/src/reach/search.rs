@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use model::{
     Agent, AgentName, Attestation, Binding, Bounds, DecisionId, Delegation, Delegator, Entropy,
-    Instance, InstanceId, InstanceState, ServerName, Source, Standing, Task, TaskId, TaskState,
-    Thumbprint, ToolRef,
+    Instance, InstanceId, InstanceState, Rated, ServerName, Source, Standing, Task, TaskId,
+    TaskState, Thumbprint, ToolRef,
 };
 use pdp::Outlook;
 
@@ -238,7 +238,7 @@ fn handed(
             task,
             started: world.now,
             risk: agent.risk_of_new.clone(),
-            rated: BTreeMap::new(),
+            rated: Rated::default(),
             state: InstanceState::Active,
         },
         agent: agent.clone(),

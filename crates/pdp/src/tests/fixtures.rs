@@ -8,9 +8,10 @@ use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Answer, Answers, Attestation,
     Binding, Decision, DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm,
     InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
-    MandateId, OpenReview, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
-    ReviewId, Revision, Scope, Server, SessionFacts, Sha256Digest, Standing, SystemState, Task,
-    TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    MandateId, OpenReview, Person, PinDigest, Principal, PrincipalFacts, Purpose, Rated,
+    ResourceRef, ReviewId, Revision, Scope, Server, SessionFacts, Sha256Digest, Standing,
+    SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef,
+    ToolState,
 };
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ fn agent() -> Agent {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     }
@@ -104,7 +105,7 @@ pub(crate) fn standing() -> Standing {
             task: TaskId::from_bytes([2; 16]),
             started: at(-60),
             risk: None,
-            rated: BTreeMap::new(),
+            rated: Rated::default(),
             state: InstanceState::Active,
         },
         agent,
