@@ -140,15 +140,17 @@ impl Standing {
         self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
     }
 
-    /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
-    /// work on, their sponsors, and the person on whose behalf it is done.
-    pub fn risk(&self) -> Option<RiskLevel> {
+    /// The greatest risk at `now` that is said of anybody on whom its acts hang: it and its agent, whoever handed
+    /// the work on, their sponsors, and the person on whose behalf it is done; and at which our own detector sees
+    /// one of these instances.
+    pub fn risk(&self, now: Timestamp) -> Option<RiskLevel> {
         let agents = self
             .hops()
             .flat_map(|Hop { instance, agent, .. }| instance.risks().chain(agent.risks()));
         let sponsors = self.hops().map(|hop| hop.sponsor);
         let people = sponsors.chain(&self.subject).filter_map(Person::risk_level);
-        agents.map(|risk| risk.level).chain(people).max()
+        let departed = self.hops().filter_map(|hop| hop.instance.departed.as_ref()?.level_at(now));
+        agents.map(|risk| risk.level).chain(people).chain(departed).max()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on

@@ -233,7 +233,8 @@ impl Signals {
         self.take(&self.sign(&claims)).await.expect("it is taken");
         let world = &self.scene.desk.world;
         let read = world.authority.pip().standing(world.standing.instance.id).await;
-        read.expect("it can be read").value.risk().map(RiskLevel::as_str)
+        let risk = read.expect("it can be read").value.risk(world.clock.now());
+        risk.map(RiskLevel::as_str)
     }
 }
 
