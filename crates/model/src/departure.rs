@@ -34,7 +34,7 @@ pub enum Departure {
     Rate,
     /// It asks outside of its agent's hours.
     Time,
-    /// It asks for a tool that there is not for it.
+    /// It asks for a tool that its mandate, purpose and ceiling do not have.
     Tool,
 }
 

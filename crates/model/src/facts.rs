@@ -174,6 +174,12 @@ impl Standing {
         sources.all(|source| self.heard.get(source).is_none_or(|until| now < *until))
     }
 
+    /// Whether `tool` is declared of who acts: its agent, the purpose and the mandate have it by its name.
+    pub fn declares(&self, tool: &ToolRef) -> bool {
+        let scopes = [&self.agent.ceiling, &self.purpose.scope, &self.mandate.scope];
+        scopes.iter().all(|scope| scope.tools.iter().any(|pattern| pattern.covers(tool)))
+    }
+
     /// The rule of `tool` by which it is called nowhere in this work, whatever the scopes hold.
     pub fn bars(&self, tool: &Tool) -> Option<KernelRule> {
         if tool.requires_subject && self.subject.is_none() {
