@@ -238,6 +238,9 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Agent::Owners { name, business_owner, technical_owner, socket } => {
             (socket.socket, Asked::AgentOwners { name, business_owner, technical_owner }, None)
         }
+        Agent::Declare { name, calls_an_hour, hours, socket } => {
+            (socket.socket, Asked::AgentDeclare { name, calls_an_hour, hours }, None)
+        }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use authority::{Effect, Fact, Reader, Refused};
 use model::{
-    Agent, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef, Risk,
-    RiskLevel, RiskTarget, Speaker, Timestamp,
+    Agent, Departed, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef,
+    Risk, RiskLevel, RiskTarget, Speaker, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ impl Administration {
                     effects.extend(self.at_high(&mut draft.reader, &mut instance, since).await?);
                 }
                 effects.push(put(FactKey::instance(*id), &instance));
-                greatest(instance.risks()).map(|risk| risk.level)
+                self.comes_to(&instance)
             }
         };
         // What transmitters say beside may be greater.
@@ -129,8 +129,9 @@ impl Administration {
                 self.is_not_its_own(&by, &agent, None)?;
                 let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
                 let rated = lowered_all(&mut agent.rated, risk.as_ref());
+                let departed = self.lower_departed(&mut agent.departed, level);
                 let comes_to = greatest(agent.risks()).map(|risk| risk.level);
-                (own || of_new || rated, comes_to, put(FactKey::agent(name), &agent))
+                (own || of_new || rated || departed, comes_to, put(FactKey::agent(name), &agent))
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
@@ -139,8 +140,9 @@ impl Administration {
                 self.is_not_its_own(&by, &agent, Some(*id))?;
                 let own = lowered(&mut instance.risk);
                 let rated = lowered_all(&mut instance.rated, risk.as_ref());
-                let comes_to = greatest(instance.risks()).map(|risk| risk.level);
-                (own || rated, comes_to, put(FactKey::instance(*id), &instance))
+                let departed = self.lower_departed(&mut instance.departed, level);
+                let comes_to = self.comes_to(&instance);
+                (own || rated || departed, comes_to, put(FactKey::instance(*id), &instance))
             }
         };
         if !is_lower {
@@ -152,6 +154,17 @@ impl Administration {
         effects.push(effect);
         let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
+    }
+
+    /// Lowers what our own detector says to `level`; says whether it was higher.
+    fn lower_departed(&self, departed: &mut Option<Departed>, level: Option<RiskLevel>) -> bool {
+        departed.as_mut().is_some_and(|departed| departed.lower(level, self.now()))
+    }
+
+    /// What all that is said of `instance` comes to.
+    fn comes_to(&self, instance: &Instance) -> Option<RiskLevel> {
+        let said = greatest(instance.risks()).map(|risk| risk.level);
+        said.max(instance.departed.as_ref().and_then(|departed| departed.level_at(self.now())))
     }
 
     /// Quarantines `instance`, which is at high risk, from `since` on, or revokes it, if that is what follows here,

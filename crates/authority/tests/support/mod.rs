@@ -49,7 +49,7 @@ pub(crate) const POLICY: &str = r#"
             action in [Action::"person/add", Action::"person/confirm", Action::"people/widening", Action::"signal/undo", Action::"signal/approve", Action::"person/deactivate", Action::"person/offboard",
                        Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"people/stream", Action::"signals/receiver",
-                       Action::"purpose/add", Action::"purpose/owner", Action::"agent/owners",
+                       Action::"purpose/add", Action::"purpose/owner", Action::"agent/owners", Action::"agent/declare",
                        Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
                        Action::"deployment/stop", Action::"deployment/start",
                        Action::"agent/stop", Action::"agent/start", Action::"tool/stop",

@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 74] = [
+const CHANGING: [&str; 75] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -57,6 +57,7 @@ const CHANGING: [&str; 74] = [
     "agent-add",
     "agent-attest",
     "agent-owners",
+    "agent-declare",
     "agent-renew",
     "agent-affirm",
     "agent-reinstate",
@@ -158,6 +159,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             name: facts.agent.name.to_string(),
             business_owner: None,
             technical_owner: Some(sponsor.clone()),
+        },
+        Command::AgentDeclare {
+            name: facts.agent.name.to_string(),
+            calls_an_hour: Some(60),
+            hours: Some("mon-fri 08:00-18:00 +01:00".to_owned()),
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
