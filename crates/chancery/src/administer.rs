@@ -225,8 +225,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 on_behalf_only,
                 memory: if memory_per_task { Memory::PerTask } else { Memory::Kept },
             };
-            let asked = Asked::AgentAdd(registration);
-            (socket.socket, asked, Some((path, made.to_pem()?)))
+            (socket.socket, Asked::AgentAdd(registration), Some((path, made.to_pem()?)))
         }
         Agent::Renew { name, new_key, signed, socket } => {
             let (asked, written) = renewal((name, new_key), signed).await?;
