@@ -175,13 +175,15 @@ impl Raised {
 
 /// What makes those of `agent` that begin later begin at the same risk, unless they would at about that already.
 fn of_new(agent: &Agent, departed: &Departed, now: Timestamp) -> Option<Effect> {
+    let known = agent.departed.as_ref();
+    let departed = departed.of_new(known, now);
     let is_as_much = |known: &Departed| {
-        known.level_at(now) >= departed.level_at(now) && known.until.plus(SOONER) >= departed.until
+        known.level_at(now) == Some(departed.level) && known.until.plus(SOONER) >= departed.until
     };
-    if agent.departed.as_ref().is_some_and(is_as_much) {
+    if known.is_some_and(is_as_much) {
         return None;
     }
-    let agent = Agent { departed: Some(departed.of_new()), ..agent.clone() };
+    let agent = Agent { departed: Some(departed), ..agent.clone() };
     Some(Effect::Put { key: FactKey::agent(&agent.name), body: json::canonical_of(&agent) })
 }
 

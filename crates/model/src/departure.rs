@@ -42,6 +42,16 @@ impl Departure {
     /// Every kind, in order.
     pub const ALL: [Self; 4] = [Self::Data, Self::Rate, Self::Time, Self::Tool];
 
+    /// The kind as policy sets spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Rate => "rate",
+            Self::Time => "time",
+            Self::Tool => "tool",
+        }
+    }
+
     /// As what a record tells that it was seen, and a finding why.
     pub const fn signal(self) -> &'static str {
         match self {
@@ -231,10 +241,17 @@ impl Departed {
         is_greater
     }
 
-    /// The same, for those of its agent that begin after it: what they do themselves is raised for itself.
+    /// At what those of its agent begin that begin after it, which did so at what is `known`: that is made no less.
+    /// What they do themselves is raised for itself.
     #[must_use]
-    pub fn of_new(&self) -> Self {
-        Self { raised: BTreeMap::new(), ..self.clone() }
+    pub fn of_new(&self, known: Option<&Self>, now: Timestamp) -> Self {
+        let known = known.filter(|known| known.level_at(now).is_some());
+        Self {
+            level: known.map_or(self.level, |known| known.level.max(self.level)),
+            since: self.since,
+            until: known.map_or(self.until, |known| known.until.max(self.until)),
+            raised: BTreeMap::new(),
+        }
     }
 }
 
@@ -332,7 +349,12 @@ mod tests {
                 && !first.is_raised(Departure::Tool, later(30))
         );
         assert!(!first.is_raised(Departure::Data, now));
-        assert!(!first.of_new().is_raised(Departure::Tool, now));
+
+        let of_new = raise(None, Low, 5, 90).of_new(Some(&first), later(5));
+        assert_eq!((of_new.level, of_new.until), (Medium, later(90)), "nothing makes it less");
+        assert!(!of_new.is_raised(Departure::Tool, later(5)));
+        let of_new = raise(None, Low, 60, 90).of_new(Some(&first), later(60));
+        assert_eq!((of_new.level, of_new.until), (Low, later(90)), "what is over counts no more");
 
         let mut lowered = first.clone();
         assert!(!lowered.lower(Some(Medium), now));

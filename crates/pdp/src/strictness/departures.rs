@@ -149,14 +149,14 @@ impl fmt::Display for DepartureRule {
     /// What it says, and what follows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { description, kinds, after, risk, lasts_h, .. } = self;
-        let kinds: Vec<_> = kinds.iter().map(|kind| kind.signal()).collect();
-        let what = if kinds.is_empty() { "a departure".to_owned() } else { kinds.join(", ") };
-        write!(f, "{description}: {what} puts an instance at risk")?;
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let kinds = if kinds.is_empty() { "anything".to_owned() } else { kinds.join(" or ") };
+        write!(f, "{description}: an instance that departs in {kinds} is at risk")?;
         if let Some(risk) = risk {
             write!(f, " `{}`", risk.as_str())?;
         }
         if let Some(after) = after {
-            write!(f, ", number {after} of an hour")?;
+            write!(f, ", from number {after} of an hour on")?;
         }
         lasts_h.iter().try_for_each(|hours| write!(f, ", for {hours} h"))
     }

@@ -182,8 +182,8 @@ fn what_a_rule_of_departures_cannot_say_is_told_with_its_line() {
   - { description: Night shifts, risk: low }
 ",
         expect![[r#"
-            Those who pay: departed_data, departed_tool puts an instance at risk `medium`, number 1 of an hour, for 720 h
-            Night shifts: a departure puts an instance at risk `low`"#]],
+            Those who pay: an instance that departs in data or tool is at risk `medium`, from number 1 of an hour on, for 720 h
+            Night shifts: an instance that departs in anything is at risk `low`"#]],
     );
     check_file(
         "departures:
