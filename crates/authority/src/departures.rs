@@ -72,7 +72,7 @@ impl Authority {
     /// of it: by its name alone, so that nobody learns whether there is one. It takes no longer than a decision; what
     /// cannot be counted is in the record of the refusal.
     pub async fn asked_for(&self, instance: InstanceId, tool: &ToolRef) {
-        let counting = again_if_changed(|| self.count_asked(instance, tool));
+        let counting = again_if_changed(|| Box::pin(self.count_asked(instance, tool)));
         match tokio::time::timeout(self.limits.decision_timeout, counting).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a departure was not counted"),

@@ -275,7 +275,7 @@ impl Gateway {
     /// The refusal of `tool`, which there is not for `passage`'s caller: that it asked for one which is not declared
     /// of it counts, whether there is one or not.
     async fn no_tool(&self, passage: &Passage<'_>, tool: &ToolRef) -> Refusal {
-        Box::pin(self.authority.asked_for(passage.caller.instance, tool)).await;
+        self.authority.asked_for(passage.caller.instance, tool).await;
         Refusal::UnknownTool
     }
 

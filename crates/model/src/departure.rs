@@ -260,6 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use RiskLevel::{Low, Medium};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -365,5 +366,31 @@ mod tests {
             lowered.is_raised(Departure::Tool, later(2)),
             "it is not raised anew in the same hour"
         );
+    }
+
+    proptest! {
+        /// At no time is anybody at less by what is raised, nor whoever begins after them.
+        #[test]
+        fn r_48_nothing_that_is_raised_makes_a_risk_less(
+            steps in prop::collection::vec((0..3_usize, 0..200_i64, 0..300_i64), 1..8),
+        ) {
+            let minute = |minute: i64| Timestamp::from_seconds(minute * 60);
+            let (mut known, mut of_new, mut now) = (None::<Departed>, None::<Departed>, 0);
+            for (level, later, lasts) in steps {
+                now += later;
+                let (level, until) = (RiskLevel::ALL[level], minute(now + lasts));
+                let times = (minute(now), until);
+                let raised = Departed::raise(known.clone(), (Departure::Tool, level), times);
+                let next = raised.of_new(of_new.as_ref(), minute(now));
+                for at in (now..now + 600).map(minute) {
+                    let level_of = |it: Option<&Departed>| it.and_then(|it| it.level_at(at));
+                    let said = (at < until).then_some(level);
+                    prop_assert!(level_of(Some(&raised)) >= level_of(known.as_ref()).max(said));
+                    prop_assert!(level_of(Some(&next)) >= level_of(of_new.as_ref()));
+                    prop_assert!(level_of(Some(&next)) >= level_of(Some(&raised)));
+                }
+                (known, of_new) = (Some(raised), Some(next));
+            }
+        }
     }
 }
