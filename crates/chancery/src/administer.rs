@@ -228,8 +228,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 on_behalf_only,
                 memory: if memory_per_task { Memory::PerTask } else { Memory::Kept },
             };
-            let asked = Asked::AgentAdd(registration);
-            (socket.socket, asked, Some((path, made.to_pem()?)))
+            (socket.socket, Asked::AgentAdd(registration), Some((path, made.to_pem()?)))
         }
         Agent::Renew { name, new_key, signed, socket } => {
             let (asked, written) = renewal((name, new_key), signed).await?;
@@ -240,6 +239,9 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Agent::Owners { name, business_owner, technical_owner, socket } => {
             (socket.socket, Asked::AgentOwners { name, business_owner, technical_owner }, None)
+        }
+        Agent::Declare { name, calls_an_hour, hours, socket } => {
+            (socket.socket, Asked::AgentDeclare { name, calls_an_hour, hours }, None)
         }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)

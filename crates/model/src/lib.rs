@@ -11,6 +11,7 @@ mod budget;
 mod commitment;
 mod consent;
 mod decision;
+mod departure;
 mod device;
 mod digest;
 mod directory;
@@ -58,6 +59,7 @@ pub use consent::{Agreed, AskedOf, Code, Consent, ConsentState, SentBy};
 pub use decision::{
     Answer, Answers, Decision, Denial, Grant, KernelRule, Obligation, PolicyId, Remedy,
 };
+pub use departure::{Declared, Departed, Departure, WeekHours};
 pub use device::{Device, DeviceAsked, DeviceState, Enrolled};
 pub use digest::{
     ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,

@@ -163,7 +163,7 @@ impl Person {
 
     /// What is said of their risk, by whomever.
     pub fn risks(&self) -> Risks {
-        Risks { risk: self.risk.clone(), rated: self.rated.clone() }
+        Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed: None }
     }
 
     /// The person, whom `speaker` rates so, or no longer.

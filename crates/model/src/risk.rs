@@ -174,6 +174,9 @@ pub struct Risks {
     /// What transmitters say.
     #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
     pub rated: Rated,
+    /// At what our own detector sees them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub departed: Option<RiskLevel>,
 }
 
 impl Risks {
@@ -181,7 +184,7 @@ impl Risks {
     pub fn level_without(&self, speakers: &BTreeSet<Speaker>) -> Option<RiskLevel> {
         let others = self.rated.0.iter().filter(|(speaker, _)| !speakers.contains(*speaker));
         let others = others.filter_map(|(_, said)| said.level).max();
-        self.risk.as_ref().map(|risk| risk.level).max(others)
+        self.risk.as_ref().map(|risk| risk.level).max(others).max(self.departed)
     }
 }
 

@@ -157,6 +157,9 @@ pub enum Command {
     },
     /// Names who wants an agent and who keeps it running; who is not named is who they were.
     AgentOwners { name: String, business_owner: Option<String>, technical_owner: Option<String> },
+    /// Says how often an hour each instance of an agent asks for something, and in which hours of the week
+    /// (`mon-fri 08:00-18:00 +01:00`): both at once, and what is not said is not declared.
+    AgentDeclare { name: String, calls_an_hour: Option<u32>, hours: Option<String> },
     /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
     /// says who, where that is not who sends it.
     AgentRenew {

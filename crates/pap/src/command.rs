@@ -300,6 +300,7 @@ impl Administration {
             | Command::InstanceRelease { .. }
             | Command::InstanceList => self.register(by, command).await,
             Command::AgentAffirm { .. }
+            | Command::AgentDeclare { .. }
             | Command::AgentOwners { .. }
             | Command::AgentReinstate { .. }
             | Command::AgentRenew { .. }

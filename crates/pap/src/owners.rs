@@ -1,7 +1,10 @@
-//! Who owns agents and purposes: without them nothing is done that can do more than read.
+//! Who owns agents and purposes: without them nothing is done that can do more than read. And what those who keep an
+//! agent running declare of how it acts: what departs from that is seen.
 
 use authority::Reader;
-use model::{Agent, AgentName, FactKey, PersonId, Purpose, PurposeId, ResourceRef};
+use model::{
+    Agent, AgentName, Declared, FactKey, PersonId, Purpose, PurposeId, ResourceRef, WeekHours,
+};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
@@ -18,6 +21,9 @@ impl Administration {
             Command::AgentOwners { name, business_owner, technical_owner } => {
                 let named = (business_owner.as_deref(), technical_owner.as_deref());
                 self.agent_owners(by, &name, named).await
+            }
+            Command::AgentDeclare { name, calls_an_hour, hours } => {
+                self.agent_declare(by, &name, (calls_an_hour, hours.as_deref())).await
             }
             Command::PurposeOwner { id, owner } => self.purpose_owner(by, &id, &owner).await,
             other => unreachable!("{other:?} is about no owner"),
@@ -52,6 +58,27 @@ impl Administration {
             "bounded_by": agent.bounded_by,
             "decision": done.decision,
         }))
+    }
+
+    /// Says how often and when the instances of an agent act. It permits nothing and denies nothing.
+    async fn agent_declare(
+        &self,
+        by: &PersonId,
+        name: &str,
+        (calls_an_hour, hours): (Option<u32>, Option<&str>),
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let target = ResourceRef::Agent(name.clone());
+        let mut draft = self.draft(by, "agent/declare", target).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        let hours = hours.map(str::parse::<WeekHours>).transpose().map_err(AdminError::invalid)?;
+        if calls_an_hour == Some(0) {
+            let why = "an agent that asks for nothing is not declared: suspend it";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        agent.declared = Declared { calls_an_hour, hours };
+        let done = draft.make(json!(agent), vec![put(FactKey::agent(&name), &agent)]).await?;
+        Ok(json!({ "agent": name, "declared": agent.declared, "decision": done.decision }))
     }
 
     /// Names who answers for a purpose.

@@ -256,6 +256,8 @@ pub(crate) fn new_agent(
         workloads: Vec::new(),
         client: None,
         memory: Memory::Kept,
+        declared: model::Declared::default(),
+        departed: None,
         registered: now,
         affirmed: None,
         review: AgentReview::default(),

@@ -7,8 +7,8 @@
 
 use authority::{Effect, Fact, Reader, Refused};
 use model::{
-    Agent, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef, Risk,
-    RiskLevel, RiskTarget, Timestamp,
+    Agent, Departed, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef,
+    Risk, RiskLevel, RiskTarget, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ impl Administration {
                     effects.extend(self.at_high(&mut draft.reader, &mut instance, since).await?);
                 }
                 effects.push(put(FactKey::instance(*id), &instance));
-                instance.risks()
+                instance.risks(self.now())
             }
         };
         // What transmitters say beside may be greater.
@@ -127,7 +127,9 @@ impl Administration {
                 self.is_not_its_own(&by, &agent, None)?;
                 let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
                 let rated = agent.rated.lower(level);
-                (own || of_new || rated, agent.risks(), put(FactKey::agent(name), &agent))
+                let departed = self.lower_departed(&mut agent.departed, level);
+                let is_lower = own || of_new || rated || departed;
+                (is_lower, agent.risks(), put(FactKey::agent(name), &agent))
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
@@ -136,7 +138,9 @@ impl Administration {
                 self.is_not_its_own(&by, &agent, Some(*id))?;
                 let own = lowered(&mut instance.risk);
                 let rated = instance.rated.lower(level);
-                (own || rated, instance.risks(), put(FactKey::instance(*id), &instance))
+                let departed = self.lower_departed(&mut instance.departed, level);
+                let is = instance.risks(self.now());
+                (own || rated || departed, is, put(FactKey::instance(*id), &instance))
             }
         };
         if !is_lower {
@@ -148,6 +152,11 @@ impl Administration {
         effects.push(effect);
         let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
+    }
+
+    /// Lowers what our own detector says to `level`; says whether it was higher.
+    fn lower_departed(&self, departed: &mut Option<Departed>, level: Option<RiskLevel>) -> bool {
+        departed.as_mut().is_some_and(|departed| departed.lower(level, self.now()))
     }
 
     /// Quarantines `instance`, which is at high risk, from `since` on, or revokes it, if that is what follows here,

@@ -154,7 +154,7 @@ impl Members<'_> {
         self.add("confirmed", || {
             Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
         });
-        self.add("risk", || Some(text(standing.risk().map_or("none", RiskLevel::as_str))));
+        self.add("risk", || Some(text(standing.risk(facts.now).map_or("none", RiskLevel::as_str))));
     }
 }
 

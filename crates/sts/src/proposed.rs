@@ -266,6 +266,7 @@ pub(crate) async fn entered(
         workload: source.workload.clone(),
         device: source.device,
         task,
+        departed: agent.departed.clone().filter(|it| it.level_at(now).is_some()),
         started: now,
         risk: agent.risk_of_new.clone(),
         rated: Rated::default(),

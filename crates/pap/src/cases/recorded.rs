@@ -94,7 +94,7 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
         "attestation": standing.attestation(),
         "binding": facts.binding,
         "unconfirmed": !standing.is_confirmed(facts.now),
-        "risk": standing.risk(),
+        "risk": standing.risk(facts.now),
         "now": facts.now.to_string(),
         "environment": place.and_then(|place| place.environment.as_ref()),
         "region": place.and_then(|place| place.region.as_ref()),

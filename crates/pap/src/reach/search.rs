@@ -236,6 +236,7 @@ fn handed(
             workload: source.workload,
             device: None,
             task,
+            departed: agent.departed.clone(),
             started: world.now,
             risk: agent.risk_of_new.clone(),
             rated: Rated::default(),

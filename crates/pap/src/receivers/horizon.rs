@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Rated, Receiver, Risk, RiskLevel, Risks, Speaker, Stream, Timestamp};
+use model::{Receiver, Risk, RiskLevel, Risks, Speaker, Stream, Timestamp};
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
@@ -67,7 +67,7 @@ impl Administration {
 fn greatest(level: &Value, since: Timestamp) -> Result<Risks, AdminError> {
     let level = serde_json::from_value::<Option<RiskLevel>>(level.clone());
     let level = level.map_err(AdminError::unavailable)?;
-    Ok(Risks { risk: level.map(|level| Risk { level, since }), rated: Rated::default() })
+    Ok(Risks { risk: level.map(|level| Risk { level, since }), ..Risks::default() })
 }
 
 /// The level as it is told.

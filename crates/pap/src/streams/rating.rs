@@ -101,7 +101,7 @@ impl Administration {
         let is_lower = known > Some(level);
         let mut effects = Vec::new();
         let (what, [was, is], rated) = if let Some(mut instance) = instance {
-            let was = instance.risks();
+            let was = instance.risks(taking.now);
             instance.rated.say(&speaker, Some(risk.clone()));
             if !is_lower {
                 effects.extend(passed_on(reader, &instance, &risk).await?);
@@ -110,7 +110,7 @@ impl Administration {
                 effects.extend(self.at_high(reader, &mut instance, taking.now).await?);
             }
             let rated = put(FactKey::instance(instance.id), &instance);
-            (RiskTarget::Instance(instance.id), [was, instance.risks()], rated)
+            (RiskTarget::Instance(instance.id), [was, instance.risks(taking.now)], rated)
         } else {
             let was = agent.risks();
             agent.rated.say(&speaker, Some(risk.clone()));

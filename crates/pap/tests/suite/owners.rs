@@ -314,3 +314,31 @@ async fn r_22_that_the_owner_of_the_policy_in_force_leaves_is_found() {
     assert_eq!(found("release_unowned/2").await.map(|it| it.count), Some(1));
     keeping.abort();
 }
+
+/// All of it is said at once, in one way; and what is not said is declared no more.
+#[tokio::test]
+async fn r_48_how_often_and_when_an_agent_acts_is_declared() {
+    let desk = desk().await;
+    let name = &desk.world.standing.agent.name;
+    let declare = |calls_an_hour: Option<u32>, hours: Option<&str>| Command::AgentDeclare {
+        name: name.to_string(),
+        calls_an_hour,
+        hours: hours.map(str::to_owned),
+    };
+    let known = || async { desk.fact(FactKey::agent(name)).await.expect("it is known") };
+    let hours = "mon-fri 08:00-18:00 +01:00";
+    desk.run(declare(Some(60), Some(hours))).await.expect("it is declared");
+    let both = json!({ "calls_an_hour": 60, "hours": hours });
+    assert_eq!(known().await["declared"], both);
+    for wrong in
+        [declare(Some(0), None), declare(None, Some("office hours")), declare(None, Some(""))]
+    {
+        let answer = desk.run(wrong.clone()).await;
+        assert_eq!(word(&answer), "invalid", "{wrong:?}");
+    }
+    assert_eq!(known().await["declared"], both, "nothing of it was done");
+    desk.run(declare(None, Some(hours))).await.expect("it is declared");
+    assert_eq!(known().await["declared"], json!({ "hours": hours }));
+    desk.run(declare(None, None)).await.expect("it is declared no more");
+    assert_eq!(known().await["declared"], Value::Null);
+}

@@ -97,6 +97,34 @@ async fn n_096_nobody_lowers_their_own_risk_or_that_of_an_agent_of_theirs() {
     desk.has_refused_for("lowered_own_risk").await;
 }
 
+/// What an instance departs in is stepped up as what others say of it is, and somebody else than who answers for it
+/// lowers it; for those after it by itself.
+#[tokio::test]
+async fn r_48_who_asks_for_what_is_not_declared_is_stepped_up_until_somebody_lowers_it() {
+    let (desk, [sponsor, other]) = desk().await;
+    let [what, agent, _] = desk.targets();
+    let (id, tool) = (desk.world.standing.instance.id, "other/tool".parse().expect("a tool"));
+    for expected in ["permitted", "permitted", "forbidden"] {
+        desk.world.authority.asked_for(id, &tool).await;
+        assert_eq!(desk.call("refund").await, expected);
+        assert_eq!(desk.call("lookup").await, "permitted");
+    }
+    assert_eq!(desk.lower(&sponsor, &what, None).await, "refused");
+    assert_eq!(desk.lower(&other, &what, Some(RiskLevel::Medium)).await, "invalid");
+    assert_eq!(desk.lower(&other, &what, None).await, "done");
+    assert_eq!(desk.lower(&other, &what, None).await, "invalid", "there is none");
+    desk.world.authority.asked_for(id, &tool).await;
+    assert_eq!(desk.call("refund").await, "permitted", "once an hour");
+
+    let of_new =
+        || async { desk.fact(agent.key()).await.expect("it is known")["departed"].clone() };
+    assert_eq!(of_new().await["level"], "medium", "a restart sheds nothing");
+    assert_eq!(desk.lower(&other, &agent, Some(RiskLevel::Low)).await, "done");
+    assert_eq!(of_new().await["level"], "low");
+    assert_eq!(desk.lower(&other, &agent, None).await, "done");
+    assert_eq!(of_new().await["until"], json!(desk.world.clock.now()));
+}
+
 /// An instance that was stopped for its risk is so in the register, and so is what starts after it.
 #[tokio::test]
 async fn r_18_an_instance_at_high_risk_is_quarantined_with_what_starts_after_it() {
@@ -239,7 +267,8 @@ impl Signals {
         self.take(&self.sign(&claims)).await.expect("it is taken");
         let world = &self.scene.desk.world;
         let read = world.authority.pip().standing(world.standing.instance.id).await;
-        read.expect("it can be read").value.risk().map(RiskLevel::as_str)
+        let risk = read.expect("it can be read").value.risk(world.clock.now());
+        risk.map(RiskLevel::as_str)
     }
 }
 

@@ -38,7 +38,7 @@ impl From<&Decision> for Before {
 
 impl Strictness {
     /// Whether it surely is as strict as `other`: for each agent and harm class of each rule of that there is one
-    /// here that asks as much.
+    /// here that asks as much, and no departure of anybody passes that does not there.
     pub fn is_at_least(&self, other: &Self) -> bool {
         let is_token = |rule: &TokenRule| {
             let own = self.tokens.iter().filter(|own| own.lasts_s.0 <= rule.lasts_s.0);
@@ -49,7 +49,7 @@ impl Strictness {
             are_for(rule.is_for(), own.map(CallRule::is_for))
         };
         let is_as_short = other.tokens.iter().all(is_token) && other.calls.iter().all(is_new);
-        is_as_short && self.uses_up_all_of(other)
+        is_as_short && self.uses_up_all_of(other) && self.tolerates_no_more_than(other)
     }
 
     /// Whether whatever uses up its token by `other` surely does so by this.

@@ -17,6 +17,7 @@ mod compile;
 mod conjunction;
 mod decide;
 mod delegation;
+mod departures;
 mod differential;
 mod differing;
 mod elevations;
