@@ -24,7 +24,7 @@ prop_compose! {
         harm in harm(),
         max_calls in proptest::option::of(0_u64..3),
     ) -> Scope {
-        Scope { tools, harm, max_calls, max_tasks_a_day: None }
+        Scope { tools, harm, objects, max_calls, max_tasks_a_day: None }
     }
 }
 

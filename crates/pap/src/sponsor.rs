@@ -72,7 +72,11 @@ impl Administration {
                 let done = self.agent_reinstate(&by, uses.clone(), (&name, &reason)).await;
                 self.settled(done, uses).await
             }
-            owners => self.owners(by, owners).await,
+            Command::AgentOwners { name, business_owner, technical_owner } => {
+                let named = (business_owner.as_deref(), technical_owner.as_deref());
+                self.agent_owners(by, &name, named).await
+            }
+            other => unreachable!("{other:?} is about nobody who answers for an agent"),
         }
     }
 

@@ -131,6 +131,8 @@ fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
         owner: Some(person("owner").id),
         owned: None,
         harm: described.harm.clone(),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,
@@ -152,6 +154,7 @@ fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> S
     let everything = Scope {
         tools: server.map(all).into_iter().collect(),
         harm: Harm::ALL.into_iter().collect(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     };
