@@ -20,6 +20,7 @@ mod delegation;
 mod differential;
 mod differing;
 mod elevations;
+mod ends;
 mod explain;
 pub(crate) mod fixtures;
 mod kept;
