@@ -103,7 +103,7 @@ fn r_41_a_pattern_of_objects_says_what_it_covers() {
         "crm/a*b",
         "crm/**",
         "crm/a\n",
-        &(long + "x"),
+        (long + "x").as_str(),
     ] {
         assert!(invalid.parse::<ObjectPattern>().is_err(), "{invalid:?}");
     }
