@@ -127,10 +127,13 @@ async fn r_41_a_wider_purpose_gives_nothing_to_what_was_given_before() {
 
     // Each says one thing, and what it does not do is refused.
     let before = desk.purpose().await;
-    for objects in [&["crm/c-*", "crm/o-1"][..], &["crm/*"], &["crm/o-*"], &["mail/x"], &[]] {
+    let no_less: [&[&str]; 5] =
+        [&["crm/c-*", "crm/o-1"], &["crm/*"], &["crm/o-*"], &["mail/x"], &[]];
+    for objects in no_less {
         assert_eq!(desk.narrows(said(objects)).await, "invalid", "{objects:?}");
     }
-    for objects in [&["crm/c-7"][..], &["crm/o-1"], &[]] {
+    let no_more: [&[&str]; 3] = [&["crm/c-7"], &["crm/o-1"], &[]];
+    for objects in no_more {
         assert_eq!(desk.widens(said(objects)).await, "invalid", "{objects:?}");
     }
     let any = PurposeSaid { any_object: true, ..said(&[]) };

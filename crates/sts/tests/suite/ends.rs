@@ -31,11 +31,12 @@ async fn bound(sts: &Sts, holder: &Holder, all: &[&str]) {
 #[tokio::test]
 async fn r_41_a_child_never_has_more_data_than_its_parent() {
     // Whoever names none is handed what there is.
-    for (asked, held) in [
-        (&[][..], &["crm/a*", "crm/b"][..]),
+    let held: [(&[&str], &[&str]); 3] = [
+        (&[], &["crm/a*", "crm/b"]),
         (&["crm/a*"], &["crm/a*"]),
         (&["crm/ab", "crm/b"], &["crm/ab", "crm/b"]),
-    ] {
+    ];
+    for (asked, held) in held {
         for way in WAYS {
             let (sts, lead, reader) = before().await;
             bound(&sts, &lead, &["crm/a*", "crm/b"]).await;
@@ -50,9 +51,9 @@ async fn r_41_a_child_never_has_more_data_than_its_parent() {
             assert_eq!(calls(&sts, &child, "lookup").await, expected, "{held:?}");
         }
     }
-    for wider in
-        [&["crm/*"][..], &["crm/c"], &["crm/a*", "crm/c"], &["mail/a"], &["crm"], &["crm/a*b"]]
-    {
+    let wider: [&[&str]; 6] =
+        [&["crm/*"], &["crm/c"], &["crm/a*", "crm/c"], &["mail/a"], &["crm"], &["crm/a*b"]];
+    for wider in wider {
         for way in WAYS {
             let (sts, lead, reader) = before().await;
             bound(&sts, &lead, &["crm/a*", "crm/b"]).await;
@@ -82,12 +83,13 @@ async fn r_41_a_purpose_that_narrows_bounds_what_was_handed_on() {
 /// A system names what the work that it starts is for, within the purpose.
 #[tokio::test]
 async fn r_41_no_initiation_is_for_more_data_than_the_purpose() {
-    for (asked, held) in [
-        (&[][..], Some(&["crm/a*"][..])),
+    let held: [(&[&str], Option<&[&str]>); 4] = [
+        (&[], Some(&["crm/a*"])),
         (&["crm/ab"], Some(&["crm/ab"])),
         (&["crm/*"], None),
         (&["crm/b"], None),
-    ] {
+    ];
+    for (asked, held) in held {
         let named = |facts: &mut crate::support::Facts| {
             facts.purpose.scope.objects = Some(patterns(&["crm/a*"]));
         };
