@@ -126,7 +126,10 @@ impl TokenService {
         };
         let scope = narrow::scope(task).filter(|scope| scope.tools.len() <= TOOLS_MAX);
         let Some(scope) = scope else {
-            let why = format!("name 1 to {TOOLS_MAX} tools, and harm classes that there are");
+            let why = format!(
+                "name 1 to {TOOLS_MAX} tools, harm classes that there are, and data objects as \
+                 `SERVER/NAME`"
+            );
             return refuse(malformed, "consent_malformed", &why);
         };
         let Some(resources) = servers(&wanted.resources, &scope) else {

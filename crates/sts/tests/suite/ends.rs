@@ -7,6 +7,7 @@ use oauth::ErrorCode;
 use serde_json::json;
 
 use crate::client::{Sts, key};
+use crate::consents;
 use crate::delegation::{Holder, WAYS, before, calls, hand_on, part, task_of};
 use crate::initiations::{self, before_with, redeems, signed};
 
@@ -108,4 +109,28 @@ async fn r_41_no_initiation_is_for_more_data_than_the_purpose() {
         let task: Task = sts.fact(FactKey::task(instance.task)).await;
         assert_eq!(json!(task.scope.objects), json!(patterns(held)), "{asked:?}");
     }
+}
+
+/// Nobody is asked for more data than the purpose names.
+#[tokio::test]
+async fn r_41_no_consent_is_asked_for_more_data_than_the_purpose() {
+    let check = async |asked: &[&str]| {
+        let sts = consents::before().await;
+        let mut purpose = sts.world.standing.purpose.clone();
+        purpose.scope.objects = Some(patterns(&["crm/a*"]));
+        sts.world.put(FactKey::purpose(&purpose.id), &purpose).await;
+        let mut task = consents::task(&sts);
+        task["objects"] = json!(asked);
+        let pushed = consents::push(&sts, sts.request(&key()), &task).await;
+        match pushed {
+            Ok(pushed) => Ok(consents::asked(&sts, &pushed).await.scope.objects),
+            Err(refused) => Err(refused.code),
+        }
+    };
+    assert_eq!(check(&[]).await, Ok(Some(patterns(&["crm/a*"]))));
+    assert_eq!(check(&["crm/ab"]).await, Ok(Some(patterns(&["crm/ab"]))));
+    for wider in ["crm/*", "crm/b", "mail/a"] {
+        assert_eq!(check(&[wider]).await, Err(ErrorCode::InvalidScope), "{wider}");
+    }
+    assert_eq!(check(&["crm/a*b"]).await, Err(ErrorCode::InvalidAuthorizationDetails));
 }
