@@ -64,11 +64,6 @@ impl ObjectPattern {
         let narrower = if self.includes(other) { other } else { self };
         (self.includes(narrower) && other.includes(narrower)).then(|| narrower.clone())
     }
-
-    /// The server that the pattern speaks of.
-    pub const fn server(&self) -> &ServerName {
-        &self.server
-    }
 }
 
 /// Whether nobody who takes `name` for a path comes to another one: of what only begins as it should, the rest

@@ -50,14 +50,14 @@ pub(crate) fn outside(
 /// The data objects that an act is done to. Of what is no tool they are known where it reads a resource, and where
 /// it gives away nothing but what there is.
 fn objects(request: &AccessRequest, facts: &Facts) -> Objects {
+    let method = request.action.as_str();
     match &request.resource {
         ResourceRef::Tool(_) => {
             let tool = facts.tool.as_ref();
             tool.map_or(Objects::Any, |tool| tool.objects_of(&request.input))
         }
         ResourceRef::Resource { uri, .. } => Objects::Named([uri.clone()].into()),
-        _ if BESIDE_TOOLS.contains(&request.action.as_str()) => Objects::None,
-        _ if request.action.as_str() == SERVER_REQUEST => Objects::None,
+        _ if BESIDE_TOOLS.contains(&method) || method == SERVER_REQUEST => Objects::None,
         _ => Objects::Any,
     }
 }
