@@ -25,7 +25,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 19] = [
+const AT_ANY_TIME: [&str; 20] = [
     "agent/restrict",
     "agent/stop",
     "agent/suspend",
@@ -41,6 +41,7 @@ const AT_ANY_TIME: [&str; 19] = [
     "person/deactivate",
     "person/restrict",
     "policy/withdraw",
+    "purpose/narrow",
     "risk/raise",
     "system/suspend",
     "task/end",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     Agent, Attested, Budget, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate,
-    Outcome, Purpose, Server, Signed, System, Task, Tool,
+    Outcome, Server, Signed, System, Task, Tool,
 };
 use crate::socket;
 use crate::words::word;
@@ -139,32 +139,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Receiver(receiver) => crate::receivers::asked(receiver)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
-        Command::Purpose(Purpose::Add {
-            id,
-            owner,
-            tools,
-            harm,
-            data,
-            max_calls,
-            max_tasks_a_day,
-            description,
-            socket,
-        }) => {
-            let asked = Asked::PurposeAdd(pap::PurposeRegistration {
-                id,
-                owner,
-                tools,
-                harm,
-                data,
-                max_calls,
-                max_tasks_a_day,
-                description,
-            });
-            (socket.socket, asked, None)
-        }
-        Command::Purpose(Purpose::Owner { id, owner, socket }) => {
-            (socket.socket, Asked::PurposeOwner { id, owner }, None)
-        }
+        Command::Purpose(purpose) => keyless(crate::purposes::asked(purpose)),
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
         Command::Server(server) => plain(of_server(server)),
@@ -376,8 +351,19 @@ fn of_server(server: Server) -> (crate::cli::Socket, Asked) {
 
 fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
     match tool {
-        Tool::Describe { tool, owner, harm, requires_subject, not_delegable, socket } => {
-            let said = ToolSaid { owner, harm, requires_subject, not_delegable };
+        Tool::Describe {
+            tool,
+            owner,
+            harm,
+            objects,
+            no_object,
+            data,
+            requires_subject,
+            not_delegable,
+            socket,
+        } => {
+            let said =
+                ToolSaid { owner, harm, requires_subject, not_delegable, objects, no_object, data };
             (socket, Asked::ToolDescribe { tool, said })
         }
         Tool::Diff { tool, socket } => (socket, Asked::ToolDiff { tool }),

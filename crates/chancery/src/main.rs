@@ -39,6 +39,7 @@ mod policy;
 mod policy_set;
 mod polling;
 mod prove;
+mod purposes;
 mod reach;
 mod receivers;
 mod register;

@@ -291,7 +291,11 @@ pub(crate) fn onboarded(told: &Value) -> anyhow::Result<Tools> {
     rows.map(|row| {
         let name: ToolRef = serde_json::from_value(row["tool"].clone())?;
         let harm: BTreeSet<Harm> = serde_json::from_value(row["harm"].clone())?;
-        Ok((name, CaseTool::described(harm, &row["descriptor"])))
+        let said = |member: &str| row.get(member).cloned();
+        let objects = said("objects").map(serde_json::from_value).transpose()?;
+        let data = said("data").map(serde_json::from_value).transpose()?.unwrap_or_default();
+        let described = CaseTool::described(harm, &row["descriptor"]);
+        Ok((name, CaseTool { objects, data, ..described }))
     })
     .collect()
 }

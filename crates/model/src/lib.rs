@@ -27,6 +27,7 @@ mod lease;
 mod marked;
 mod names;
 mod network;
+mod object;
 mod person;
 mod process_memory;
 mod provenance;
@@ -96,6 +97,7 @@ pub use names::{
     UnitName,
 };
 pub use network::network;
+pub use object::{OBJECT_PATTERNS_MAX, OBJECTS_OF_CALL_MAX, ObjectPattern, Objects};
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};

@@ -18,7 +18,7 @@ use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
-use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
+use crate::said::{PurposeRegistration, PurposeSaid, Registration, ServerSaid, ToolSaid};
 use crate::streams::{StreamAnswered, StreamManaged, StreamRegistration};
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
@@ -143,6 +143,17 @@ pub enum Command {
     SignalList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
+    /// Says that a purpose is for no more than this.
+    PurposeNarrow(PurposeSaid),
+    /// Says that a purpose is for this as well.
+    PurposeWiden(PurposeSaid),
+    /// Lists purposes, or one, as they are or were at a time.
+    PurposeList {
+        #[serde(default)]
+        id: Option<String>,
+        #[serde(default)]
+        as_of: Option<String>,
+    },
     /// Names who answers for a purpose.
     PurposeOwner { id: String, owner: String },
     /// Registers an agent.

@@ -14,9 +14,10 @@ mod would;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, GroupName, Harm, Label, Obligation, PersonId, PolicyId, Provenance, PurposeId,
-    RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
+    AgentName, Amount, Attestation, Binding, BudgetName, DataCategory, Decision, Denial,
+    Enforcement, EnvironmentName, GroupName, Harm, Label, ObjectPattern, Obligation, PersonId,
+    PolicyId, Provenance, PurposeId, RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp,
+    Tool, ToolRef, UnitName,
 };
 use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -66,19 +67,30 @@ pub struct CaseTool {
     /// The schema of its arguments; any object if it is left out.
     #[serde(default = "any_object")]
     pub input: Value,
+    /// Where its arguments name the data objects that it is used on; nothing, where nobody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<BTreeSet<String>>,
+    /// The categories of data that it touches.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data: BTreeSet<DataCategory>,
 }
 
 impl From<&Tool> for CaseTool {
     fn from(tool: &Tool) -> Self {
-        Self::described(tool.harm.clone(), &tool.descriptor)
+        Self {
+            objects: tool.objects.clone(),
+            data: tool.data.clone(),
+            ..Self::described(tool.harm.clone(), &tool.descriptor)
+        }
     }
 }
 
 impl CaseTool {
-    /// A tool that is described so (MCP), and can do so much.
+    /// A tool that is described so (MCP), and can do so much. Nobody said what data it is used on.
     pub fn described(harm: BTreeSet<Harm>, descriptor: &Value) -> Self {
         let input = descriptor.get("inputSchema").cloned();
-        Self { harm, input: input.unwrap_or_else(any_object) }
+        let input = input.unwrap_or_else(any_object);
+        Self { harm, input, objects: None, data: BTreeSet::new() }
     }
 }
 
@@ -99,6 +111,9 @@ struct Case {
     agent: AgentName,
     #[serde(default = "some_purpose")]
     purpose: PurposeId,
+    /// What data that is for.
+    #[serde(default)]
+    ends: Ends,
     /// On whose behalf it is, if it is on anybody's.
     subject: Option<Subject>,
     /// Who vouches for the instance.
@@ -217,6 +232,18 @@ struct Method {
     /// What a `server/request` asks.
     #[serde(default)]
     input: Value,
+}
+
+/// What data a purpose is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ends {
+    /// The data objects; whatever there are, if they are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<BTreeSet<ObjectPattern>>,
+    /// The categories of data; any, if none is named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    data: BTreeSet<DataCategory>,
 }
 
 /// A person on whose behalf something is done: they are here, and consented to it.

@@ -3,15 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use async_trait::async_trait;
 use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
-use model::{
-    Enforcement, FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sha256Digest,
-    Sourced, Stranger, ToolName,
-};
+use model::{FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger};
 use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
@@ -22,26 +18,7 @@ use crate::policy::Publisher;
 use crate::register::put;
 use crate::release::PolicyKey;
 use crate::review::Counted;
-
-/// What a server lists, as somebody read it.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The descriptors, by name.
-    pub tools: BTreeMap<ToolName, Value>,
-    /// Where it is served from.
-    pub origin: String,
-    /// Whether it refuses who is not us.
-    pub enforcement: Enforcement,
-    /// The account with which it is called, by the digest of its credential, if it is by one.
-    pub account: Option<Sha256Digest>,
-}
-
-/// Reads what a configured server lists.
-#[async_trait]
-pub trait ToolSource: Send + Sync {
-    /// Reads the tools of `server`.
-    async fn read(&self, server: &ServerName) -> Result<Found, String>;
-}
+use crate::tools::ToolSource;
 
 /// Why an act was not done.
 #[derive(Debug, thiserror::Error)]
@@ -288,7 +265,6 @@ impl Administration {
             | Command::PersonDeactivate { .. }
             | Command::PersonConfirm { .. }
             | Command::PersonList
-            | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
             | Command::AgentClient { .. }
@@ -304,8 +280,12 @@ impl Administration {
             | Command::AgentOwners { .. }
             | Command::AgentReinstate { .. }
             | Command::AgentRenew { .. }
-            | Command::AgentTakeOver { .. }
-            | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
+            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            Command::PurposeAdd(_)
+            | Command::PurposeNarrow(_)
+            | Command::PurposeWiden(_)
+            | Command::PurposeOwner { .. }
+            | Command::PurposeList { .. } => self.purposes(by, command).await,
             Command::PeopleWidening { said } => self.people_widening(by, said).await,
             Command::PersonOffboard { id, since } => self.offboard_person(by, (&id, since)).await,
             Command::AgentOffboard { name, since } => self.offboard_agent(by, (&name, since)).await,

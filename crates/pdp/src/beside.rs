@@ -18,8 +18,11 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Fin
     })
 }
 
-/// Whether `text` is a JSON pointer (RFC 6901) to an argument; why it is none.
-pub(crate) fn is_pointer(text: &str) -> Result<(), String> {
+/// Whether `text` is a JSON pointer (RFC 6901) to an argument.
+///
+/// # Errors
+/// Why it is none.
+pub fn is_pointer(text: &str) -> Result<(), String> {
     if text.starts_with('/') && text.len() <= POINTER_MAX {
         return Ok(());
     }

@@ -20,6 +20,7 @@ mod compile;
 mod context;
 mod decide;
 mod differing;
+mod ends;
 mod entities;
 mod evaluate;
 mod explain;
@@ -47,6 +48,7 @@ mod validate;
 
 pub use annotations::OBLIGATION_KINDS;
 pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
+pub use beside::is_pointer;
 pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown, window_end};
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;

@@ -85,6 +85,9 @@ impl Snapshot {
 
     fn foreseen(&self, request: &AccessRequest, facts: &Facts, counting: Counting) -> Option<bool> {
         let Ok((action, passed)) = self.before_policies(request, facts) else { return Some(false) };
+        if passed.outside.as_ref().is_some_and(|outside| !outside.by_arguments) {
+            return Some(false);
+        }
         match &action.tool {
             Some(tool) => {
                 let asked = (action, tool, counting);
@@ -106,7 +109,8 @@ impl Snapshot {
             .map(|kind| EntityUid::from_type_name_and_id(type_name(kind), EntityId::new("given")));
         let [input, provenance] = unknown.clone().map(RestrictedExpression::new_entity_uid);
         let unread = BTreeSet::new();
-        let given = Given { input, unread: &unread, provenance: Some(provenance) };
+        // What is outside is never permitted, whatever a policy says of it.
+        let given = Given { input, unread: &unread, provenance: Some(provenance), outside: false };
         let named = (&self.remembered.counted, &AskedFor::Everything);
         let context = context::of((facts, elevation), given, named)?;
         let unknown = unknown.map(|it| PartialEntity::new(it, None, None, None, schema).ok());

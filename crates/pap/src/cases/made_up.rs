@@ -131,6 +131,8 @@ fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
         owner: Some(person("owner").id),
         owned: None,
         harm: described.harm.clone(),
+        objects: described.objects.clone(),
+        data: described.data.clone(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,
@@ -152,6 +154,7 @@ fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> S
     let everything = Scope {
         tools: server.map(all).into_iter().collect(),
         harm: Harm::ALL.into_iter().collect(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     };
@@ -191,8 +194,8 @@ fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> S
         id: case.purpose.clone(),
         owner: sponsor.id.clone(),
         owned: Some(case.now),
-        scope: everything,
-        data: BTreeSet::new(),
+        scope: Scope { objects: case.ends.objects.clone(), ..everything },
+        data: case.ends.data.clone(),
         description: String::new(),
     };
     let delegators = handed_on(case.depth, &mut task, (&instance, &agent, &sponsor));

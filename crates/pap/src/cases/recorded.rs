@@ -11,7 +11,7 @@ use model::{
 use pdp::{AskedPolicy, Snapshot};
 use serde_json::{Map, Value, json};
 
-use super::{Case, CaseTool, NAME, Subject, Tools};
+use super::{Case, CaseTool, Ends, NAME, Subject, Tools};
 use crate::recall::Recorded;
 
 /// The denial of a call whose token was used for another one, which its commit alone has seen.
@@ -108,6 +108,11 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
     let Value::Object(mut members) = members else { unreachable!("it is an object") };
     if let Some(Person { id, groups, unit, .. }) = standing.subject.clone() {
         members.insert("subject".to_owned(), json!(Subject { id, groups, unit }));
+    }
+    let (objects, data) = (standing.purpose.scope.objects.clone(), standing.purpose.data.clone());
+    let ends = Ends { objects, data };
+    if ends != Ends::default() {
+        members.insert("ends".to_owned(), json!(ends));
     }
     // Most sets look at neither.
     let of_tools = session.counters.iter().filter(|(name, n)| *name != "calls" && **n != 0);

@@ -53,6 +53,29 @@ fn a_case_holds_only_if_the_set_answers_as_it_says() {
     assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
 }
 
+/// What data the purpose is for, and on what the tool is used.
+#[test]
+fn r_41_a_case_says_what_data_its_purpose_is_for() {
+    let check = |ends: &Value, reason: &str| {
+        let expect = if reason == "granted" { "permit" } else { "deny" };
+        let case = json!({
+            "name": "it", "call": { "tool": "crm/lookup", "input": { "id": 7 } },
+            "ends": ends, "expect": expect, "reason": reason,
+        });
+        let input = json!({ "type": "object", "properties": { "id": { "type": "integer" } }, "required": ["id"] });
+        let lookup = json!({ "harm": ["reads-data"], "input": input, "objects": ["/id"], "data": ["customers"] });
+        let file = json!({ "tools": { "crm/lookup": lookup }, "cases": [case] });
+        let file: CaseFile = serde_json::from_value(file).expect("a case file");
+        let results = file.run(&set(POLICY), &Tools::new()).expect("the set compiles");
+        assert!(results.iter().all(|it| it.held == Ok(())), "{ends}: {:?}", results[0].held);
+    };
+    check(&json!({}), "granted");
+    check(&json!({ "objects": ["crm/7"], "data": ["customers", "orders"] }), "granted");
+    check(&json!({ "objects": ["crm/8", "crm/70"] }), "outside_purpose");
+    check(&json!({ "objects": [] }), "outside_purpose");
+    check(&json!({ "data": ["orders"] }), "outside_purpose");
+}
+
 /// By `only` these decide and no others, and all that is owed is what is said.
 #[test]
 fn a_case_says_all_that_decides_and_is_owed() {

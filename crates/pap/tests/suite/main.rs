@@ -38,6 +38,7 @@ mod people;
 mod policy;
 mod policy_sets;
 mod proved;
+mod purposes;
 mod reach;
 mod receiver_directories;
 mod receiver_streams;

@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 75] = [
+const CHANGING: [&str; 78] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -55,6 +55,8 @@ const CHANGING: [&str; 75] = [
     "signal-approve",
     "purpose-add",
     "purpose-owner",
+    "purpose-narrow",
+    "purpose-widen",
     "agent-add",
     "agent-attest",
     "agent-owners",
@@ -132,12 +134,24 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             owner: sponsor.clone(),
             tools: vec!["crm/*".to_owned()],
             harm: Vec::new(),
+            objects: vec!["crm/customer-*".to_owned()],
             data: vec!["customer-data".to_owned()],
             max_calls: None,
             max_tasks_a_day: None,
             description: String::new(),
         }),
         Command::PurposeOwner { id: facts.purpose.id.to_string(), owner: sponsor.clone() },
+        Command::PurposeNarrow(pap::PurposeSaid {
+            id: facts.purpose.id.to_string(),
+            objects: vec!["crm/customer-*".to_owned()],
+            ..pap::PurposeSaid::default()
+        }),
+        Command::PurposeWiden(pap::PurposeSaid {
+            id: facts.purpose.id.to_string(),
+            tools: vec!["mail/*".to_owned()],
+            ..pap::PurposeSaid::default()
+        }),
+        Command::PurposeList { id: None, as_of: None },
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),

@@ -174,8 +174,12 @@ pub(crate) async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
 /// The tools of the deployment.
 pub(crate) fn beside(desk: &Desk) -> Tools {
     let tools = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
-    let described =
-        |schema: pdp::ToolSchema| CaseTool { harm: [].into(), input: schema.input_schema };
+    let described = |schema: pdp::ToolSchema| CaseTool {
+        harm: [].into(),
+        input: schema.input_schema,
+        objects: None,
+        data: [].into(),
+    };
     tools.into_iter().map(|(name, schema)| (name, described(schema))).collect()
 }
 

@@ -32,6 +32,7 @@ pub(super) fn scope(tools: &[&str]) -> Scope {
     Scope {
         tools: tools.iter().map(|tool| tool.parse().expect("a pattern")).collect(),
         harm: Harm::ALL.into_iter().collect(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     }
@@ -157,6 +158,8 @@ pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
         owner: Some("olga".parse().expect("a person")),
         owned: Some(at(-86_400)),
         harm: harm.iter().copied().collect(),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,

@@ -21,6 +21,7 @@ mod departures;
 mod differential;
 mod differing;
 mod elevations;
+mod ends;
 mod explain;
 pub(crate) mod fixtures;
 mod kept;
