@@ -34,12 +34,18 @@ pub(crate) fn at(since: Since) -> Timestamp {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// What is told to have no bound, or cannot be told, a line each.
+pub(crate) fn unknown(told: &Value) -> String {
+    let line = |it: &Value| format!("unknown: {} {}\n", text(&it["what"]), text(&it["why"]));
+    list(&told["unknown"]).map(line).collect()
 }
 
 /// What is told, for people. Writing to a text cannot fail.
@@ -67,9 +73,7 @@ fn drawn(told: &Value) -> String {
             }
         }
     }
-    for unknown in list(&told["unknown"]) {
-        let _ = writeln!(all, "unknown: {} {}", text(&unknown["what"]), text(&unknown["why"]));
-    }
+    all += &unknown(told);
     let change = &told["change"];
     for (what, sign) in [("gained", '+'), ("lost", '-')] {
         for tool in list(&change[what]) {

@@ -33,6 +33,21 @@ pub(crate) struct Reach {
     pub(crate) socket: Socket,
 }
 
+/// Shows what nobody is asked about.
+#[derive(Debug, Args)]
+pub(crate) struct Unattended {
+    /// The agent; without one, all.
+    pub(crate) agent: Option<String>,
+    /// Its uses since then count: a time (RFC 3339), a date, or how far back (`7d`).
+    #[arg(long, value_name = "TIME", value_parser = since, default_value = "30d")]
+    pub(crate) since: Since,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
 /// Suggests a narrower policy.
 #[derive(Debug, Args)]
 pub(crate) struct Suggest {

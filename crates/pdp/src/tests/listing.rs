@@ -153,7 +153,12 @@ fn r_49_what_something_could_lift_is_told_apart_from_what_could_be_done() {
             r#"@id("a") permit(principal, action == Action::"crm/lookup", resource); {forbid}"#
         ));
         let case = Case::call("crm/lookup", Value::Null);
-        assert_eq!(snapshot.outlook(&case.request, &case.facts()), expected, "{forbid}");
+        let foreseen = snapshot.foresee(&case.request, &case.facts());
+        assert_eq!(foreseen.outlook, expected, "{forbid}");
+        // What is denied rests on nothing.
+        let basis: Vec<_> = foreseen.basis.iter().map(ToString::to_string).collect();
+        let named: &[&str] = if expected == Outlook::Denied { &[] } else { &["a"] };
+        assert_eq!(basis, named, "{forbid}");
     };
     let forbid = r#"forbid(principal, action == Action::"crm/lookup", resource)"#;
     check("", Outlook::Possible);
