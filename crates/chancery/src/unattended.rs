@@ -73,8 +73,8 @@ fn of_agent(all: &mut String, agent: &Value, since: &str) {
         }
     }
     for tool in list(&agent["used_otherwise"]) {
-        let _ =
-            writeln!(all, "  {}: {}, and not permitted so now", text(&tool["tool"]), used(tool));
+        let (name, used) = (text(&tool["tool"]), used(tool));
+        let _ = writeln!(all, "  {name}: {used}: handed on, or not permitted any more");
     }
     let unused: Vec<_> = list(&agent["unused"]).map(text).collect();
     if !unused.is_empty() {

@@ -157,13 +157,15 @@ impl Unattended {
 }
 
 impl Acts {
-    /// Asks what could come of each tool in the hands of `holder`, unless it is known for this purpose.
+    /// Asks what could come of each tool in the hands of `holder`, unless it is known for this purpose, and for no work that
+    /// comes by more.
     async fn look(&mut self, world: &World, holder: &Holder, questions: &mut Questions) {
-        let purpose = &holder.standing.purpose.id;
+        let (purpose, by) = (&holder.standing.purpose.id, by(&holder.standing));
         let places = holder.beside(world);
         self.unknown.extend(places.map(|(server, method)| (server.to_string(), method)));
         for (name, tool) in &world.tools {
-            if self.acts.get(name).is_some_and(|known| known.contains_key(purpose)) {
+            let known = self.acts.get(name).and_then(|known| known.get(purpose));
+            if known.is_some_and(|known| known.by.len() <= by.len()) {
                 continue;
             }
             if !questions.may_ask().await {
@@ -177,7 +179,7 @@ impl Acts {
                 self.unknown.insert((name.to_string(), why));
                 continue;
             }
-            let ground = Ground { basis, by: by(&holder.standing) };
+            let ground = Ground { basis, by: by.clone() };
             self.acts.entry(name.clone()).or_default().insert(purpose.clone(), ground);
         }
     }
