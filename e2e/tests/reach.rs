@@ -73,6 +73,9 @@ fn r_49_the_page_on_reach_shows_what_works() {
     assert!(printed[1].contains("forbid ("), "{}", printed[1]);
     assert!(printed[1].contains("Tool::\"canary/slow\""), "{}", printed[1]);
 
+    let nothing_said =
+        "data: of categories none\nunknown: work no_categories\nunknown: labels no_labels\n";
+    assert!(printed[0].contains(nothing_said), "{}", printed[0]);
     for told in [
         "bot: sponsor sam, business owner sam, technical owner sam\n",
         "  canary/slow (changes-production), owned by alice: used 1 times, last ",
@@ -93,6 +96,14 @@ fn r_49_the_page_on_reach_shows_what_works() {
     let (code, suggested) = deployment.run_told(&["suggest", "bot", "--since", since]);
     assert_eq!(code, Some(3), "{suggested}");
     assert!(!suggested.contains("canary/slow"), "{suggested}");
+
+    // What can come back is told once it is said.
+    let labels =
+        "labels: { private: Personal data. }\ntools: { canary/touch: { carries: [private] } }\n";
+    puts_in_force(&deployment, ("labels.yaml", labels));
+    let marked = reach(&deployment, &[&instance]);
+    let private = json!([{ "label": "private", "direct": [], "by_delegation": ["canary/touch"] }]);
+    assert_eq!(marked["data"]["labels"], private, "{marked}");
 
     // What goes is told with why.
     let policy = POLICY.replace("@id(\"hands-on\")", "@id(\"hands-on\") @mode(\"observe\")");

@@ -74,14 +74,41 @@ fn drawn(told: &Value) -> String {
         }
     }
     all += &unknown(told);
+    all += &data(&told["data"]);
     let change = &told["change"];
+    if let Some(why) = change["unknown"].as_str() {
+        let _ = writeln!(all, "unknown: since {} {why}", text(&change["since"]));
+    }
     for (what, sign) in [("gained", '+'), ("lost", '-')] {
         for tool in list(&change[what]) {
             let (name, by) = (text(&tool["tool"]), text(&tool["by"]));
             let _ = writeln!(all, "{sign} {name} since {} ({by})", text(&change["since"]));
         }
+        for kind in ["categories", "labels"] {
+            for name in list(&change["data"][what][kind]) {
+                let (name, since) = (text(name), text(&change["since"]));
+                let _ = writeln!(all, "{sign} data of {kind} {name} since {since}");
+            }
+        }
     }
     all
+}
+
+/// The data in reach, for people.
+fn data(told: &Value) -> String {
+    let categories: Vec<_> = list(&told["categories"]).map(text).collect();
+    let mut all = format!("data: of categories {}\n", some(&categories));
+    for row in list(&told["labels"]) {
+        let sources = ["direct", "by_delegation"].map(|place| list(&row[place]).map(text));
+        let [direct, others] = sources.map(|sources| some(&sources.collect::<Vec<_>>()));
+        let label = text(&row["label"]);
+        let _ = writeln!(all, "  labelled {label}: by itself {direct}, by others {others}");
+    }
+    all + &unknown(told)
+}
+
+fn some(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
 /// What is said of a tool beside its name.

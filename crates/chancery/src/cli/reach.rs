@@ -23,7 +23,8 @@ pub(crate) enum Since {
 pub(crate) struct Reach {
     /// The instance.
     pub(crate) instance: String,
-    /// Show too what came into reach and went out of it since then: a time (RFC 3339), a date, or how far back (`7d`).
+    /// Show what came into reach and went out of it since then, or since a week ago: a time (RFC 3339), a date, or how far back
+    /// (`7d`).
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Since>,
     /// Print it as JSON.

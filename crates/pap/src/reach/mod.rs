@@ -4,12 +4,14 @@
 //! named as unbounded or unknown. What is in reach may still be denied, as what is listed may be.
 
 mod beginning;
+mod readable;
 mod search;
 mod then;
 mod unattended;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use model::{
     AgentName, Denial, Enforcement, Harm, InstanceId, PersonId, ServerName, Standing, Timestamp,
@@ -19,9 +21,13 @@ use pdp::Outlook;
 use serde_json::{Map, Value, json};
 use tokio::sync::MutexGuard;
 
+use self::readable::Readable;
 use self::search::{ByChain, HOLDERS_MAX, QUESTIONS_MAX, Reach};
 use self::world::{World, binding};
 use crate::command::{AdminError, Administration};
+
+/// How far back it is looked for what came and went, unless somebody says since when.
+const CHANGED_WITHIN: Duration = Duration::from_hours(7 * 24);
 
 /// The most tools that are told of.
 const TOOLS_MAX: usize = 2_000;
@@ -40,7 +46,7 @@ impl Unknown {
 }
 
 impl Administration {
-    /// What `instance` could do now; and what of that came or went since a time.
+    /// What `instance` could do now, and what data is in its reach; and what of that came or went since a time.
     pub(crate) async fn reach(
         &self,
         by: &PersonId,
@@ -54,9 +60,17 @@ impl Administration {
         let reach = Box::pin(Reach::of(&world, standing.clone(), entropy)).await;
         let mut told = told(&world, &standing, &reach);
         told["limits"] = self.limits_left(&world, &standing).await?;
-        if let Some(since) = since {
-            told["change"] = Box::pin(self.change((&world, &standing), &reach, since)).await?;
-        }
+        let readable = Readable::of(&world, &standing, &reach);
+        told["data"] = readable.told();
+        let asked = since.unwrap_or_else(|| world.now.minus(CHANGED_WITHIN));
+        let change = Box::pin(self.change((&world, &standing), (&reach, &readable), asked)).await;
+        told["change"] = match change {
+            // Nobody asked of that time in particular.
+            Err(AdminError::Invalid(why) | AdminError::Unavailable(why)) if since.is_none() => {
+                json!({ "since": asked.to_string(), "unknown": why })
+            }
+            change => change?,
+        };
         Ok(told)
     }
 

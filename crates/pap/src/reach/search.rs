@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use model::{
     Agent, AgentName, Attestation, Binding, Bounds, DecisionId, Delegation, Delegator, Entropy,
-    Instance, InstanceId, InstanceState, ServerName, Source, Standing, Task, TaskId, TaskState,
-    Thumbprint, ToolRef,
+    Instance, InstanceId, InstanceState, MandateBasis, ServerName, Source, Standing, Task, TaskId,
+    TaskState, Thumbprint, ToolRef,
 };
 use pdp::Outlook;
 
@@ -206,13 +206,20 @@ impl Holder {
         all
     }
 
-    /// The servers of which it could read more than tools, each with the method.
+    /// The servers of which it could read more than tools, each with the method: of who acts by a consent, those that the person
+    /// was shown.
     pub(super) fn beside<'a>(
         &'a self,
         world: &'a World,
     ) -> impl Iterator<Item = (ServerName, &'static str)> + 'a {
         let agent = &self.standing.agent.name;
-        let servers = world.servers.keys().filter(move |server| self.touches(server));
+        let agreed = match &self.standing.mandate.basis {
+            MandateBasis::Consented { agreed, .. } => Some(&agreed.resources),
+            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => None,
+        };
+        let is_agreed = move |server: &ServerName| agreed.is_none_or(|all| all.contains(server));
+        let servers = world.servers.keys();
+        let servers = servers.filter(move |server| is_agreed(server) && self.touches(server));
         let places = servers.flat_map(|server| BESIDE_TOOLS.map(|method| (server.clone(), method)));
         places.filter(move |(server, method)| world.snapshot.could_touch(agent, (*method, server)))
     }

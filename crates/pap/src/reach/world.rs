@@ -67,6 +67,21 @@ impl World {
         self.kept.get(server).filter(|_| reads).cloned().unwrap_or_default()
     }
 
+    /// The labels of what can come back to who stands as `standing` says when they do this, whatever the arguments, at `server`.
+    pub(super) fn carried(
+        &self,
+        standing: &Standing,
+        (action, resource): (ActionName, ResourceRef),
+        server: &ServerName,
+    ) -> BTreeSet<Label> {
+        let request = request(standing, action, resource);
+        let labels = self.snapshot.labels();
+        let mut all = labels.of(&request).carries;
+        all.extend(self.kept_by(&request, server));
+        all.extend(labels.revealed_by(server));
+        all
+    }
+
     /// `standing` with what is known of the people whom it names.
     pub(super) fn known(&self, mut standing: Standing) -> Standing {
         let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();

@@ -35,6 +35,7 @@ mod policy;
 mod policy_sets;
 mod proved;
 mod reach;
+mod readable;
 mod receiver_directories;
 mod receiver_streams;
 mod receiver_troubles;

@@ -24,7 +24,7 @@ const AGENTS: [&str; 3] = ["billing", "reader", "deep"];
 const TOOLS: [&str; 3] = ["lookup", "refund", "deploy"];
 
 /// Who administers and asks; what else may happen, each test says.
-const ASKING: &str = r#"
+pub(crate) const ASKING: &str = r#"
     @id("asking") permit (principal in Group::"administrators", action, resource);
 "#;
 
@@ -61,7 +61,7 @@ pub(crate) async fn puts_in_force(desk: &Desk, policy: &str) {
     desk.publisher.replace(files).await.expect("it compiles");
 }
 
-async fn reach(desk: &Desk, since: Option<model::Timestamp>) -> Value {
+pub(crate) async fn reach(desk: &Desk, since: Option<model::Timestamp>) -> Value {
     let instance = desk.world.standing.instance.id.to_string();
     desk.run(Command::Reach { instance, since }).await.expect("it is told")
 }
