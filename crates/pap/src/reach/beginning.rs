@@ -44,7 +44,7 @@ impl Administration {
         let agents: BTreeMap<_, _> = world.agents.iter().map(|it| (&it.name, it)).collect();
         let entropy = self.authority.entropy().as_ref();
         for (name, mandates) in of_first.into_iter().chain(mandates) {
-            let Some(agent) = agents.get(&name) else { continue };
+            let Some(agent) = agents.get(&name).copied() else { continue };
             for mandate in mandates.into_values().rev() {
                 let Some(purpose) = purposes.get(&mandate.purpose) else { continue };
                 let started = initiator(&mut self.reader(), &mandate.basis).await;

@@ -196,7 +196,7 @@ fn unknown(
         Some(Unknown { what: name.to_string(), why })
     });
     let servers = tools.iter().map(|tool| &tool.server).collect();
-    let beside = reach.beside.keys();
+    let beside = reach.beside.keys().cloned();
     let beside = beside.map(|(server, method)| Unknown { what: server.to_string(), why: method });
     let limits = [
         (reach.more_holders, HOLDERS_MAX, "more_chains"),

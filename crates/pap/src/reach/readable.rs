@@ -42,8 +42,8 @@ impl Readable {
         for name in delegated.into_keys() {
             all.note_tool(world, standing, (name, 1));
         }
-        for ((server, method), chain) in &reach.beside {
-            all.note_beside(world, standing, (server, method, usize::from(!chain.is_empty())));
+        for (beside, chain) in &reach.beside {
+            all.note_beside(world, standing, (beside, usize::from(!chain.is_empty())));
         }
         if all.categories.is_empty() {
             let what = standing.purpose.id.to_string();
@@ -69,10 +69,10 @@ impl Readable {
         &mut self,
         world: &World,
         standing: &Standing,
-        (server, method, place): (&ServerName, &str, usize),
+        ((server, method), place): (&(ServerName, &str), usize),
     ) {
         let (of, nothing) = (server.clone(), String::new());
-        let resource = match method {
+        let resource = match *method {
             "prompts/get" => ResourceRef::Prompt { server: of, name: nothing },
             _ => ResourceRef::Resource { server: of, uri: nothing },
         };

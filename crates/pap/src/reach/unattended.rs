@@ -247,9 +247,8 @@ impl Around<'_> {
     /// What has no bound, or cannot be told, of an agent; and who is to answer for something of it and is gone.
     fn unknown(&self, agent: &Agent, found: &Acts) -> Vec<Unknown> {
         let World { people, stopped, tools, .. } = self.world;
-        let noted = found.unknown.iter();
-        let mut all: Vec<_> =
-            noted.map(|(what, why)| Unknown { what: what.clone(), why }).collect();
+        let noted = found.unknown.iter().cloned();
+        let mut all: Vec<_> = noted.map(|(what, why)| Unknown { what, why }).collect();
         let servers = found.acts.keys().map(|tool| &tool.server).collect();
         all.extend(of_servers(self.world, &agent.name, servers));
         let answers = |tool: &Tool| {
