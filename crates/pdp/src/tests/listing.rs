@@ -102,12 +102,21 @@ proptest! {
             );
         }
         let snapshot = snapshot(&text);
-        let permitted = arguments().into_iter().any(|input| {
+        let bases = arguments().into_iter().filter_map(|input| {
             let mut case = case.clone();
             case.request.input = input;
-            matches!(case.decide(&snapshot), model::Decision::Permit(_))
+            match case.decide(&snapshot) {
+                model::Decision::Permit(grant) => Some(grant.basis),
+                model::Decision::Deny(_) => None,
+            }
         });
-        prop_assert_eq!(case.could_permit(&snapshot), permitted, "{}", text);
+        // A few of them will do.
+        let bases: Vec<_> = bases.take(16).collect();
+        prop_assert_eq!(case.could_permit(&snapshot), !bases.is_empty(), "{}", text);
+        // What permits some call is foreseen, and nothing is where none is permitted.
+        let foreseen = snapshot.foresee(&case.request, &case.facts()).basis;
+        prop_assert!(bases.iter().all(|basis| basis.is_subset(&foreseen)), "{}", text);
+        prop_assert_eq!(foreseen.is_empty(), bases.is_empty(), "{}", text);
     }
 }
 
