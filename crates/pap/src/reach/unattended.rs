@@ -132,9 +132,10 @@ impl Administration {
         let mut all: Vec<_> = active
             .map(|system| Unknown { what: system.name.to_string(), why: "initiates" })
             .collect();
-        if policy["owner"].is_null() {
-            all.push(Unknown { what: "policy".to_owned(), why: "unowned" });
-        }
+        let (_, is_here) = self.owner_in_force(policy["release"].as_u64()).await?;
+        let why = if policy["owner"].is_null() { "unowned" } else { "owner_gone" };
+        let unowned = (!is_here).then(|| Unknown { what: "policy".to_owned(), why });
+        all.extend(unowned);
         Ok(all)
     }
 }

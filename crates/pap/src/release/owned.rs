@@ -31,7 +31,7 @@ pub(super) async fn is_owned(reader: &mut Reader<'_>, release: &Release) -> Resu
 impl Administration {
     /// Who owns the `release` that is in force, and whether they are here. Nobody owns files, nor what a
     /// deployment was founded with.
-    pub(super) async fn owner_in_force(
+    pub(crate) async fn owner_in_force(
         &self,
         release: Option<u64>,
     ) -> Result<(Option<PersonId>, bool), AdminError> {

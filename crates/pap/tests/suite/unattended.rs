@@ -9,8 +9,8 @@ use pap::{Command, Content, PolicyFiles};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, SAM, jwk};
+use crate::owners::house;
 use crate::reach::{CHAIN, desk, puts_in_force, unknown};
-use crate::releases::House;
 
 /// Whoever may call all of the server.
 const ALL: &str = r#"
@@ -136,19 +136,22 @@ async fn r_44_what_was_not_used_is_proposed_for_removal() {
 
 #[tokio::test]
 async fn r_44_who_owns_the_policy_that_decides_is_told() {
-    let house = House::new().await;
+    let house = house().await;
     let since = house.desk.world.clock.now();
     let told = unattended(&house.desk, None, since).await;
-    assert!(unknown(&told).contains(&"policy unowned".to_owned()), "{told}");
-    house.release_all(2, "").await;
+    assert_eq!(unknown(&told), ["policy unowned"]);
+    house.release_for(2, "olga").await;
     let told = unattended(&house.desk, None, since).await;
     let policy = &told["policy"];
     let [author, approver] = [&house.signers.author.0, &house.signers.approver.0];
     let behind = [&policy["release"], &policy["owner"], &policy["author"], &policy["approver"]];
-    assert_eq!(behind, [&json!(2), &json!(author), &json!(author), &json!(approver)]);
+    assert_eq!(behind, [&json!(2), &json!("olga"), &json!(author), &json!(approver)]);
     let in_force = house.desk.world.authority.pip().policy().snapshot.digest();
     assert_eq!(policy["digest"], json!(in_force));
     assert!(unknown(&told).is_empty(), "{told}");
+    house.leaves("olga").await;
+    let told = unattended(&house.desk, None, since).await;
+    assert_eq!(unknown(&told), ["policy owner_gone"]);
 }
 
 /// What has no bound, is not known, or has nobody who answers for it is named.
