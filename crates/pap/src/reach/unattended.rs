@@ -133,9 +133,9 @@ impl Administration {
             .map(|system| Unknown { what: system.name.to_string(), why: "initiates" })
             .collect();
         let (_, is_here) = self.owner_in_force(policy["release"].as_u64()).await?;
-        let why = if policy["owner"].is_null() { "unowned" } else { "owner_gone" };
-        let unowned = (!is_here).then(|| Unknown { what: "policy".to_owned(), why });
-        all.extend(unowned);
+        let why = policy["owner"].is_null().then_some("unowned");
+        let why = why.or((!is_here).then_some("owner_gone"));
+        all.extend(why.map(|why| Unknown { what: "policy".to_owned(), why }));
         Ok(all)
     }
 }
