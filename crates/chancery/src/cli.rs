@@ -45,7 +45,7 @@ pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use policy::{Explain, Foreign, Plan, Policy, Prove};
 pub(crate) use purposes::{Purpose, PurposeFor};
-pub(crate) use reach::{Reach, Since, Suggest};
+pub(crate) use reach::{Reach, Since, Suggest, Unattended};
 pub(crate) use receivers::{Covered, KnownBy, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
@@ -127,6 +127,8 @@ pub(crate) enum Command {
     Instance(Instance),
     /// Show what an instance could do now, itself and by handing its work on.
     Reach(Reach),
+    /// Show what agents could do now without anybody being asked, on what that rests, and how often it was used.
+    Unattended(Unattended),
     /// Hold what an agent was given against what it used, and suggest a narrower policy.
     Suggest(Suggest),
     /// Agents, what acts as them, and who answers, now or at a time.

@@ -65,6 +65,7 @@ mod system;
 mod tls;
 mod tokens;
 mod transmitter;
+mod unattended;
 mod verifying;
 mod watched;
 mod words;
@@ -166,6 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Reach(typed) => reach::run(typed).await?,
+        Command::Unattended(typed) => unattended::run(typed).await?,
         Command::Suggest(typed) => return suggest::run(typed).await,
         Command::Register(register) => register::run(register).await?,
         Command::Policy(typed) => return policy::run(typed).await,

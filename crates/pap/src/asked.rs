@@ -256,6 +256,13 @@ pub enum Command {
         #[schemars(with = "Option<i64>")]
         since: Option<Timestamp>,
     },
+    /// Shows what agents, or one of them, could do now without anybody being asked: on which policies that rests, who answers
+    /// for it, and how often it was used since a time. Counting takes a while: it is asked again until it is done.
+    Unattended {
+        agent: Option<String>,
+        #[schemars(with = "i64")]
+        since: Timestamp,
+    },
     /// Holds what an agent was given against what it used since a time, and suggests a narrower policy. Counting takes a
     /// while: it is asked again until it is done.
     Suggest {

@@ -344,6 +344,9 @@ impl Administration {
             Command::Reach { instance, since } => {
                 Box::pin(self.reach(by, (&instance, since))).await
             }
+            Command::Unattended { agent, since } => {
+                Box::pin(self.unattended(by, (agent.as_deref(), since))).await
+            }
             Command::Suggest { agent, since } => self.suggest(by, (&agent, since)).await,
             Command::TaskList => self.list(by, "task/", "").await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
@@ -382,10 +385,7 @@ impl Administration {
             Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
-            Command::ServerList => {
-                let rows = self.list_with_stops(by, "server/", "tool/").await;
-                rows.map(|rows| self.tell_isolation(rows))
-            }
+            Command::ServerList => self.server_list(by).await,
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,

@@ -57,7 +57,7 @@ pub use differing::{Change, PolicyChange, changes, loosened};
 pub use explain::{AskedPolicy, Condition, Explanation};
 pub use format::{by_id, format};
 pub use labels::{Flow, LABELS_FILE, LABELS_MAX, Labels};
-pub use possible::Outlook;
+pub use possible::{Foreseen, Outlook};
 pub use properties::STARTER_PROPERTIES;
 pub use provable::{Environment, PolicyText, Posed, PosedAnswer, Provable};
 pub use reads::InputReads;

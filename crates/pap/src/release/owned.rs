@@ -44,7 +44,7 @@ fn behind(release: &Release, at: Timestamp) -> [Option<PersonId>; 3] {
 
 impl Administration {
     /// Who owns the `release` that is in force, or the files that are, and whether they are here.
-    pub(super) async fn owner_in_force(
+    pub(crate) async fn owner_in_force(
         &self,
         release: Option<u64>,
     ) -> Result<(Option<PersonId>, bool), AdminError> {

@@ -246,6 +246,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::InstanceList,
         Command::Reach { instance: facts.instance.id.to_string(), since: None },
+        Command::Unattended { agent: None, since: desk.world.clock.now() },
         Command::Suggest { agent: facts.agent.name.to_string(), since: desk.world.clock.now() },
         Command::RiskRaise {
             what: RiskTarget::Agent(facts.agent.name.clone()),
