@@ -139,9 +139,9 @@ pub(crate) fn held(set: &PolicySet) -> anyhow::Result<usize> {
     let results = set.run()?;
     let all = results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
     let mut held = 0;
-    for (file, CaseResult { name, held: result, .. }) in all {
-        if let Err(error) = result {
-            bail!("in `{file}`: the case `{name}` {error}");
+    for (file, result) in all {
+        if let Err(error) = &result.held {
+            bail!("{}: the case `{}` {error}", result.place(file), result.name);
         }
         held += 1;
     }
@@ -203,10 +203,10 @@ fn lay_out(dir: &Path, only_check: bool) -> anyhow::Result<ExitCode> {
 fn tell_failures(results: &BTreeMap<String, Vec<CaseResult>>) -> usize {
     let mut failed = 0;
     for (file, results) in results {
-        for CaseResult { name, held, .. } in results {
-            if let Err(error) = held {
+        for result in results {
+            if let Err(error) = &result.held {
                 failed += 1;
-                println!("{file}: `{name}` {error}");
+                println!("{}: `{}` {error}", result.place(file), result.name);
             }
         }
     }
@@ -239,9 +239,10 @@ async fn record(dir: &Path, id: &str, socket: &Path) -> anyhow::Result<ExitCode>
     file.add(case, tools).map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
     // What is decided is what will be read.
     let text = serde_saphyr::to_string(&file)?;
-    let read: CaseFile = serde_saphyr::from_str(&text)?;
-    ensure!(read == file, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
-    let results = file.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
+    let read = CaseFile::read(RECORDED, &text).map_err(|wrong| anyhow!("{wrong}"))?;
+    let is_same = serde_json::to_value(&read)? == serde_json::to_value(&file)?;
+    ensure!(is_same, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
+    let results = read.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
     let result = results.into_iter().find(|it| it.name == name).context("it is not read again")?;
     result.held.map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: it {why}"))?;
     let path = dir.join(RECORDED);

@@ -34,14 +34,17 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let files = files(dir)?;
+        let mut files = files(dir)?;
         let tools = dir.join(TOOLS);
         let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
         let mut cases = BTreeMap::new();
         let place = dir.join("cases");
         nothing_else(&place, "yaml")?;
-        for name in texts(&place, "yaml")?.into_keys() {
-            cases.insert(format!("cases/{name}"), yaml(&place.join(&name))?);
+        for (name, text) in texts(&place, "yaml")? {
+            let path = format!("cases/{name}");
+            let read = CaseFile::read(&path, &text);
+            cases.insert(path.clone(), read.map_err(|wrong| anyhow!("not in order: {wrong}"))?);
+            files.cases.insert(path, text);
         }
         let place = dir.join("properties");
         nothing_else(&place, "cedar")?;
@@ -102,7 +105,7 @@ impl PolicySet {
     }
 }
 
-/// What decides of the set in `dir`.
+/// What decides of the set in `dir`: its cases do not.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);

@@ -8,10 +8,13 @@ mod recorded;
 mod result;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod varied;
 mod would;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use model::{
     AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
@@ -25,7 +28,8 @@ use serde_json::{Map, Value, json};
 use crate::flips::PolicyFiles;
 pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};
-use varied::varied;
+pub(crate) use trial::tried;
+use varied::Varied;
 pub use would::ask;
 
 /// The cases that a new deployment starts with, in YAML.
@@ -35,7 +39,7 @@ pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.ya
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
@@ -46,6 +50,9 @@ pub struct CaseFile {
     given: Map<String, Value>,
     /// The cases, each as it is written.
     cases: Vec<Map<String, Value>>,
+    /// On which line each begins, as far as that is known.
+    #[serde(skip)]
+    lines: Vec<Option<usize>>,
 }
 
 /// Tools as cases see them: what they can do, and their arguments.
@@ -276,19 +283,37 @@ impl CaseFile {
         let tools = self.tools(beside);
         let bundle = bundle(set, &tools);
         let snapshot = Snapshot::compile(bundle).map_err(|errors| errors.to_string())?;
+        if self.count() > CASES_MAX {
+            return Err(format!("more than {CASES_MAX} cases"));
+        }
         let mut results = Vec::new();
-        for case in &self.cases {
-            match varied(self.whole(case)) {
-                Ok(all) if results.len() + all.len() > CASES_MAX => {
-                    return Err(format!("more than {CASES_MAX} cases"));
-                }
-                Ok(all) => {
-                    results.extend(all.into_iter().map(|it| result(it, (&snapshot, &tools))));
-                }
-                Err(why) => results.push(CaseResult::unaskable(case.get("name"), why)),
+        self.each((&snapshot, &tools), |result| {
+            results.push(result);
+            ControlFlow::Continue(())
+        });
+        Ok(results)
+    }
+
+    /// How many cases it has, each combination of what varies counted.
+    pub fn count(&self) -> usize {
+        let count = |case| Varied::of(self.whole(case)).map_or(1, |varied| varied.count());
+        self.cases.iter().map(count).fold(0, usize::saturating_add)
+    }
+
+    /// Decides one case after another by the set, which has these tools, and gives what comes of each to `take`, until
+    /// that wants no more.
+    fn each(&self, set: (&Snapshot, &Tools), mut take: impl FnMut(CaseResult) -> ControlFlow<()>) {
+        for (position, case) in self.cases.iter().enumerate() {
+            let line = self.lines.get(position).copied().flatten();
+            let mut take = |result| take(CaseResult { line, ..result });
+            let taken = match Varied::of(self.whole(case)) {
+                Ok(varied) => varied.all().try_for_each(|case| take(result(case, set))),
+                Err(why) => take(CaseResult::unaskable(case.get(NAME), why)),
+            };
+            if taken.is_break() {
+                return;
             }
         }
-        Ok(results)
     }
 
     /// A case with what is given for all.
@@ -313,7 +338,7 @@ fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult 
     let read: Result<Case, _> = serde_json::from_value(Value::Object(case));
     let answered = read.map_err(|error| error.to_string()).and_then(|case| case.answered(set));
     match answered {
-        Ok((held, asked)) => CaseResult { name, held, asked },
+        Ok((held, asked)) => CaseResult { name, line: None, held, asked },
         Err(why) => CaseResult::unaskable(Some(&name.into()), why),
     }
 }

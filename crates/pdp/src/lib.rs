@@ -47,6 +47,7 @@ mod validate;
 
 pub use annotations::OBLIGATION_KINDS;
 pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
+pub use beside::misread;
 pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown, window_end};
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;

@@ -135,7 +135,7 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         self.is_proved(&terms)?;
-        let release = Release { terms, author, state: ReleaseState::Proposed };
+        let mut release = Release { terms, author, cases: None, state: ReleaseState::Proposed };
         is_owned(&mut draft.reader, &release).await?;
         let now = self.now();
         in_time((next, release.terms.expires), now)?;
@@ -156,7 +156,8 @@ impl Administration {
             let why = "the content is not what its digest says".to_owned();
             return Err(AdminError::Invalid(why));
         }
-        let snapshot = self.publisher.compiled(&files).await?;
+        let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        release.cases = Some(cases);
         releases.newest = next;
         effects.extend([
             put(FactKey::policy(&release.terms.content), &bundle),
@@ -168,7 +169,8 @@ impl Administration {
         warnings.extend(self.locks_out(&snapshot, &release.terms.content).await?);
         Ok(json!({
             "version": next, "content": release.terms.content, "digest": release.digest(),
-            "waits": "for somebody else's approval", "warnings": warnings, "decision": done.decision,
+            "cases": cases, "waits": "for somebody else's approval", "warnings": warnings,
+            "decision": done.decision,
         }))
     }
 
@@ -404,6 +406,7 @@ fn told(release: &Release) -> Value {
         "terms": release.terms, "digest": release.digest(), "author": by(release.author.as_ref()),
         "owner": release.owner().map(|(owner, _)| owner),
         "approver": by(release.approval().map(|it| &it.by)),
+        "cases": release.cases,
         "base": release.approval().map(|it| it.base), "activation": activation,
     })
 }

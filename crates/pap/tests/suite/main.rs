@@ -56,6 +56,7 @@ mod strictness;
 mod subjects;
 mod token_keys;
 mod tools;
+mod tried;
 mod undo;
 mod undo_approved;
 mod widening;
