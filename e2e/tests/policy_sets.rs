@@ -157,7 +157,7 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     let (code, told) = chancery(deployment, &junit);
     assert_eq!(code, 3, "{told}");
     for says in [
-        "cases/it.yaml: `it` expects deny by canary, the set answers",
+        "cases/it.yaml:1: `it` expects deny by canary, the set answers",
         "not covered: policy `nobody` applies in no case",
         "half covered: policy `lists`: always met: context.depth == 0",
     ] {
@@ -165,6 +165,7 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     }
     let report = std::fs::read_to_string(deployment.path("home/failed.xml")).expect("a report");
     assert!(report.contains("<failure message=\"expects deny by canary"), "{report}");
+    assert!(report.contains("file=\"cases/it.yaml\" line=\"1\""), "{report}");
 
     // Nor does one that nobody would read.
     std::fs::rename(dir.join("cases/it.yaml"), dir.join("cases/it.yml")).expect("it can be moved");
