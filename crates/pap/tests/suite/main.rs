@@ -5,6 +5,7 @@
 mod support;
 
 mod activity;
+mod administered;
 mod budgets;
 mod consent;
 mod desk;
