@@ -24,7 +24,7 @@ fn run(text: &str) -> Vec<(String, Result<(), CaseError>)> {
 
 /// Who administers by the starter set: principals, acts, and what they are answered.
 #[test]
-fn r_45_cases_ask_for_administration() {
+fn r_38_cases_ask_for_administration() {
     let results = run("\
 cases:
   - name: administrators administer
@@ -137,7 +137,7 @@ fn what_nobody_administers_cannot_be_asked() {
 
 /// What was administered is a case, which is answered alike: by people and directories, permitted or not.
 #[tokio::test]
-async fn r_45_whatever_was_administered_is_a_case() {
+async fn r_38_whatever_was_administered_is_a_case() {
     let scene = Box::pin(Scene::set()).await;
     let desk = &scene.desk;
     let ann = scene.creates(user("ann")).await;
