@@ -35,7 +35,7 @@ fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
     let text = r#"
         @id("asked") permit (principal, action in Action::"tools/call", resource in Server::"crm")
         when { context.depth == 0 && context.input.id == 7 } unless { context.depth > 3 };
-        @id("other") forbid (principal, action == Action::"crm/refund", resource)
+        @id("other") forbid (principal, action == Action::"payments/refund", resource)
         when { context.depth > 9 };"#;
     let snapshot: Snapshot = snapshot(text);
     let all: Vec<_> =
