@@ -104,8 +104,9 @@ fn told(result: &CaseResult, path: &str) -> String {
     };
     let (name, why) = (shown(&result.name), shown(&why));
     format!(
-        "{}: the case `{name}` {why}: mend the policies or the case (with the tools as they are onboarded: \
-         `chancery policy tools > tools.yaml`, then `chancery policy test`), and publish the set again",
+        "{}: the case `{name}` {why}: mend the policies or the case (try it with the tools as they are \
+         onboarded: `chancery policy tools > tools.yaml`, then `chancery policy test`; what nobody onboarded, the file \
+         describes under `tools`), and publish the set again",
         result.place(path)
     )
 }

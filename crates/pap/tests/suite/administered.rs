@@ -104,6 +104,18 @@ cases:
     }
 }
 
+/// The cases that the page on them shows are cases, which the starter set holds.
+#[test]
+fn the_cases_of_the_page_hold() {
+    let page = include_str!("../../../../docs/policy-sets.md");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|part| part.split_once("```"));
+    let blocks: Vec<_> = blocks.map(|(block, _)| block).collect();
+    assert_eq!(blocks.len(), 2, "of calls, and of administration");
+    for (name, held) in blocks.into_iter().flat_map(run) {
+        assert_eq!(held, Ok(()), "{name}");
+    }
+}
+
 /// A case of administration that cannot be asked, or that says what nobody would look at, does not hold.
 #[test]
 fn what_nobody_administers_cannot_be_asked() {
