@@ -141,7 +141,10 @@ pub(crate) fn held(set: &PolicySet) -> anyhow::Result<usize> {
     let mut held = 0;
     for (file, result) in all {
         if let Err(error) = &result.held {
-            bail!("{}: the case `{}` {error}", result.place(file), result.name);
+            let (place, name) = (result.place(file), &result.name);
+            let remedy =
+                "mend the policies or the case; `chancery policy test` tells all that do not hold";
+            bail!("{place}: the case `{name}` {error}: {remedy}");
         }
         held += 1;
     }

@@ -8,7 +8,7 @@ use model::{
     Person, PersonId, PrincipalFacts, Provisioning, PurposeId, ResourceRef, Revision, SourceName,
     Succession, Timestamp, UnitName,
 };
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::by_instance::Somebody;
@@ -41,7 +41,7 @@ pub(super) struct Administrative {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registered: Option<Registered>,
     /// When it is asked; 2026-01-01T00:00:00Z, a Thursday, if it is left out.
-    #[serde(default = "then", deserialize_with = "point_in_time", serialize_with = "as_text")]
+    #[serde(default = "then", deserialize_with = "point_in_time", skip_serializing)]
     now: Timestamp,
 }
 
@@ -108,10 +108,6 @@ const fn deployment() -> ResourceRef {
 
 const fn is_so() -> bool {
     true
-}
-
-fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
 }
 
 impl Administrative {
@@ -187,6 +183,7 @@ pub(super) fn recorded(request: &AccessRequest, facts: &Facts) -> Map<String, Va
     let registered = facts.agent.as_deref().map(Registered::of);
     let act = Act { name: request.action.to_string(), to: request.resource.clone() };
     let case = Administrative { act, person, directory, registered, now: facts.now };
-    let Value::Object(members) = json!(case) else { unreachable!("it is an object") };
+    let Value::Object(mut members) = json!(case) else { unreachable!("it is an object") };
+    members.insert("now".to_owned(), facts.now.to_string().into());
     members
 }
