@@ -337,8 +337,8 @@ fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
     check(files(65), Some("more than 64 files"));
     let one = |path: String, text: String| BTreeMap::from([(path, text)]);
     let of_bytes = |bytes: usize| none.to_owned() + &"\n".repeat(bytes - none.len());
-    check(one("cases/it.yaml".to_owned(), of_bytes(512 << 10)), None);
-    check(one("cases/it.yaml".to_owned(), of_bytes((512 << 10) + 1)), Some("than 524288 bytes"));
+    check(one("cases/it.yaml".to_owned(), of_bytes(1 << 20)), None);
+    check(one("cases/it.yaml".to_owned(), of_bytes((1 << 20) + 1)), Some("than 1048576 bytes"));
     let path = |bytes: usize| format!("cases/{}.yaml", "x".repeat(bytes - "cases/.yaml".len()));
     check(one(path(256), none.to_owned()), None);
     check(one(path(257), none.to_owned()), Some("no file of cases"));

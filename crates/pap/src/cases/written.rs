@@ -20,7 +20,7 @@ const PAGE: &str = "policy-sets";
 const FILES_MAX: usize = 64;
 
 /// The most bytes of all of them together.
-const BYTES_MAX: usize = 512 << 10;
+const BYTES_MAX: usize = 1 << 20;
 
 /// The longest path of one, in bytes.
 const PATH_MAX: usize = 256;
