@@ -34,6 +34,7 @@ pub(crate) use trial::tried;
 use varied::Varied;
 use wanted::Wanted;
 pub use would::ask;
+pub use written::{TOOLS_FILE, read_tools};
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");

@@ -48,7 +48,8 @@ pub struct PolicyFiles {
     /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
     #[serde(default)]
     pub strictness: Option<String>,
-    /// What it must answer (`cases/*.yaml`), by the paths of the files in the set: they decide nothing.
+    /// What it must answer (`cases/*.yaml`), and of which tools (`tools.yaml`), by the paths of the files in the set:
+    /// they decide nothing.
     #[serde(default)]
     pub cases: BTreeMap<String, String>,
 }

@@ -26,7 +26,8 @@ pub struct Bundle {
     /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strictness: Option<String>,
-    /// What it must answer (`cases/*.yaml`), by the paths of the files in the set: they decide nothing.
+    /// What it must answer (`cases/*.yaml`), and of which tools (`tools.yaml`), by the paths of the files in the set:
+    /// they decide nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cases: BTreeMap<String, String>,
     /// The tools that may be called, with the schemas that were pinned.

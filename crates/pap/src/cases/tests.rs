@@ -320,7 +320,7 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
 #[test]
 fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
     let check = |files: BTreeMap<String, String>, why: Option<&str>| {
-        let read = written::all(&files).map(|read| read.len());
+        let read = written::all(&files).map(|(_, read)| read.len());
         match why {
             None => assert_eq!(read, Ok(files.len())),
             Some(why) => {
@@ -337,8 +337,8 @@ fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
     check(files(65), Some("more than 64 files"));
     let one = |path: String, text: String| BTreeMap::from([(path, text)]);
     let of_bytes = |bytes: usize| none.to_owned() + &"\n".repeat(bytes - none.len());
-    check(one("cases/it.yaml".to_owned(), of_bytes(1 << 20)), None);
-    check(one("cases/it.yaml".to_owned(), of_bytes((1 << 20) + 1)), Some("than 1048576 bytes"));
+    check(one("cases/it.yaml".to_owned(), of_bytes(4 << 20)), None);
+    check(one("cases/it.yaml".to_owned(), of_bytes((4 << 20) + 1)), Some("than 4194304 bytes"));
     let path = |bytes: usize| format!("cases/{}.yaml", "x".repeat(bytes - "cases/.yaml".len()));
     check(one(path(256), none.to_owned()), None);
     check(one(path(257), none.to_owned()), Some("no file of cases"));

@@ -1,7 +1,7 @@
 //! The cases of a set as the service decides them, before the set is published and before it is put in force.
 //!
-//! The tools are those that are onboarded then, as far as the files describe none of the same name: where an author
-//! tries the set, `tools.yaml` stands for them.
+//! The tools are those that are onboarded then. Of those that nobody onboarded it is what the set says (`tools.yaml`);
+//! a file that describes tools itself has those, here as where its author tried it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -36,15 +36,29 @@ impl Drop for Waited {
 ///
 /// # Errors
 /// One does not, or cannot be read: which, where, and what to do about it.
-pub(crate) async fn tried(files: &PolicyFiles, compiled: Compiled<'_>) -> Result<u64, String> {
-    let read = written::all(&files.cases)?;
+pub(crate) async fn tried(
+    files: &PolicyFiles,
+    (compiler, snapshot, onboarded): Compiled<'_>,
+) -> Result<u64, String> {
+    let (mut beside, read) = written::all(&files.cases)?;
     let count = read.values().map(CaseFile::count).fold(0, usize::saturating_add);
     if count > CASES_MAX {
         return Err(format!("the set has more than {CASES_MAX} cases"));
     }
+    beside.extend(onboarded.clone());
     let deciding = async {
+        let mut known = (snapshot.clone(), onboarded.clone());
         for (path, file) in read {
-            decided(files, (path, file), compiled).await?;
+            let tools = file.tools(&beside);
+            if tools != known.1 {
+                let compiled = compiler.compile(bundle(files, &tools)).await;
+                let compiled = compiled.map_err(|errors| {
+                    let why = "the set does not compile with the tools that it describes";
+                    format!("`{path}`: {why}:\n{errors}")
+                });
+                known = (compiled?, tools);
+            }
+            decided((path, file), known.clone()).await?;
         }
         Ok(count as u64)
     };
@@ -57,21 +71,9 @@ pub(crate) async fn tried(files: &PolicyFiles, compiled: Compiled<'_>) -> Result
 
 /// Decides the cases of one file, on a thread that may be busy for long; why one does not hold.
 async fn decided(
-    files: &PolicyFiles,
     (path, file): (&str, CaseFile),
-    (compiler, snapshot, onboarded): Compiled<'_>,
+    (snapshot, tools): (Arc<Snapshot>, Tools),
 ) -> Result<(), String> {
-    let tools = file.tools(onboarded);
-    let snapshot = if tools == *onboarded {
-        snapshot.clone()
-    } else {
-        let compiled = compiler.compile(bundle(files, &tools)).await;
-        compiled.map_err(|errors| {
-            format!(
-                "`{path}`: the set does not compile with the tools that it describes:\n{errors}"
-            )
-        })?
-    };
     let waited = Waited(Arc::default());
     let is_over = waited.0.clone();
     let work = move || {
@@ -105,8 +107,8 @@ fn told(result: &CaseResult, path: &str) -> String {
     let (name, why) = (shown(&result.name), shown(&why));
     format!(
         "{}: the case `{name}` {why}: mend the policies or the case (try it with the tools as they are \
-         onboarded: `chancery policy tools > tools.yaml`, then `chancery policy test`; what nobody onboarded, the file \
-         describes under `tools`), and publish the set again",
+         onboarded: `chancery policy tools > tools.yaml`, then `chancery policy test`; what nobody onboarded, \
+         that file describes), and publish the set again",
         result.place(path)
     )
 }

@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_saphyr::{Options, Spanned};
 
-use super::CaseFile;
+use super::{CaseFile, Tools};
+
+/// The file of a set that says which tools there are: where the set is tried, and as far as nobody onboarded them.
+pub const TOOLS_FILE: &str = "tools.yaml";
 
 /// In which folder of a set they are, and how each is called.
 const FOLDER: &str = "cases/";
@@ -19,8 +22,8 @@ const PAGE: &str = "policy-sets";
 /// The most files of cases that one release has.
 const FILES_MAX: usize = 64;
 
-/// The most bytes of all of them together.
-const BYTES_MAX: usize = 1 << 20;
+/// The most bytes of all of them together, with the tools.
+const BYTES_MAX: usize = 4 << 20;
 
 /// The longest path of one, in bytes.
 const PATH_MAX: usize = 256;
@@ -44,18 +47,33 @@ impl CaseFile {
     }
 }
 
+/// Reads the `text` of the file that says which tools there are.
+///
+/// # Errors
+/// It says something else: what is wrong, with its line.
+pub fn read_tools(text: &str) -> Result<Tools, Finding> {
+    yaml(TOOLS_FILE, text)
+}
+
+/// The tools that a set describes, and its files of cases, by their paths in it.
+type All<'a> = (Tools, BTreeMap<&'a str, CaseFile>);
+
 /// Reads all `files` of a set, by their paths in it: what somebody else wrote, within limits.
-pub(super) fn all(files: &BTreeMap<String, String>) -> Result<BTreeMap<&str, CaseFile>, String> {
-    if files.len() > FILES_MAX {
-        return Err(format!("more than {FILES_MAX} files of cases: put them together"));
-    }
+pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All<'_>, String> {
     let bytes: usize = files.values().map(String::len).sum();
     if bytes > BYTES_MAX {
-        let why = "put what varies under `vary`, or leave some out of the set";
-        return Err(format!("the files of cases have more than {BYTES_MAX} bytes: {why}"));
+        let why = "put what varies under `vary`, or leave cases, or tools that none calls, out of the set";
+        return Err(format!("cases and `{TOOLS_FILE}` have more than {BYTES_MAX} bytes: {why}"));
     }
-    let mut all = BTreeMap::new();
+    if files.keys().filter(|path| *path != TOOLS_FILE).count() > FILES_MAX {
+        return Err(format!("more than {FILES_MAX} files of cases: put them together"));
+    }
+    let (mut tools, mut all) = (Tools::new(), BTreeMap::new());
     for (path, text) in files {
+        if path == TOOLS_FILE {
+            tools = read_tools(text).map_err(|wrong| wrong.to_string())?;
+            continue;
+        }
         if !is_path(path) {
             let shown = path.escape_debug();
             return Err(format!(
@@ -65,7 +83,7 @@ pub(super) fn all(files: &BTreeMap<String, String>) -> Result<BTreeMap<&str, Cas
         let file = CaseFile::read(path, text).map_err(|wrong| wrong.to_string())?;
         all.insert(path.as_str(), file);
     }
-    Ok(all)
+    Ok((tools, all))
 }
 
 /// Whether `path` is that of a file of cases in a set.

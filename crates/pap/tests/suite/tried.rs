@@ -222,3 +222,30 @@ cases:
     let told = house.publish_with(2, CAREFUL, both).await.expect("they hold");
     assert_eq!(told["cases"], 5);
 }
+
+/// What a set says of tools is what its cases call, as far as nobody onboarded them.
+#[tokio::test]
+async fn a_set_says_which_tools_there_are_where_nobody_onboarded_them() {
+    let house = House::new().await;
+    let tools = "\
+crm/lookup: { harm: [changes-production] }
+crm/other: { harm: [changes-production] }
+";
+    let other = "cases: [{ name: it, call: { tool: crm/other }, expect: deny, by: [careful] }]\n";
+    let mut files = file(LOOKS_UP);
+    files.insert("cases/other.yaml".to_owned(), other.to_owned());
+    let permits = r#"@id("all") permit (principal, action in Action::"tools/call", resource == Tool::"crm/other");"#;
+    let policies = format!("{CAREFUL}{permits}");
+    let answer = house.publish_with(2, &policies, files.clone()).await;
+    let why = answer.expect_err("nobody knows the other tool").to_string();
+    assert!(why.contains("cases/other.yaml:1: the case `it` cannot be asked"), "{why}");
+    files.insert(pap::TOOLS_FILE.to_owned(), tools.to_owned());
+    let told = house.publish_with(2, &policies, files.clone()).await.expect("they hold");
+    assert_eq!(told["cases"], 4);
+    for wrong in ["crm/other: { harm: [none] }\n", "- crm/other\n", "crm/other: &it {}\n"] {
+        files.insert(pap::TOOLS_FILE.to_owned(), wrong.to_owned());
+        let answer = house.publish_with(3, &policies, files.clone()).await;
+        let why = answer.expect_err("it is not in order").to_string();
+        assert!(why.contains("tools.yaml"), "{wrong}: {why}");
+    }
+}
