@@ -74,7 +74,7 @@ pub async fn prove(
 /// What of two sets is otherwise, beside their policies: then their answers to the same question say nothing about
 /// what comes of the same act.
 fn differing(a: &Bundle, b: &Bundle) -> Option<Why> {
-    let Bundle { policies: _, schema, labels, budgets, strictness, tools } = a;
+    let Bundle { policies: _, schema, labels, budgets, strictness, cases: _, tools } = a;
     let all = [
         ("schema parts", *schema != b.schema),
         ("labels", *labels != b.labels),

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, DecisionId, Directory, FactKey, Facts, Person,
-    PersonId, Principal, PrincipalFacts, Provisioning, ResourceRef, Revision, SessionFacts,
-    SignalRef, SourceName, Sourced,
+    AccessRequest, Decision, DecisionId, Directory, FactKey, Facts, Person, PersonId, Principal,
+    PrincipalFacts, Provisioning, ResourceRef, Revision, SignalRef, SourceName, Sourced,
 };
 use pdp::Snapshot;
 use store::{CommitError, Effect, NewEntry, Unit, Urgency};
@@ -254,24 +253,9 @@ impl Authority {
         let sources =
             [(read.keys.as_slice(), read.revision), (policy_key.as_slice(), in_force.revision)];
         let Some(revision) = self.pip.changes().fresh_as_of(&sources) else { return Ok(None) };
-        let request = AccessRequest {
-            principal,
-            action: ActionName::method(act.action),
-            resource: act.target.clone(),
-            input: serde_json::Value::Null,
-        };
-        let facts = Facts {
-            revision,
-            now,
-            principal: facts_of_principal,
-            tool: None,
-            server: None,
-            tool_owner: None,
-            agent,
-            session: SessionFacts::default(),
-            binding: Binding::None,
-            stops: Arc::default(),
-        };
+        let target = act.target.clone();
+        let request = AccessRequest::of_administration(principal, act.action, target);
+        let facts = Facts::of_administration((revision, now), facts_of_principal, agent);
         let decision = in_force.snapshot.decide(&request, &facts);
         let keys = [read.keys, policy_key.to_vec()].concat();
         let in_force = in_force.snapshot.clone();

@@ -34,6 +34,9 @@ listen:
 /// The file of the policy set that a deployment begins with.
 const STARTER: &str = "starter.cedar";
 
+/// The file of its cases.
+const STARTER_CASES: &str = "cases/starter.yaml";
+
 /// What `init` shows once.
 pub(crate) struct Founded {
     /// The founders' codes.
@@ -88,7 +91,7 @@ pub(crate) async fn init(
     open_the_way(dir)?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies").join(STARTER), pdp::STARTER_POLICY)?;
-    std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
+    std::fs::write(dir.join("policies").join(STARTER_CASES), pap::STARTER_CASES)?;
     std::fs::write(dir.join("policies/properties/starter.cedar"), pdp::STARTER_PROPERTIES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();
@@ -156,7 +159,8 @@ pub(crate) async fn found(
 /// The set that a deployment begins with.
 pub(crate) fn starter() -> PolicyFiles {
     let starter = (STARTER.to_owned(), pdp::STARTER_POLICY.to_owned());
-    PolicyFiles { policies: [starter].into(), ..PolicyFiles::default() }
+    let cases = (STARTER_CASES.to_owned(), pap::STARTER_CASES.to_owned());
+    PolicyFiles { policies: [starter].into(), cases: [cases].into(), ..PolicyFiles::default() }
 }
 
 /// The log's verifier key as it was founded: its name stays, wherever the service moves.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use model::{AgentName, AgentState, PolicyId, Scope, ToolRef};
-use pap::{CaseResult, Command as Asked, PolicyFiles, Tools};
+use pap::{Command as Asked, PolicyFiles, Tools};
 use pdp::{Bundle, Change, Finding, PolicyChange, Snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -78,8 +78,9 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     let results = set.run()?;
     let failed =
         results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
-    let failed = failed.filter_map(|(file, CaseResult { name, held, .. })| {
-        Some(format!("{file}: `{name}` {}", held.as_ref().err()?))
+    let failed = failed.filter_map(|(file, result)| {
+        let error = result.held.as_ref().err()?;
+        Some(format!("{}: `{}` {error}", result.place(file), result.name))
     });
     Ok(Planned {
         files: files(&in_force, &set.files),

@@ -30,8 +30,8 @@ pub(crate) async fn publish(
     let set = PolicySet::read(dir)?;
     let cases = crate::policy::held(&set)?;
     eprintln!(
-        "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides none of \
-         them, and compiles the set with the tools that are onboarded"
+        "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides them again, \
+         on those that are onboarded"
     );
     let content = Bundle::from(set.files.clone()).digest();
     let (version, is_required) = next(socket).await?;
@@ -213,18 +213,20 @@ pub(crate) fn history(told: &Value) -> String {
         let (terms, state) = (&release["terms"], &release["state"]);
         let by = |signed: &Value| text(&signed["person"]);
         let rollback = terms["rollback_of"].as_u64().map(|of| format!(", rollback of {of}"));
+        let cases = release["cases"].as_u64().map(|cases| format!(", {cases} cases hold"));
         let proof = terms["proof"].as_str().map(|digest| format!(", proof {digest}"));
         let expires =
             terms["expires"].as_i64().map(|at| format!(", expires {}", Timestamp::from_millis(at)));
         let _ = writeln!(
             all,
-            "{} {} by {}, approved by {}, owned by {}, content {}{}{}{}",
+            "{} {} by {}, approved by {}, owned by {}, content {}{}{}{}{}",
             terms["version"],
             text(&state["is"]),
             by(&release["author"]),
             by(&state["approval"]["by"]),
             text(&release["owner"]),
             text(&terms["content"]),
+            cases.unwrap_or_default(),
             rollback.unwrap_or_default(),
             expires.unwrap_or_default(),
             proof.unwrap_or_default(),
@@ -320,7 +322,8 @@ mod tests {
         let content = Bundle::from(files.clone()).digest();
         let (version, expires, rollback_of, proof, owner) = (2, None, None, None, None);
         let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
-        let release = Release { terms, author: None, state: model::ReleaseState::Proposed };
+        let state = model::ReleaseState::Proposed;
+        let release = Release { terms, author: None, cases: None, state };
         let base = Base { version: 1, content: None };
         let told = Told { release, files, base, replaced: None };
         let other = Bundle::default().digest();

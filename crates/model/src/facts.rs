@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
     Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
-    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
-    Timestamp, Tool, ToolRef, UnitName,
+    Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
+    Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -316,7 +316,39 @@ pub struct Facts {
     pub stops: Arc<Stops>,
 }
 
+impl PrincipalFacts {
+    /// Whose facts they are.
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::Instance(standing) => Principal::Instance(standing.instance.id),
+            Self::Administrator(person) => Principal::Person(person.id.clone()),
+            Self::Directory(directory, _) => Principal::Directory(directory.name.clone()),
+        }
+    }
+}
+
 impl Facts {
+    /// What is known where somebody administers: who that is, and the agent that it is done to, if it is to one that is
+    /// registered.
+    pub fn of_administration(
+        (revision, now): (Revision, Timestamp),
+        principal: PrincipalFacts,
+        agent: Option<Arc<AgentFacts>>,
+    ) -> Self {
+        Self {
+            revision,
+            now,
+            principal,
+            tool: None,
+            server: None,
+            tool_owner: None,
+            agent,
+            session: SessionFacts::default(),
+            binding: Binding::None,
+            stops: Arc::default(),
+        }
+    }
+
     /// The digest of what these facts say about the tool, for records.
     pub fn pin(&self) -> Option<Sha256Digest> {
         self.tool.as_ref().map(|tool| Sha256Digest::from_bytes(*tool.pin.as_bytes()))

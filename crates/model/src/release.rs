@@ -83,6 +83,9 @@ pub struct Release {
     /// Who published it; of the first one, which the founding record names, who signed it once they had a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<SignedBy>,
+    /// How many cases of it held here when that was last tried; nobody has, if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<u64>,
     /// Where it stands in its life.
     pub state: ReleaseState,
 }
@@ -165,14 +168,18 @@ impl Release {
 
     /// What the policy key signs when `by` puts it in force at `at`: all that makes it what it is.
     pub fn activated_bytes(&self, by: &PersonId, at: Timestamp) -> Vec<u8> {
-        json::canonical(&json!({
+        let mut signed = json!({
             "approval": self.approval(),
             "at": at,
             "author": self.author,
             "by": by,
             "terms": self.terms,
             "type": "chancery/policy-activation/v1",
-        }))
+        });
+        if let Some(cases) = self.cases {
+            signed["cases"] = cases.into();
+        }
+        json::canonical(&signed)
     }
 
     /// Who answers for it, since when it was published; nobody does for the first one before somebody signs it.

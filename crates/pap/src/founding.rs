@@ -202,7 +202,7 @@ fn first(
     let content = bundle.digest();
     let (version, expires, rollback_of, proof, owner) = (FIRST, None, None, None, None);
     let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
-    let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
+    let mut release = Release { terms, author: None, cases: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
     release.state = ReleaseState::Active { approval: None, activation };
     Ok([

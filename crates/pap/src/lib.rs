@@ -59,7 +59,10 @@ mod words;
 
 pub use asked::Command;
 pub use authority::ADMINISTRATORS;
-pub use cases::{CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, Tools, ask, bundle};
+pub use cases::{
+    CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, TOOLS_FILE, Tools, ask, bundle,
+    read_tools,
+};
 pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};

@@ -340,6 +340,33 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
     assert_eq!(error, "more than 10000 cases");
 }
 
+#[test]
+fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
+    let check = |files: BTreeMap<String, String>, why: Option<&str>| {
+        let read = written::all(&files).map(|(_, read)| read.len());
+        match why {
+            None => assert_eq!(read, Ok(files.len())),
+            Some(why) => {
+                let told = read.expect_err(why);
+                assert!(told.contains(why), "{told}");
+            }
+        }
+    };
+    let none = "cases: []\n";
+    let files = |count: usize| -> BTreeMap<String, String> {
+        (0..count).map(|n| (format!("cases/{n}.yaml"), none.to_owned())).collect()
+    };
+    check(files(64), None);
+    check(files(65), Some("more than 64 files"));
+    let one = |path: String, text: String| BTreeMap::from([(path, text)]);
+    let of_bytes = |bytes: usize| none.to_owned() + &"\n".repeat(bytes - none.len());
+    check(one("cases/it.yaml".to_owned(), of_bytes(4 << 20)), None);
+    check(one("cases/it.yaml".to_owned(), of_bytes((4 << 20) + 1)), Some("than 4194304 bytes"));
+    let path = |bytes: usize| format!("cases/{}.yaml", "x".repeat(bytes - "cases/.yaml".len()));
+    check(one(path(256), none.to_owned()), None);
+    check(one(path(257), none.to_owned()), Some("no file of cases"));
+}
+
 /// What does more than read is forbidden where nobody but a key vouches, by a bearer token whoever
 /// does, while nobody has told of the people for too long, and at a high risk.
 #[test]

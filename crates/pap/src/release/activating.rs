@@ -86,7 +86,7 @@ impl Administration {
         let found = found.map_err(AdminError::unavailable)?;
         let target = target(version, found.as_ref());
         let mut draft = self.draft(by, "policy/activate", target).await?;
-        let Sound { release, files } = self.in_turn(&mut draft, version).await?;
+        let Sound { mut release, files } = self.in_turn(&mut draft, version).await?;
         if content.is_some_and(|content| content != release.terms.content) {
             let why = format!("release {version} has the content {}", release.terms.content);
             return Err(AdminError::Invalid(why));
@@ -94,7 +94,8 @@ impl Administration {
         let replaced = self.may_replace(&mut draft, &release).await?;
         // Nobody else compiles or puts anything in force meanwhile.
         let mut turn = self.publisher.turn().await;
-        self.publisher.compiled(&files).await?;
+        let (_, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        release.cases = Some(cases);
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;
         let mut releases = self.kept(&mut draft).await?;
@@ -123,7 +124,8 @@ impl Administration {
         }
         let decision = done.decision;
         Ok(json!({
-            "active": version, "in_force": !is_loose, "left": left, "decision": decision,
+            "active": version, "cases": cases, "in_force": !is_loose, "left": left,
+            "decision": decision,
         }))
     }
 

@@ -140,7 +140,8 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         self.is_proved(&terms)?;
-        let release = Release { terms, author: Some(author), state: ReleaseState::Proposed };
+        let author = Some(author);
+        let mut release = Release { terms, author, cases: None, state: ReleaseState::Proposed };
         is_owned(&mut draft.reader, &release).await?;
         ends_in_time(&release.terms, self.now())?;
         let files = match (files, release.terms.rollback_of) {
@@ -156,7 +157,8 @@ impl Administration {
             let why = "the content is not what its digest says".to_owned();
             return Err(AdminError::Invalid(why));
         }
-        let snapshot = self.publisher.compiled(&files).await?;
+        let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        release.cases = Some(cases);
         releases.newest = next;
         effects.extend([
             put(FactKey::policy(&release.terms.content), &bundle),
@@ -406,6 +408,7 @@ fn told(release: &Release) -> Value {
         "terms": release.terms, "digest": release.digest(), "author": by(release.author.as_ref()),
         "owner": release.owner().map(|(owner, _)| owner),
         "approver": by(release.approval().map(|it| &it.by)),
+        "cases": release.cases,
         "base": release.approval().map(|it| it.base), "activation": activation,
     })
 }
@@ -424,8 +427,8 @@ fn ends_in_time(terms: &ReleaseTerms, now: Timestamp) -> Result<(), AdminError> 
 fn proposed(release: &Release, (warnings, done): (Vec<String>, &Administered)) -> Value {
     json!({
         "version": release.terms.version, "content": release.terms.content,
-        "digest": release.digest(), "waits": "for somebody else's approval", "warnings": warnings,
-        "decision": done.decision,
+        "digest": release.digest(), "cases": release.cases,
+        "waits": "for somebody else's approval", "warnings": warnings, "decision": done.decision,
     })
 }
 

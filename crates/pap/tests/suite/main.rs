@@ -5,6 +5,7 @@
 mod support;
 
 mod activity;
+mod administered;
 mod budgets;
 mod consent;
 mod desk;
@@ -63,6 +64,7 @@ mod strictness;
 mod subjects;
 mod token_keys;
 mod tools;
+mod tried;
 mod unattended;
 mod undo;
 mod undo_approved;

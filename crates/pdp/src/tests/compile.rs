@@ -341,3 +341,21 @@ fn cedar_validates_by_the_schema_that_is_told() {
     check("crm/lookup", "context.input.id > 5 && context.purpose == \"care\"", true);
     check("crm/lookup", "context.input.urgent", false);
 }
+
+/// What a set does not have changes no digest: what was signed before it could have that is still signed.
+#[test]
+fn r_39_the_digest_of_a_set_is_that_of_what_it_has() {
+    let check = |bundle: &Bundle, expected: &str| {
+        let text = String::from_utf8(json::canonical_of(bundle)).expect("it is text");
+        assert_eq!(text, expected);
+        assert_eq!(bundle.digest(), model::PolicyDigest::of(expected.as_bytes()));
+    };
+    let named = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), text.to_owned())]);
+    let bundle = Bundle { policies: named("a.cedar", "permit"), ..Bundle::default() };
+    check(&bundle, r#"{"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#);
+    let cases = named("cases/a.yaml", "cases: []");
+    check(
+        &Bundle { cases, ..bundle },
+        r#"{"cases":{"cases/a.yaml":"cases: []"},"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#,
+    );
+}
