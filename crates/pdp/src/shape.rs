@@ -121,8 +121,9 @@ impl Reader<'_> {
             (Some(only), _) => Some(std::slice::from_ref(only)),
             (None, listed) => listed.and_then(Value::as_array).map(Vec::as_slice),
         };
-        let texts =
-            |only: &[Value]| only.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let texts = |only: &[Value]| -> BTreeSet<String> {
+            only.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
         let format = keywords.get("format").and_then(Value::as_str);
         let note = Note { one_of: only.map(texts), format: format.map(str::to_owned) };
         self.notes.insert(self.pointer.clone(), note);
