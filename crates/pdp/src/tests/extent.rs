@@ -70,7 +70,8 @@ fn parsed(text: &str) -> ScopeOf {
 fn scope(row: &str) -> ScopeOf {
     let in_crm = row.replace("IN_CRM", "resource in Server::\"crm\"");
     let text = WORDS.iter().fold(in_crm, |text, (word, meant)| text.replace(word, meant));
-    let part = |word: &'static str| text.split(" & ").find(|it| it.starts_with(word)).unwrap_or(word);
+    let part =
+        |word: &'static str| text.split(" & ").find(|it| it.starts_with(word)).unwrap_or(word);
     parsed(&["principal", "action", "resource"].map(part).join(", "))
 }
 
