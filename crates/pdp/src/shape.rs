@@ -170,7 +170,7 @@ pub(crate) fn annotate(record: &mut Value, notes: &Notes, pointer: &mut String) 
     for (name, attribute) in record["attributes"].as_object_mut().into_iter().flatten() {
         let parent = pointer.len();
         push_token(pointer, name);
-        if let Some(doc) = notes.get(pointer).and_then(Note::doc) {
+        if let Some(doc) = notes.get(pointer.as_str()).and_then(Note::doc) {
             attribute["annotations"] = json!({ "doc": doc });
         }
         let mut of = attribute;
