@@ -276,3 +276,17 @@ fn editors_are_told_which_texts_there_can_be() {
     assert_eq!(names(&hostile), names(&schema), "{text}");
     assert!(text.contains("1 more") && !text.contains('\u{202e}'), "{text}");
 }
+
+/// What one server lists keeps nobody from being told of the others.
+#[test]
+fn a_tool_without_a_usable_schema_is_named_and_left_out() {
+    let elsewhere = json!({ "$ref": "https://schemas.example/x" });
+    let bundle = with_tool("permit (", &[("crm/elsewhere", elsewhere), ("crm/ticket", ticket())]);
+    let (text, left_out) = schema_text(&bundle).expect("it has a text");
+    let left_out: Vec<_> = left_out.iter().map(ToString::to_string).collect();
+    expect![
+        "tool `crm/elsewhere` is not callable: its input schema refers to `https://schemas.example/x`"
+    ]
+    .assert_eq(&left_out.join("\n"));
+    assert!(text.contains("crm/ticket") && !text.contains("crm/elsewhere"), "{text}");
+}
