@@ -52,15 +52,13 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
             record(&set.dir, &id, &socket.socket).await
         }
         Policy::Test { set, junit, .. } => test(&set.dir, junit.as_deref()),
-        Policy::Schema(set) => {
+        Policy::Schema { set, onboarded, socket } => {
             let set = PolicySet::read(&set.dir)?;
-            let text = set.compiled()?.schema_text().map_err(|error| anyhow!(error))?;
-            print!("{text}");
-            Ok(ExitCode::SUCCESS)
+            let tools = if onboarded { told(&socket.socket).await? } else { set.all_tools() };
+            schema(&set, &tools)
         }
         Policy::Tools { socket } => {
-            let told = socket::call(&socket.socket, &Asked::ServerList).await?;
-            print!("{}", serde_saphyr::to_string(&onboarded(&told)?)?);
+            print!("{}", serde_saphyr::to_string(&told(&socket.socket).await?)?);
             Ok(ExitCode::SUCCESS)
         }
         Policy::Explain(asked) => crate::explain::run(asked).await,
@@ -74,6 +72,22 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Prove(asked) => crate::prove::run(&asked).await,
         other => release(other).await,
     }
+}
+
+/// The tools that are onboarded at the service.
+async fn told(socket: &Path) -> anyhow::Result<Tools> {
+    onboarded(&socket::call(socket, &Asked::ServerList).await?)
+}
+
+/// Prints the schema of `set` with `tools`, and beside it which of them it leaves out.
+fn schema(set: &PolicySet, tools: &Tools) -> anyhow::Result<ExitCode> {
+    let told = pdp::schema_text(&pap::bundle(&set.files, tools));
+    let (text, left_out) = told.map_err(|errors| anyhow!("there is no schema:\n{errors}"))?;
+    for finding in left_out {
+        eprintln!("chancery: {}", mcp::render_untrusted(&finding.to_string()));
+    }
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Policies of `AgentCore` in the words of policies here.

@@ -59,7 +59,15 @@ pub(crate) enum Policy {
         socket: Socket,
     },
     /// Print its schema, with an action for each of its tools, for an editor (`chancery.cedarschema`).
-    Schema(PolicySet),
+    Schema {
+        #[command(flatten)]
+        set: PolicySet,
+        /// With the tools that are onboarded at the service, in place of those that the set describes.
+        #[arg(long)]
+        onboarded: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Print the tools that are onboarded, as the `tools.yaml` of a set.
     Tools {
         #[command(flatten)]

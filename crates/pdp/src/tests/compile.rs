@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::fixtures::{Case, bundle, show, snapshot, tool_ref};
 use crate::compile::limits;
-use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema};
+use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema, schema_text};
 
 fn check(policies: &str, expected: Expect) {
     check_bundle(bundle(policies), expected);
@@ -319,7 +319,7 @@ fn a_snapshot_is_shared_between_threads() {
 /// What is told of the schema, for editors, is one that Cedar reads, and by which it says of a policy what we say.
 #[test]
 fn cedar_validates_by_the_schema_that_is_told() {
-    let text = snapshot("").schema_text().expect("it has a text");
+    let (text, _) = schema_text(&bundle("")).expect("it has a text");
     let (schema, _) = Schema::from_cedarschema_str(&text).expect("Cedar reads it");
     let validator = Validator::new(schema);
     let check = |action: &str, condition: &str, expected: bool| {
