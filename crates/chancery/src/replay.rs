@@ -108,9 +108,11 @@ impl fmt::Display for Replayed {
         for (times, flip) in self.flips.values() {
             let kind = &flip["kind"];
             let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
+            let widens = ["newly_permitted", "owes_less"].contains(&text("flip").as_str());
+            let widening = if widens { ", a widening" } else { "" };
             writeln!(
                 f,
-                "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+                "{} {times}{widening}: agent {}, sponsor {}, {} on {}: {} (such as {})",
                 text("flip"),
                 text("agent"),
                 text("sponsor"),

@@ -28,6 +28,7 @@ mod lease;
 mod log;
 mod offboard;
 mod origin;
+mod owed;
 mod owners;
 mod past;
 mod people;

@@ -90,7 +90,11 @@ fn remedy(value: Option<&str>, effect: Effect) -> Result<Option<Remedy>, String>
     }
 }
 
-fn obligations(value: Option<&str>, effect: Effect) -> Result<BTreeSet<Obligation>, String> {
+/// What the value of `@obligation` says that a policy of this effect owes.
+pub(crate) fn obligations(
+    value: Option<&str>,
+    effect: Effect,
+) -> Result<BTreeSet<Obligation>, String> {
     let Some(value) = value else { return Ok(BTreeSet::new()) };
     if effect != Effect::Permit {
         return Err("`@obligation` says what a permit owes, and this is a forbid".to_owned());

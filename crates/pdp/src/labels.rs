@@ -5,6 +5,8 @@
 //! which labels there may be, all of them are there: an argument that is missing meets every condition,
 //! and an object that is not named is whatever the server keeps: what is stored so is read under every name.
 
+mod compared;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AccessRequest, FactKey, Label, ResourceRef, ServerName, ToolRef};

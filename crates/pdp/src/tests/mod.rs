@@ -29,6 +29,7 @@ mod lint;
 mod listing;
 mod observe;
 mod observed;
+mod parts;
 mod provable;
 mod remembered;
 mod server_requests;
