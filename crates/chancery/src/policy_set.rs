@@ -141,7 +141,11 @@ fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("could not read `{}`", path.display()))?;
         files.insert(name, text);
-        ensure!(files.len() <= FILES_MAX, "`{}` has too many files", dir.display());
+        ensure!(
+            files.len() <= FILES_MAX,
+            "`{}` has more than {FILES_MAX} files: put several into one",
+            dir.display()
+        );
     }
     Ok(files)
 }

@@ -41,7 +41,8 @@ impl Strictness {
     pub(super) fn read(text: &str) -> Result<Self, CompileErrors> {
         let File { tokens, calls } = beside::read(STRICTNESS_FILE, text)?;
         if tokens.is_none() && calls.is_none() {
-            let message = "it says neither `tokens` nor `calls`".to_owned();
+            let message =
+                "it says neither `tokens` nor `calls`: say one, or remove the file".to_owned();
             return Err(Finding::at(STRICTNESS_FILE, None, message).into());
         }
         let (tokens, calls) = (tokens.unwrap_or_default(), calls.unwrap_or_default());
@@ -49,7 +50,7 @@ impl Strictness {
         let of_calls = calls.iter().flat_map(|rule| at(rule, wrong_with_calls(&rule.value)));
         let mut wrong: Vec<_> = of_tokens.chain(of_calls).collect();
         if tokens.len() + calls.len() > STRICTNESS_MAX {
-            let message = format!("more than {STRICTNESS_MAX} rules");
+            let message = format!("more than {STRICTNESS_MAX} rules: name several agents in one");
             wrong.push(Finding::at(STRICTNESS_FILE, None, message));
         }
         if wrong.is_empty() {
@@ -75,7 +76,8 @@ fn wrong_with_tokens(rule: &TokenRule) -> Vec<String> {
 fn wrong_with_calls(rule: &CallRule) -> Vec<String> {
     let attested = rule.attested_s.and_then(|it| is_within("attested_s", it, ATTESTED_MIN_S));
     let says_nothing = rule.token.is_none() && rule.attested_s.is_none();
-    let nothing = says_nothing.then(|| "it says neither `token` nor `attested_s`".to_owned());
+    let nothing =
+        says_nothing.then(|| "it says neither `token` nor `attested_s`: say one".to_owned());
     attested.into_iter().chain(nothing).chain(too_many(rule.agents.len())).collect()
 }
 
@@ -85,5 +87,5 @@ fn is_within(member: &str, Seconds(value): Seconds, least: u32) -> Option<String
 }
 
 fn too_many(agents: usize) -> Option<String> {
-    (agents > AGENTS_MAX).then(|| format!("more than {AGENTS_MAX} agents"))
+    (agents > AGENTS_MAX).then(|| format!("more than {AGENTS_MAX} agents: write several rules"))
 }

@@ -31,6 +31,7 @@ mod observe;
 mod observed;
 mod parts;
 mod provable;
+mod remedies;
 mod remembered;
 mod server_requests;
 mod strictness;
