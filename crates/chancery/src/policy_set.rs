@@ -178,7 +178,7 @@ mod tests {
 
     /// Whatever is wrong with a directory, it is told in which file, where in it, and what to do.
     #[test]
-    fn n_128_what_is_wrong_with_a_directory_names_file_and_remedy() {
+    fn what_is_wrong_with_a_directory_names_file_and_remedy() {
         let permit = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
         let whole = ("all.cedar", permit);
         let rows: [Row<'_>; 10] = [
@@ -198,7 +198,7 @@ mod tests {
             (
                 &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
                 "tools.yaml` is not in order",
-                "line 2",
+                "harm",
             ),
         ];
         for (files, place, remedy) in rows {
