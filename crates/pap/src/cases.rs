@@ -329,7 +329,7 @@ impl Case {
         }
         self.was_possible((snapshot, tools))?;
         let (request, facts) = self.question(tools)?;
-        let Explanation { decision, asked } = snapshot.explain(&request, &facts);
+        let Explanation { decision, asked, .. } = snapshot.explain(&request, &facts);
         if matches!(decision, Decision::Deny(Denial::Malformed)) {
             return Err("nobody can ask so: it is denied before any policy".to_owned());
         }

@@ -53,7 +53,7 @@ pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{Compiler, POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX};
 pub use differing::{Change, PolicyChange, changes};
-pub use explain::{AskedPolicy, Condition, Explanation};
+pub use explain::{AskedPolicy, Condition, Explanation, ForOthers};
 pub use format::{by_id, format};
 pub use labels::{Flow, LABELS_FILE, LABELS_MAX, Labels};
 pub use parts::{PartChange, parts};
