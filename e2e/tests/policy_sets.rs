@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use e2e::{Caller, Canary, Deployment, Options, Page};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs the program; what it said and how it ended.
 fn chancery(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
@@ -56,7 +56,8 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
     for says in [
         "policy `nobody` is new\n",
         "policy `starter-administration` is gone\n",
-        "concerns canary/touch: agents bot\n",
+        "concerns canary/touch, by policy `nobody`",
+        ": agents bot (sponsor sam)\n",
         "newly_denied 2: agent bot, sponsor sam, canary/touch on Tool::canary/touch",
     ] {
         assert!(told.contains(says), "{says}: {told}");
@@ -65,7 +66,8 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
     assert_eq!(code, 3, "{told}");
     let told = told.lines().filter(|line| !line.contains("records")).collect::<String>();
     let told: Value = serde_json::from_str(told.trim()).expect("it is JSON");
-    assert_eq!(told["affected"]["canary/touch"][0], "bot");
+    let concerned = &told["affected"]["canary/touch"][0];
+    assert_eq!((&concerned["agent"], &concerned["sponsor"]), (&json!("bot"), &json!("sam")));
     let tools = home.join("next/tools.yaml");
     std::fs::copy(home.join("policies/tools.yaml"), tools).expect("it can be copied");
     let (code, told) = chancery(deployment, &["policy", "test", "next", "--record", decision]);

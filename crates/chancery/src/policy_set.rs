@@ -144,7 +144,11 @@ fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("could not read `{}`", path.display()))?;
         files.insert(name, text);
-        ensure!(files.len() <= FILES_MAX, "`{}` has too many files", dir.display());
+        ensure!(
+            files.len() <= FILES_MAX,
+            "`{}` has more than {FILES_MAX} files: put several into one",
+            dir.display()
+        );
     }
     Ok(files)
 }
@@ -164,6 +168,45 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    /// Files with their texts, what is told of their place, and what to do.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
+    /// Whatever is wrong with a directory, it is told in which file, where in it, and what to do.
+    #[test]
+    fn what_is_wrong_with_a_directory_names_file_and_remedy() {
+        let permit = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+        let whole = ("all.cedar", permit);
+        let rows: [Row<'_>; 10] = [
+            (&[], "has no policy file", "`chancery policy new`"),
+            (&[whole, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
+            (&[whole, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
+            (&[whole, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
+            (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
+            (&[whole, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
+            (
+                &[whole, ("labels.yaml", "labels: {}\nlabel: 1")],
+                "labels.yaml:2: ",
+                "docs/labels.md",
+            ),
+            (&[whole, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
+            (&[whole, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
+            (
+                &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
+                "tools.yaml` is not in order",
+                "harm",
+            ),
+        ];
+        for (files, place, remedy) in rows {
+            let home = tempfile::tempdir().expect("a directory can be made");
+            for (name, text) in files {
+                fs::write(home.path().join(name), text).expect("it can be written");
+            }
+            let compiled = PolicySet::read(home.path()).and_then(|set| set.compiled());
+            let why = compiled.err().expect(remedy).to_string();
+            assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
+        }
+    }
 
     /// A property that is not read would be one that nobody proves.
     #[test]

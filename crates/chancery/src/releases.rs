@@ -180,7 +180,10 @@ async fn told(version: u64, socket: &Path) -> anyhow::Result<Told> {
     ];
     for (files, content) in contents {
         let is = files.map(|files| Bundle::from(files.clone()).digest());
-        ensure!(is == content, "the content is not what its digest says");
+        ensure!(
+            is == content,
+            "the content is not what its digest says, so nothing is done: publish the set again"
+        );
     }
     Ok(told)
 }

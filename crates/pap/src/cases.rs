@@ -229,7 +229,7 @@ impl Case {
     }
 
     fn answered(&self, set: (&Snapshot, &Tools)) -> Result<Answered, String> {
-        let (_, Explanation { decision, asked }) = self.question.answered(set)?;
+        let (_, Explanation { decision, asked, .. }) = self.question.answered(set)?;
         if matches!(decision, Decision::Deny(Denial::Malformed)) {
             return Err("nobody can ask so: it is denied before any policy".to_owned());
         }
@@ -256,9 +256,9 @@ impl Question {
             it.is_possible((snapshot, tools))?;
         }
         let (request, facts) = self.put(tools)?;
-        let Explanation { decision, asked } = snapshot.explain(&request, &facts);
+        let Explanation { decision, asked, for_others } = snapshot.explain(&request, &facts);
         let decision = self.counted(decision, snapshot)?;
-        Ok((request, Explanation { decision, asked }))
+        Ok((request, Explanation { decision, asked, for_others }))
     }
 
     /// What is asked, and the facts that it is decided on.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
+use crate::owed;
 use crate::recall::{Question, Recall, Recorded};
 use crate::used_up::{Unknown, UsedUp};
 
@@ -115,13 +116,13 @@ pub(crate) struct Tried {
 /// Decisions that flip alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Kind {
-    /// `newly_denied` or `newly_permitted`.
+    /// `newly_denied` or `newly_permitted`; of what is permitted as before, `owes_more` or `owes_less`.
     flip: &'static str,
     agent: Option<String>,
     sponsor: Option<String>,
     action: String,
     resource: String,
-    /// The rule or the policies that answer now.
+    /// The rule or the policies that answer now, or what is owed.
     by: String,
 }
 
@@ -192,7 +193,10 @@ impl Administration {
             }
             let now = tried.with_tools_of(&then).await?;
             match tried.answer((&now, &then), recorded.before(), (&request, &facts)) {
-                Ok(decision) => page.note(&recorded, &decision, (&request, &facts)),
+                Ok(decision) => {
+                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), &request);
+                    page.note((&recorded, otherwise), &decision, (&request, &facts));
+                }
                 Err(Unknown::Unnoted) => page.unknown += 1,
                 Err(Unknown::Token) => page.needs_token += 1,
             }
@@ -318,24 +322,23 @@ impl Recorded {
 impl Page {
     fn note(
         &mut self,
-        recorded: &Recorded,
+        (recorded, otherwise): (&Recorded, Option<(&'static str, String)>),
         now: &Decision,
         (request, facts): (&AccessRequest, &Facts),
     ) {
         self.decided += 1;
-        let flip = match (recorded.verdict, now) {
-            (Verdict::Permit, Decision::Deny(_)) => "newly_denied",
-            (Verdict::Deny, Decision::Permit(_)) => "newly_permitted",
-            (Verdict::Permit, Decision::Permit(_)) | (Verdict::Deny, Decision::Deny(_)) => {
+        let (flip, by) = match (recorded.verdict, now, otherwise) {
+            (Verdict::Permit, Decision::Deny(denial), _) => ("newly_denied", denial.to_string()),
+            (Verdict::Deny, Decision::Permit(grant), _) => {
+                let by = grant.basis.iter().map(ToString::to_string).collect::<Vec<_>>();
+                ("newly_permitted", by.join(", "))
+            }
+            (Verdict::Permit, Decision::Permit(_), Some(otherwise)) => otherwise,
+            (Verdict::Permit, Decision::Permit(_), None)
+            | (Verdict::Deny, Decision::Deny(_), _) => {
                 self.same += 1;
                 return;
             }
-        };
-        let by = match now {
-            Decision::Permit(grant) => {
-                grant.basis.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            }
-            Decision::Deny(denial) => denial.to_string(),
         };
         let (agent, sponsor) = match &facts.principal {
             PrincipalFacts::Instance(standing) => {

@@ -29,6 +29,7 @@ mod log;
 mod loose;
 mod offboard;
 mod origin;
+mod owed;
 mod owners;
 mod past;
 mod people;

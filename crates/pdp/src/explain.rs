@@ -8,18 +8,21 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
-use cedar_policy::{Authorizer, Expression, Policy, PolicySet, Request, eval_expression};
+use cedar_policy::{Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::candidates::Placed;
+use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
 use crate::evaluate::Question;
 use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
 const SHOWN_MAX: usize = 200;
+
+/// The most permits that are told of which others are asked.
+const FOR_OTHERS_MAX: usize = 20;
 
 /// An answer, and how it came about.
 #[derive(Clone, Debug)]
@@ -29,6 +32,17 @@ pub struct Explanation {
     /// The policies whose scope matches, by id and by whom they were asked of; none if a built-in rule,
     /// or the shape of the request, decided before any policy.
     pub asked: Vec<AskedPolicy>,
+    /// Permits that were asked of nobody here, as their scope is about others; some, if there are many.
+    pub for_others: Vec<ForOthers>,
+}
+
+/// A permit of the same act that is about others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForOthers {
+    /// Its `@id`.
+    pub policy: PolicyId,
+    /// Whom it is about, as its scope says it.
+    pub whom: String,
 }
 
 /// One policy, as it was asked of one principal.
@@ -69,11 +83,28 @@ impl Snapshot {
         let prepared = self
             .before_policies(request, facts)
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
-        let asked = match prepared {
-            Ok(Some(prepared)) => self.asked(&prepared),
-            Ok(None) | Err(_) => Vec::new(),
+        let (asked, for_others) = match prepared {
+            Ok(Some(prepared)) => (self.asked(&prepared), self.for_others(&prepared)),
+            Ok(None) | Err(_) => (Vec::new(), Vec::new()),
         };
-        Explanation { decision, asked }
+        Explanation { decision, asked, for_others }
+    }
+
+    /// The permits in force of such an act whose scope lets in nobody of whom it is asked.
+    fn for_others(&self, prepared: &Prepared<'_>) -> Vec<ForOthers> {
+        let Prepared { question, of_actor, of_person, .. } = prepared;
+        let is_asked = |at: &usize| of_actor.contains(at) || of_person.contains(at);
+        let all: BTreeSet<usize> =
+            self.index.whoever(question.action, &question.resource).collect();
+        let permits = all.into_iter().filter(|at| {
+            let policy = &self.policies[*at];
+            policy.effect == Effect::Permit && !policy.observe && !is_asked(at)
+        });
+        let told = permits.map(|at| {
+            let policy = self.policies[at].id.clone();
+            ForOthers { policy, whom: whom(&self.index.scope(at).principal) }
+        });
+        told.take(FOR_OTHERS_MAX).collect()
     }
 
     /// Every condition of its policies, with the policy, as [`Condition::text`] tells it.
@@ -105,6 +136,20 @@ impl Snapshot {
     }
 }
 
+/// A constraint on the principal as policies spell it.
+fn whom(principal: &Constraint) -> String {
+    match principal {
+        Constraint::Any => "principal".to_owned(),
+        Constraint::Eq(uid) => format!("principal == {uid}"),
+        Constraint::In(uids) => {
+            let uids: Vec<_> = uids.iter().map(ToString::to_string).collect();
+            format!("principal in {}", uids.join(", "))
+        }
+        Constraint::Is(kind) => format!("principal is {kind}"),
+        Constraint::IsIn(kind, uid) => format!("principal is {kind} in {uid}"),
+    }
+}
+
 fn explained(
     compiled: &Compiled,
     (question, principal, of): (&Question<'_>, &Placed, &'static str),
@@ -115,7 +160,7 @@ fn explained(
         .into_iter()
         .map(|(kind, body)| condition(&kind, &body, (&request, question)))
         .collect();
-    let forbids = compiled.effect == cedar_policy::Effect::Forbid;
+    let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
         policy: compiled.id.clone(),
         description: compiled.description.clone(),

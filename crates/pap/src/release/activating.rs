@@ -88,7 +88,10 @@ impl Administration {
         let mut draft = self.draft(by, "policy/activate", target).await?;
         let Sound { mut release, files } = self.in_turn(&mut draft, version).await?;
         if content.is_some_and(|content| content != release.terms.content) {
-            let why = format!("release {version} has the content {}", release.terms.content);
+            let why = format!(
+                "release {version} has the content {}: look at what it changes (`policy diff`) before you name that",
+                release.terms.content
+            );
             return Err(AdminError::Invalid(why));
         }
         let replaced = self.may_replace(&mut draft, &release).await?;
@@ -137,7 +140,11 @@ impl Administration {
     ) -> Result<u64, AdminError> {
         let version = release.terms.version;
         let ReleaseState::Released { approval: Approval { base, by } } = &release.state else {
-            return Err(AdminError::Invalid(format!("release {version} is not approved")));
+            let why = format!(
+                "release {version} is not approved, or not any more: `policy history` says how it stands, and somebody else \
+                 approves what waits (`policy approve {version}`)"
+            );
+            return Err(AdminError::Invalid(why));
         };
         let (now, _) = self.base().await?;
         if now != *base {

@@ -154,7 +154,7 @@ impl Administration {
         };
         let bundle = Bundle::from(files.clone());
         if bundle.digest() != release.terms.content {
-            let why = "the content is not what its digest says".to_owned();
+            let why = "the content is not what its digest says: publish the set again".to_owned();
             return Err(AdminError::Invalid(why));
         }
         let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
@@ -180,7 +180,9 @@ impl Administration {
             | ReleaseState::Released { .. }
             | ReleaseState::Active { .. }
             | ReleaseState::Withdrawn { .. } => {
-                let why = format!("release {version} is none that was in force before");
+                let why = format!(
+                    "release {version} is none that was in force before: `policy history` lists those"
+                );
                 Err(AdminError::Invalid(why))
             }
         }
@@ -209,7 +211,9 @@ impl Administration {
         is_owned(&mut draft.reader, &release).await?;
         let release = release.approved(Approval { base, by: by_approver });
         let release = release.ok_or_else(|| {
-            AdminError::Invalid(format!("release {version} waits for nobody's approval any longer"))
+            AdminError::Invalid(format!(
+                "release {version} waits for nobody's approval any longer: publish the set again"
+            ))
         })?;
         let release = self.countersigned_anew(release)?;
         effects.push(put(FactKey::release(version), &release));
@@ -226,7 +230,9 @@ impl Administration {
         let of = format!("release {version} of policy");
         let release = known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
         let withdrawn = release.withdrawn(by.clone(), self.now()).ok_or_else(|| {
-            AdminError::Invalid(format!("release {version} was in force, or was withdrawn before"))
+            AdminError::Invalid(format!(
+                "release {version} was in force, or was withdrawn before: bring another one back (`policy rollback`)"
+            ))
         })?;
         let mut effects = vec![put(FactKey::release(version), &withdrawn)];
         // Nobody else observes anything meanwhile.
@@ -385,13 +391,14 @@ async fn stands(
     let is_signed = is_signed_by_now(&mut draft.reader, by, said).await;
     let is_signed = is_signed.map_err(AdminError::unavailable)?;
     if !is_signed || !answers_for(&mut draft.reader, (&by.person, by.at)).await? {
-        let why = "who signed it does not answer for it any longer, or has another key since";
+        let why = "who signed it does not answer for it any longer, or has another key since: publish the set again";
         return Err(AdminError::Invalid(why.to_owned()));
     }
     let target = target(release.terms.version, Some(release));
     let may = draft.includes((&by.person).into(), action, target).await?;
     may.map_err(|why| {
-        AdminError::Refused(format!("who signed it may not any longer ({action}): {why}"))
+        let remedy = "somebody else publishes or approves it";
+        AdminError::Refused(format!("who signed it may not any longer ({action}): {why}; {remedy}"))
     })
 }
 
@@ -418,7 +425,9 @@ fn ends_in_time(terms: &ReleaseTerms, now: Timestamp) -> Result<(), AdminError> 
     in_time((terms.version, terms.expires), now)?;
     if terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
         let days = EXPIRES_MAX.as_secs() / 86_400;
-        return Err(AdminError::Invalid(format!("a release expires within {days} days")));
+        return Err(AdminError::Invalid(format!(
+            "a release expires within {days} days: say so (`--expires {days}d`)"
+        )));
     }
     Ok(())
 }

@@ -49,3 +49,26 @@ fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
     expected.push(("other".to_owned(), "context.depth > 9".to_owned()));
     assert_eq!(all, expected);
 }
+
+/// A denial of what others are permitted does not say that nobody is.
+#[test]
+fn permits_that_are_about_others_are_told_with_whom_they_are_about() {
+    let policies = [
+        r#"@id("others") permit (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("desk") permit (principal is Person in Group::"desk", action == Action::"crm/lookup", resource);"#,
+        r#"@id("refunds") permit (principal in Agent::"other", action == Action::"payments/refund", resource);"#,
+        r#"@id("tried") @mode("observe") permit (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("never") forbid (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("own") permit (principal, action == Action::"crm/lookup", resource) when { context.depth > 9 };"#,
+    ];
+    let snapshot: Snapshot = snapshot(&policies.concat());
+    let case = Case::call("crm/lookup", json!({ "id": 7 }));
+    let explained = snapshot.explain(&case.request, &case.facts());
+    let told = explained.for_others.iter().map(|it| (it.policy.as_str(), it.whom.as_str()));
+    let expected = [
+        ("others", r#"principal in Agent::"other""#),
+        ("desk", r#"principal is Person in Group::"desk""#),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(explained.asked.iter().all(|it| it.policy.as_str() == "own"), "{:?}", explained.asked);
+}
