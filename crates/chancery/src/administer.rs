@@ -186,9 +186,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         } => {
             let (business_owner, technical_owner) = owners.named()?;
             let (host, workloads) = rules(attested)?;
-            let usual = || crate::dev::new_key_file(&socket.socket, &name);
-            let path = fresh(&key.unwrap_or_else(usual))?;
-            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let (made, written) = new_key(key, (&socket.socket, &name))?;
             let registration = Registration {
                 name,
                 sponsor,
@@ -203,7 +201,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 on_behalf_only,
                 memory: if memory_per_task { Memory::PerTask } else { Memory::Kept },
             };
-            (socket.socket, Asked::AgentAdd(registration), Some((path, made.to_pem()?)))
+            (socket.socket, Asked::AgentAdd(registration), written)
         }
         Agent::Renew { name, new_key, signed, socket } => {
             let (asked, written) = renewal((name, new_key), signed).await?;
@@ -240,6 +238,17 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentAttest { name, host, workloads }, None)
         }
     })
+}
+
+/// A key for the agent `name`, and the file that it is written to: where it usually is, if none is named.
+fn new_key(
+    file: Option<PathBuf>,
+    (socket, name): (&Path, &str),
+) -> anyhow::Result<(SigningKey, NewKey)> {
+    let path = fresh(&file.unwrap_or_else(|| crate::dev::new_key_file(socket, name)))?;
+    let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+    let pem = made.to_pem()?;
+    Ok((made, Some((path, pem))))
 }
 
 /// That the agent `name` is to go on, with a new key if a file is named for one.

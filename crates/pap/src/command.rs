@@ -323,6 +323,14 @@ impl Administration {
             | Command::ReceiverResume { .. }
             | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
+            other => self.work(by, other).await,
+        }
+    }
+
+    /// Does what concerns work: who begins it, on what it rests, what of it is under way, what stops it, and by what
+    /// policy.
+    async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
             Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
                 self.undoing(by, command).await
             }
@@ -330,13 +338,6 @@ impl Administration {
                 self.stops(by, command).await
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
-            other => self.work(by, other).await,
-        }
-    }
-
-    /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
-    async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
-        match command {
             Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,

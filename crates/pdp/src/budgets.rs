@@ -285,8 +285,8 @@ impl Budget {
 impl Of {
     fn calls(&self) -> Calls {
         let Self { tools, harm, agents, purposes: _, when: _ } = self;
-        let (tools, harm, agents) = (tools.clone(), harm.clone(), agents.clone());
-        Calls { tools, harm, agents, ..Calls::default() }
+        let (agents, tools, harm) = (agents.clone(), tools.clone(), harm.clone());
+        Calls { agents, tools, harm, ..Calls::default() }
     }
 
     /// Whether it is for all calls that `other` is for.

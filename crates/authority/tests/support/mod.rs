@@ -138,7 +138,7 @@ pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(|_| {}).await
+        Box::pin(Self::with(|_| {})).await
     }
 
     /// The deployment with other facts than usual.

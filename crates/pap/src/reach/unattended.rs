@@ -96,8 +96,8 @@ impl Administration {
         let nothing = (Acts::default(), BTreeMap::new());
         let rows = agents.filter_map(|agent| {
             let found = unattended.agents.get(&agent.name).unwrap_or(&nothing.0);
-            let used = uses.get(&agent.name).unwrap_or(&nothing.1);
-            around.row(agent, found, (used, since))
+            let calls = uses.get(&agent.name).unwrap_or(&nothing.1);
+            around.row(agent, found, (calls, since))
         });
         let rows: Vec<_> = rows.collect();
         let change = json!({ "unattended": { "agent": only, "since": since.to_string() } });
@@ -118,7 +118,7 @@ impl Administration {
         let place = FactKey::policy_activations(&digest);
         let known = self.reader().find::<Activations>(place).await;
         let known = known.map_err(AdminError::unavailable)?.unwrap_or_default();
-        let mut told = self.behind_policy(known.at(world.now)).await?;
+        let mut told = self.behind_policy(known.at(world.now), world.now).await?;
         told["digest"] = json!(digest);
         Ok(told)
     }

@@ -9,7 +9,7 @@ use model::{
     RiskTarget, Timestamp,
 };
 use secevent::Initiator;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::horizon::Rating;
 use crate::command::{AdminError, Administration};

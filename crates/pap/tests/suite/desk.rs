@@ -113,7 +113,7 @@ impl Desk {
     }
 
     pub(crate) async fn over(world: World) -> Self {
-        Self::with(world, files(POLICY).into()).await
+        Box::pin(Self::with(world, files(POLICY).into())).await
     }
 
     /// The same, founded, where what is released is in force.
@@ -193,7 +193,7 @@ impl Desk {
         by: &PersonId,
         command: Command,
     ) -> Result<Value, AdminError> {
-        self.administration.run(by, command).await
+        Box::pin(self.administration.run(by, command)).await
     }
 
     /// The state of the facts, as a number that every change increases.

@@ -72,7 +72,7 @@ impl Side {
             if sets.is_empty() {
                 return told;
             }
-            ack = sets.iter().map(|(jti, _)| jti.clone()).collect();
+            ack = sets.keys().cloned().collect();
             for (_, set) in sets {
                 let claims = set.split('.').nth(1).and_then(keys::from_base64url);
                 told.push(serde_json::from_slice(&claims.expect("claims")).expect("JSON"));

@@ -166,7 +166,7 @@ impl Model {
             "sponsor_not_active"
         } else {
             let (given, until) = self.mandate;
-            let risk = Risk { here: self.risk_of_new, ..Risk::default() };
+            let risk = Risk::beginning_at(self.risk_of_new);
             self.work.push(Work { opened: self.now, given, until, state: State::Active, risk });
             "begun"
         }

@@ -163,6 +163,11 @@ pub(crate) struct Risk {
 }
 
 impl Risk {
+    /// What begins at that risk.
+    pub(crate) fn beginning_at(here: Option<RiskLevel>) -> Self {
+        Self { here, rated: None }
+    }
+
     /// The greatest.
     pub(crate) fn level(&self) -> Option<RiskLevel> {
         self.here.max(self.rated())

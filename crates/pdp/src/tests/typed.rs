@@ -43,12 +43,12 @@ fn asked(
 ) -> Result<Request, String> {
     let facts = case.facts();
     let counted = snapshot.tools.keys().filter(|_| counts_all).cloned().collect();
-    let given = Given { input, unread, provenance: None };
+    let given = Given { input, unread, provenance: None, outside: false };
     let context = context::of((&facts, None), given, (&counted, &AskedFor::Everything));
     let context = context.expect("all of it can be said");
     let World { actor, resource, .. } = World::of(&case.request, &facts, &Labels::default());
     let action = snapshot.vocabulary.actions[TOOL].placed.uid.clone();
-    let request = Request::new(actor.uid, action, resource.uid, Some(context), Some(schema));
+    let request = Request::new(actor.uid, action, resource.uid, context, Some(schema));
     request.map_err(|error| error.to_string())
 }
 
