@@ -58,8 +58,14 @@ impl Administration {
         let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
         let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
-        let owned = Some(self.now());
-        let purpose = Purpose { id: id.clone(), owner: owner.id, owned, scope, data, description };
+        let purpose = Purpose {
+            id: id.clone(),
+            owner: owner.id,
+            owned: Some(self.now()),
+            scope,
+            data,
+            description,
+        };
         within_limits(&purpose)?;
         let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
         let done = draft.make(json!(purpose), effects).await?;
@@ -179,11 +185,11 @@ fn read<T: FromStr<Err = model::InvalidName> + Ord>(
 
 /// Categories of data with these names, as many as there may be.
 pub(crate) fn categories(names: &[String]) -> Result<BTreeSet<DataCategory>, AdminError> {
-    let named = read(names)?;
-    if named.len() > CATEGORIES_MAX {
+    let all = read(names)?;
+    if all.len() > CATEGORIES_MAX {
         return Err(too_many(CATEGORIES_MAX, "categories of data"));
     }
-    Ok(named)
+    Ok(all)
 }
 
 /// Refuses a purpose that names more than one may.
