@@ -118,7 +118,7 @@ impl TokenService {
             TokenRefusal::of(cause, OAuthError::new(ErrorCode::InvalidScope, why), agent)
         };
         let wanted = match narrowed {
-            Narrowed::Task(asked) => asked.clone(),
+            Narrowed::Task(asked) => asked.as_ref().clone(),
             Narrowed::Not => beside_tools(self.all_of(agent, &server).await?, &server),
             Narrowed::Tools(text) => {
                 let all = self.all_of(agent, &server).await?;
