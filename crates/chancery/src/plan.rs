@@ -268,7 +268,7 @@ mod tests {
             let [before, after] = &sets;
             let affected = affected([before, after], (&changed, &parts), (&tools, &agents));
             let (failed, doubtful, replayed) = (Vec::new(), Vec::new(), Replayed::default());
-            let planned = Planned { affected, files, policies, failed, doubtful, replayed };
+            let planned = Planned { policies, files, affected, failed, doubtful, replayed };
             let told = planned.to_string();
             told.lines()
                 .filter(|line| !line.contains(" alike; "))

@@ -207,7 +207,7 @@ mod tests {
                 fs::write(home.path().join(name), text).expect("it can be written");
             }
             let compiled = PolicySet::read(home.path()).and_then(|set| set.compiled());
-            let why = compiled.err().expect(remedy).to_string();
+            let why = compiled.expect_err(remedy).to_string();
             assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
         }
     }

@@ -286,7 +286,7 @@ impl Of {
     fn calls(&self) -> Calls {
         let Self { tools, harm, agents, purposes: _, when: _ } = self;
         let (tools, harm, agents) = (tools.clone(), harm.clone(), agents.clone());
-        Calls { tools, harm, agents, ..Calls::default() }
+        Calls { agents, tools, harm, ..Calls::default() }
     }
 
     /// Whether it is for all calls that `other` is for.
