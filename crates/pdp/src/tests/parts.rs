@@ -16,7 +16,7 @@ use crate::{Bundle, Flow, PartChange};
 fn said(budgets: &str, labels: &str, strictness: &str) -> Bundle {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (budgets, labels, strictness) = (said(budgets), said(labels), said(strictness));
-    Bundle { budgets, labels, strictness, ..Bundle::default() }
+    Bundle { labels, budgets, strictness, ..Bundle::default() }
 }
 
 fn check(before: &Bundle, after: &Bundle, expected: Expect) {
