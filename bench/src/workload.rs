@@ -135,6 +135,8 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         owner: Some(standing.sponsor.id.clone()),
         owned: Some(NOW),
         harm: BTreeSet::from([Harm::ReadsData]),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,
@@ -198,6 +200,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let everything = Scope {
         tools: BTreeSet::from([format!("{SERVER}/*").parse().expect(name)]),
         harm: BTreeSet::new(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     };
@@ -243,6 +246,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         workload: None,
         device: None,
         task: task.id,
+        departed: None,
         started: hour_ago,
         risk: None,
         rated: BTreeMap::new(),
@@ -288,6 +292,8 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         workloads: Vec::new(),
         client: None,
         memory: model::Memory::Kept,
+        declared: model::Declared::default(),
+        departed: None,
         registered,
         affirmed: None,
         review: AgentReview::default(),

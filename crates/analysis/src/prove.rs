@@ -75,7 +75,7 @@ pub async fn prove(
 /// what comes of the same act. Budgets and strictness only deny: where those of the set surely hold back as much as those
 /// of the other, it permits no more by them.
 fn differing(set: &Snapshot, (other, both): (&Snapshot, bool)) -> Option<Why> {
-    let Bundle { policies: _, schema, labels, budgets, strictness, tools } = set.bundle();
+    let Bundle { policies: _, schema, labels, budgets, strictness, cases: _, tools } = set.bundle();
     let b = other.bundle();
     let tighter = if both { BTreeSet::new() } else { tighter(set, other) };
     let all = [

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use model::{AgentName, AgentState, PersonId, PolicyId, Scope, ToolRef};
-use pap::{CaseResult, CaseTool, Command as Asked, PolicyFiles, Tools};
+use pap::{CaseTool, Command as Asked, PolicyFiles, Tools};
 use pdp::{Bundle, Change, Finding, PartChange, PolicyChange, Snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,8 +93,9 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     let results = set.run()?;
     let failed =
         results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
-    let failed = failed.filter_map(|(file, CaseResult { name, held, .. })| {
-        Some(format!("{file}: `{name}` {}", held.as_ref().err()?))
+    let failed = failed.filter_map(|(file, result)| {
+        let error = result.held.as_ref().err()?;
+        Some(format!("{}: `{}` {error}", result.place(file), result.name))
     });
     Ok(Planned {
         affected: affected([&old, &new], (&changed, &parts), (&tools, &agents)),

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use model::{Harm, ToolRef};
-use pap::{CaseFile, CaseResult, PolicyFiles, Tools};
-use pdp::{CompileErrors, Snapshot};
-use serde::de::DeserializeOwned;
+use pap::{CaseFile, CaseResult, PolicyFiles, TOOLS_FILE, Tools};
+use pdp::{CompileErrors, Finding, Snapshot};
 
 use crate::sources;
 
@@ -16,9 +15,6 @@ const FILES_MAX: usize = 1_000;
 
 /// What `chancery policy schema` writes, for editors: never part of a set.
 const GENERATED: &str = "chancery.cedarschema";
-
-/// Where a set says which tools there are.
-const TOOLS: &str = "tools.yaml";
 
 /// A policy set with what is tried on it.
 pub(crate) struct PolicySet {
@@ -34,14 +30,21 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let files = files(dir)?;
-        let tools = dir.join(TOOLS);
-        let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
+        let mut files = files(dir)?;
+        let not_in_order = |wrong: Finding| anyhow!("not in order: {wrong}");
+        let mut tools = Tools::new();
+        if let Some(text) = texts(dir, "yaml")?.remove(TOOLS_FILE) {
+            tools = pap::read_tools(&text).map_err(not_in_order)?;
+            files.cases.insert(TOOLS_FILE.to_owned(), text);
+        }
         let mut cases = BTreeMap::new();
         let place = dir.join("cases");
         nothing_else(&place, "yaml")?;
-        for name in texts(&place, "yaml")?.into_keys() {
-            cases.insert(format!("cases/{name}"), yaml(&place.join(&name))?);
+        for (name, text) in texts(&place, "yaml")? {
+            let path = format!("cases/{name}");
+            let read = CaseFile::read(&path, &text);
+            cases.insert(path.clone(), read.map_err(not_in_order)?);
+            files.cases.insert(path, text);
         }
         let place = dir.join("properties");
         nothing_else(&place, "cedar")?;
@@ -102,7 +105,7 @@ impl PolicySet {
     }
 }
 
-/// What decides of the set in `dir`.
+/// What decides of the set in `dir`: its cases do not.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);
@@ -158,13 +161,6 @@ fn nothing_else(dir: &Path, extension: &str) -> anyhow::Result<()> {
         ensure!(is_read, "`{}` is not read: name it `*.{extension}`", path.display());
     }
     Ok(())
-}
-
-fn yaml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
-    serde_saphyr::from_str(&text).map_err(|error| anyhow!("`{shown}` is not in order: {error}"))
 }
 
 #[cfg(test)]

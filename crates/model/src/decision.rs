@@ -302,6 +302,12 @@ pub enum Denial {
     /// Outside the mandate or its purpose.
     #[error("outside the mandate and its purpose")]
     OutsideMandate,
+    /// On a data object, or data of a category, that the work is not for.
+    #[error("on data outside the purpose of the task")]
+    OutsidePurpose,
+    /// It does not say on which data object, and the work is for some only.
+    #[error("the purpose of the task is for certain data objects, and the act names none")]
+    ObjectUnknown,
     /// No policy permits it.
     #[error("no policy grants this access")]
     NotGranted {
@@ -389,6 +395,8 @@ impl Denial {
             Self::OutsideCeiling => "outside_ceiling",
             Self::OutsideScope => "outside_scope",
             Self::OutsideMandate => "outside_mandate",
+            Self::OutsidePurpose => "outside_purpose",
+            Self::ObjectUnknown => "object_unknown",
             Self::NotGranted { .. } => "not_granted",
             Self::Forbidden { .. } => "forbidden",
             Self::Unevaluable { .. } => "unevaluable",
@@ -442,7 +450,9 @@ impl Denial {
             Self::Kernel(_) => Answers { kernel: denied, ..Answers::default() },
             Self::OutsideCeiling => Answers { ceiling: denied, ..Answers::default() },
             Self::OutsideScope => Answers { scope: denied, ..Answers::default() },
-            Self::OutsideMandate => Answers { mandate: denied, ..Answers::default() },
+            Self::OutsideMandate | Self::OutsidePurpose | Self::ObjectUnknown => {
+                Answers { mandate: denied, ..Answers::default() }
+            }
             Self::NotGranted { answers } | Self::Forbidden { answers, .. } => *answers,
             _ => Answers { instance: denied, ..Answers::default() },
         }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::record::Verdict;
-use model::{AccessRequest, Decision, Denial, Facts, Tool};
+use model::{AccessRequest, Decision, Denial, Facts};
 use pdp::{AskedPolicy, Explanation, Snapshot};
 use serde_json::{Map, Value, json};
 
-use crate::cases::{self, CaseTool, Tools};
+use crate::cases::{self, Tools};
 use crate::command::{AdminError, Administration};
 use crate::recall::{Question, Recall, Recorded};
 
@@ -43,10 +43,7 @@ impl Administration {
 
     /// Puts the question of `case` to the set in force, with the tools as they are onboarded.
     pub(crate) async fn ask(&self, case: Map<String, Value>) -> Result<Value, AdminError> {
-        let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
-        let listed = listed.map_err(AdminError::unavailable)?;
-        let tools: Tools =
-            listed.into_iter().map(|it| (it.tool.clone(), CaseTool::from(&it))).collect();
+        let tools = self.publisher.onboarded().await?;
         let in_force = self.authority.pip().policy();
         cases::ask(case, (&in_force.snapshot, &tools)).map_err(AdminError::Invalid)
     }

@@ -31,7 +31,7 @@ const PAGE: usize = 2_000;
 /// The most kinds of flips that one page tells of.
 const KINDS_MAX: usize = 1_000;
 
-/// A policy set to try.
+/// A policy set, but for the tools that it is compiled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFiles {
@@ -49,10 +49,14 @@ pub struct PolicyFiles {
     /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
     #[serde(default)]
     pub strictness: Option<String>,
+    /// What it must answer (`cases/*.yaml`), and of which tools (`tools.yaml`), by the paths of the files in the set:
+    /// they decide nothing.
+    #[serde(default)]
+    pub cases: BTreeMap<String, String>,
 }
 
 impl PolicyFiles {
-    /// The set of these files, by name: policies, and what is said beside them. It has no schema parts.
+    /// The set of these files, by name: policies, and what is said beside them. It has neither schema parts nor cases.
     pub fn of(mut policies: BTreeMap<String, String>) -> Self {
         let (labels, budgets) = (policies.remove(LABELS_FILE), policies.remove(BUDGETS_FILE));
         let strictness = policies.remove(STRICTNESS_FILE);
@@ -61,7 +65,7 @@ impl PolicyFiles {
 
     /// What decides in it beside its policies, by file name.
     pub fn beside_policies(&self) -> BTreeMap<String, String> {
-        let Self { policies: _, schema, labels, budgets, strictness } = self;
+        let Self { policies: _, schema, labels, budgets, strictness, cases: _ } = self;
         let said = [(LABELS_FILE, labels), (BUDGETS_FILE, budgets), (STRICTNESS_FILE, strictness)];
         let said =
             said.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)));
@@ -72,15 +76,15 @@ impl PolicyFiles {
 impl From<PolicyFiles> for Bundle {
     /// The set without tools: what a release names by its digest.
     fn from(files: PolicyFiles) -> Self {
-        let PolicyFiles { policies, schema, labels, budgets, strictness } = files;
-        Self { policies, schema, labels, budgets, strictness, ..Self::default() }
+        let PolicyFiles { policies, schema, labels, budgets, strictness, cases } = files;
+        Self { policies, schema, labels, budgets, strictness, cases, ..Self::default() }
     }
 }
 
 impl From<Bundle> for PolicyFiles {
     fn from(bundle: Bundle) -> Self {
-        let Bundle { policies, schema, labels, budgets, strictness, tools: _ } = bundle;
-        Self { policies, schema, labels, budgets, strictness }
+        let Bundle { policies, schema, labels, budgets, strictness, cases, tools: _ } = bundle;
+        Self { policies, schema, labels, budgets, strictness, cases }
     }
 }
 

@@ -92,6 +92,17 @@ impl Fault {
     }
 }
 
+/// The schema by which a set with the schema parts and tools of `bundle` is checked, for editors (Cedar schema
+/// syntax), and which tools it leaves out, and why. Its policies are not looked at.
+pub fn schema_text(bundle: &Bundle) -> Result<(String, Vec<Finding>), CompileErrors> {
+    limits(bundle)?;
+    let mut vocabulary = Vocabulary::of(bundle).map_err(CompileErrors)?;
+    let mut left_out = Vec::new();
+    let tools = Compiler::default().tools(bundle, &mut vocabulary, &mut left_out);
+    let text = vocabulary.text(tools.keys()).map_err(Finding::general)?;
+    Ok((text, left_out))
+}
+
 impl Snapshot {
     /// Compiles and validates `bundle`, from nothing.
     pub fn compile(bundle: Bundle) -> Result<Self, CompileErrors> {
@@ -430,6 +441,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         obligations: annotations.obligations,
         remedy: annotations.remedy,
         reads: reads.input,
+        compared: reads.compared,
         attributes: reads.attributes,
         actions: reads.actions,
         looks_at_provenance: reads.provenance,

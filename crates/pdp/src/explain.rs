@@ -107,6 +107,16 @@ impl Snapshot {
         told.take(FOR_OTHERS_MAX).collect()
     }
 
+    /// Every condition of its policies, with the policy, as [`Condition::text`] tells it.
+    pub fn conditions(&self) -> impl Iterator<Item = (&PolicyId, String)> {
+        self.policies.iter().flat_map(|compiled| {
+            let parts = compiled.alone.policies().next().map(conditions).unwrap_or_default();
+            let told =
+                |(kind, body): (String, Value)| (&compiled.id, text(&kind, alone(&body).as_ref()));
+            parts.into_iter().map(told).collect::<Vec<_>>()
+        })
+    }
+
     fn asked(&self, prepared: &Prepared<'_>) -> Vec<AskedPolicy> {
         let Prepared { question, actor, subject, of_actor, of_person, .. } = prepared;
         let is_instance = actor.uid.type_name().basename() == "Instance";
@@ -193,6 +203,15 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
     let mut paths = BTreeSet::new();
     looked_at(body, &mut paths);
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
+    let alone = alone(body);
+    let text = text(kind, alone.as_ref());
+    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
+    let held = set.and_then(|set| holds(&set, asked));
+    Condition { text, met: held.map(|held| held == (kind == "when")), saw }
+}
+
+/// A policy that has this condition alone.
+fn alone(body: &Value) -> Option<Policy> {
     let form = json!({
         "effect": "permit",
         "principal": { "op": "All" },
@@ -200,16 +219,16 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
         "resource": { "op": "All" },
         "conditions": [{ "kind": "when", "body": body }],
     });
-    let alone = Policy::from_json(None, form).ok();
-    let text = alone.as_ref().and_then(Policy::to_cedar).unwrap_or_default();
+    Policy::from_json(None, form).ok()
+}
+
+/// A condition as it is written, which the policy `alone` has alone.
+fn text(kind: &str, alone: Option<&Policy>) -> String {
+    let text = alone.and_then(Policy::to_cedar).unwrap_or_default();
     let text = text.split_once("when {").and_then(|(_, rest)| rest.rsplit_once('}'));
     let text = text.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
     let text = text.unwrap_or_else(|| "a condition that has no text".to_owned());
-    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = set.and_then(|set| holds(&set, asked));
-    let must = kind == "when";
-    let text = if must { text } else { format!("unless {text}") };
-    Condition { text, met: held.map(|held| held == must), saw }
+    if kind == "when" { text } else { format!("unless {text}") }
 }
 
 /// Whether the one policy of `set` applies; none if it cannot be evaluated.

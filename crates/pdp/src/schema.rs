@@ -15,7 +15,7 @@ use crate::candidates::Placed;
 use crate::compile::line_of;
 use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
 use crate::report::{Finding, parsed};
-use crate::shape::{self, Members};
+use crate::shape::{self, Members, Notes};
 
 /// The base schema, the same in every policy set.
 pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarschema");
@@ -27,7 +27,7 @@ const PAGE: &str = "see docs/policy-sets.md";
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
 /// The types of those who ask for calls: the instance, and the person on whose behalf it acts.
-const CALLERS: [&str; 2] = ["Person", "Instance"];
+pub(crate) const CALLERS: [&str; 2] = ["Person", "Instance"];
 
 /// What hands a part of a task on to another agent.
 pub(crate) const DELEGATE: &str = "delegate";
@@ -54,6 +54,8 @@ pub(crate) struct Action {
     pub(crate) tool: Option<ToolRef>,
     /// The members of its arguments.
     pub(crate) input: Arc<Members>,
+    /// What is said of the texts among them.
+    pub(crate) notes: Arc<Notes>,
     /// Names what its declaration rests on beside the base schema: the members of its arguments.
     pub(crate) form: Sha256Digest,
     /// The declaration of a method in a schema (JSON form); a tool's is made when it is needed.
@@ -64,7 +66,8 @@ pub(crate) struct Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     members: Arc<Members>,
-    /// Names them.
+    notes: Arc<Notes>,
+    /// Names the members.
     form: Sha256Digest,
 }
 
@@ -137,6 +140,13 @@ static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
 pub fn begins_methods(name: &str) -> bool {
     let methods = BASE[""]["actions"].as_object().into_iter().flatten();
     methods.into_iter().any(|(method, _)| method.split('/').next() == Some(name))
+}
+
+/// Whether entities of type `kind` can be in one of type `place`, or be it.
+pub(crate) fn can_be_in(kind: &str, place: &str) -> bool {
+    let above = BASE[""]["entityTypes"][kind]["memberOfTypes"].as_array();
+    let mut above = above.into_iter().flatten().filter_map(Value::as_str);
+    kind == place || above.any(|it| can_be_in(it, place))
 }
 
 pub(crate) fn type_name(name: &str) -> EntityTypeName {
@@ -230,7 +240,8 @@ impl Vocabulary {
         self.extra_form = Sha256Digest::of(&json::canonical_of(&(self.extra_form, tools)));
     }
 
-    /// The whole schema, in Cedar's syntax, with counters of these tools.
+    /// The whole schema, in Cedar's syntax, with counters of these tools, and of the texts among their arguments
+    /// which there can be (`@doc`).
     pub(crate) fn text<'a>(
         &self,
         counted: impl IntoIterator<Item = &'a ToolRef>,
@@ -239,6 +250,11 @@ impl Vocabulary {
         let mut whole = BASE.clone();
         count_in(&mut whole, counted);
         whole[""]["actions"] = self.declarations(&Part { actions, ..Part::default() });
+        for (name, action) in self.actions.iter().filter(|(_, action)| !action.notes.is_empty()) {
+            let context = &mut whole[""]["actions"][name]["appliesTo"]["context"];
+            let input = &mut context["attributes"]["input"];
+            shape::annotate(input, &action.notes, &mut String::new());
+        }
         let own = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
         let texts = std::iter::once(&own).chain(&self.extra);
         let texts = texts.map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
@@ -294,14 +310,15 @@ impl Vocabulary {
 impl Input {
     /// The arguments that `schema` allows.
     pub(crate) fn of(schema: &Value) -> Self {
-        Self::from(shape::of_arguments(schema))
+        let (members, notes) = shape::with_notes(schema);
+        Self { notes: Arc::new(notes), ..Self::from(members) }
     }
 }
 
 impl From<Members> for Input {
     fn from(members: Members) -> Self {
         let form = Sha256Digest::of(shape::record_type(&members).to_string().as_bytes());
-        Self { members: Arc::new(members), form }
+        Self { members: Arc::new(members), notes: Arc::default(), form }
     }
 }
 
@@ -381,13 +398,14 @@ fn method(name: &str, declaration: &Value) -> Action {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
     let resources = applies_to(&declaration, "resourceTypes");
-    let Input { members: input, form } = input.into();
+    let Input { members: input, notes, form } = input.into();
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
         asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),
         resources: resources.into_iter().map(type_name).collect(),
         tool: None,
         input,
+        notes,
         form,
         declared: Some(declaration),
     }
@@ -400,7 +418,7 @@ fn circumstances(input: &Members) -> Value {
     context
 }
 
-fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
+fn tool_action(tool: &ToolRef, Input { members, notes, form }: Input) -> Action {
     Action {
         placed: Placed {
             uid: action_uid(&tool.to_string()),
@@ -410,6 +428,7 @@ fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
         resources: vec![type_name("Tool")],
         tool: Some(tool.clone()),
         input: members,
+        notes,
         form,
         declared: None,
     }

@@ -161,6 +161,7 @@ impl TokenService {
             purpose: id.to_string(),
             tools: tools.iter().map(ToString::to_string).collect(),
             harm: harm.copied().map(Harm::as_str).map(str::to_owned).collect(),
+            objects: Vec::new(),
             max_calls: least(|scope| scope.max_calls),
             max_tasks_a_day: least(|scope| scope.max_tasks_a_day),
             until: self.authority.clock().now().plus(TASK_LIFETIME).as_seconds(),

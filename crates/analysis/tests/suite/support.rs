@@ -41,14 +41,11 @@ fn bundle(policies: &str) -> Bundle {
     let name = |name: &str| name.parse::<ToolRef>().expect("a tool");
     Bundle {
         policies: BTreeMap::from([("it.cedar".to_owned(), policies.to_owned())]),
-        schema: BTreeMap::new(),
-        labels: None,
-        budgets: None,
-        strictness: None,
         tools: tools
             .into_iter()
             .map(|(tool, input_schema)| (name(tool), ToolSchema { input_schema }))
             .collect(),
+        ..Bundle::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use model::{AgentName, Decision, Denial, Grant, Harm};
 
-use super::{CallRule, LASTS_MAX_S, STRICTNESS_FILE, Strictness, TokenRule, Uses};
+use super::{CallRule, DepartureRule, LASTS_MAX_S, STRICTNESS_FILE, Strictness, TokenRule, Uses};
 use crate::differing::Change;
 use crate::parts::{Calls, PartChange};
 
@@ -40,8 +40,9 @@ impl From<&Decision> for Before {
 
 impl Strictness {
     /// What is otherwise in `after`, rule by rule. One that is gone widens, unless for each of its agents and harm
-    /// classes there is one that asks as much.
+    /// classes there is one that asks as much; each of departures does, if all of them together let more pass.
     pub(crate) fn differing(&self, after: &Self) -> Vec<PartChange> {
+        let lets_more_pass = !after.tolerates_no_more_than(self);
         let mut found = Vec::new();
         for (of, other, is) in [(self, after, Change::Gone), (after, self, Change::New)] {
             let is_gone = is == Change::Gone;
@@ -52,6 +53,10 @@ impl Strictness {
             let is_there = |rule: &CallRule| other.calls.iter().any(|it| it.says(rule));
             for rule in of.calls.iter().filter(|rule| !is_there(rule)) {
                 found.push(rule.change(is, is_gone && !other.keeps_call(rule)));
+            }
+            let is_there = |rule: &DepartureRule| other.departures.contains(rule);
+            for rule in of.departures.iter().filter(|rule| !is_there(rule)) {
+                found.push(rule.change(is, lets_more_pass));
             }
         }
         found

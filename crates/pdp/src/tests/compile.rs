@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::fixtures::{Case, bundle, show, snapshot, tool_ref};
 use crate::compile::limits;
-use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema};
+use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema, schema_text};
 
 fn check(policies: &str, expected: Expect) {
     check_bundle(bundle(policies), expected);
@@ -328,7 +328,7 @@ fn a_snapshot_is_shared_between_threads() {
 /// What is told of the schema, for editors, is one that Cedar reads, and by which it says of a policy what we say.
 #[test]
 fn cedar_validates_by_the_schema_that_is_told() {
-    let text = snapshot("").schema_text().expect("it has a text");
+    let (text, _) = schema_text(&bundle("")).expect("it has a text");
     let (schema, _) = Schema::from_cedarschema_str(&text).expect("Cedar reads it");
     let validator = Validator::new(schema);
     let check = |action: &str, condition: &str, expected: bool| {
@@ -349,4 +349,22 @@ fn cedar_validates_by_the_schema_that_is_told() {
     check(refund, "context.input.sum > 5", false);
     check("crm/lookup", "context.input.id > 5 && context.purpose == \"care\"", true);
     check("crm/lookup", "context.input.urgent", false);
+}
+
+/// What a set does not have changes no digest: what was signed before it could have that is still signed.
+#[test]
+fn r_39_the_digest_of_a_set_is_that_of_what_it_has() {
+    let check = |bundle: &Bundle, expected: &str| {
+        let text = String::from_utf8(json::canonical_of(bundle)).expect("it is text");
+        assert_eq!(text, expected);
+        assert_eq!(bundle.digest(), model::PolicyDigest::of(expected.as_bytes()));
+    };
+    let named = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), text.to_owned())]);
+    let bundle = Bundle { policies: named("a.cedar", "permit"), ..Bundle::default() };
+    check(&bundle, r#"{"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#);
+    let cases = named("cases/a.yaml", "cases: []");
+    check(
+        &Bundle { cases, ..bundle },
+        r#"{"cases":{"cases/a.yaml":"cases: []"},"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#,
+    );
 }

@@ -63,7 +63,7 @@ fn what_is_wrong_is_told_with_its_line_and_what_is_right_with_its_cost() {
     check(
         "",
         expect![
-            "strictness.yaml: it says neither `tokens` nor `calls`: say one, or remove the file"
+            "strictness.yaml: it says none of `tokens`, `calls` and `departures`: say one, or remove the file"
         ],
     );
 }
@@ -123,7 +123,7 @@ fn what_a_rule_of_calls_cannot_say_is_told_with_its_line() {
     check(
         "approvals: []",
         expect![
-            "strictness.yaml:1: unknown field `approvals`, expected one of tokens, calls at line 1, column 1: see docs/strictness.md"
+            "strictness.yaml:1: unknown field `approvals`, expected one of tokens, calls, departures at line 1, column 1: see docs/strictness.md"
         ],
     );
 }
