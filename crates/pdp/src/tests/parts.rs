@@ -16,7 +16,7 @@ use crate::{Bundle, Flow, PartChange};
 fn said(budgets: &str, labels: &str, strictness: &str) -> Bundle {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (budgets, labels, strictness) = (said(budgets), said(labels), said(strictness));
-    Bundle { budgets, labels, strictness, ..Bundle::default() }
+    Bundle { labels, budgets, strictness, ..Bundle::default() }
 }
 
 fn check(before: &Bundle, after: &Bundle, expected: Expect) {
@@ -144,10 +144,10 @@ fn a_part_concerns_the_calls_that_it_is_about() {
 
 /// What may be said of a tool, each by a bit.
 const OF_TOOL: [&str; 8] = [
-    "carries: [x]",
-    "carries: [x, y]",
-    "when: [{ argument: /f, prefix: a, carries: [y] }]",
-    "when: [{ argument: /f, equals: 1, carries: [x] }, { argument: /f, prefix: a, carries: [y] }]",
+    "carries: [one]",
+    "carries: [one, two]",
+    "when: [{ argument: /f, prefix: a, carries: [two] }]",
+    "when: [{ argument: /f, equals: 1, carries: [one] }, { argument: /f, prefix: a, carries: [two] }]",
     "sink: true",
     "reads: /id",
     "reads: any",
@@ -177,7 +177,7 @@ fn labels_of(entries: &Entries) -> Labels {
         .filter_map(|(tool, bits)| Some(format!("  '{tool}': {{ {} }}\n", entry(bits.as_ref()?))));
     let tools = tools.collect::<String>();
     let tools = if tools.is_empty() { tools } else { format!("tools:\n{tools}") };
-    let text = format!("labels: {{ x: one, y: other }}\n{tools}");
+    let text = format!("labels: {{ one: x, two: x }}\n{tools}");
     Labels::read(&text).unwrap_or_else(|errors| panic!("{text}: {errors}"))
 }
 
