@@ -89,7 +89,7 @@ fn r_41_the_matrix_of_what_work_is_for() {
     };
     let crm = || "crm".parse().expect("a server");
     let (uri, name) = ("crm://customers/7".to_owned(), "summary".to_owned());
-    let acts = [
+    let acts = vec![
         call(7, Some(&["/id"])),
         call(8, Some(&["/id"])),
         call(7, None),
@@ -100,11 +100,12 @@ fn r_41_the_matrix_of_what_work_is_for() {
     ];
     let mut table = String::new();
     for (name, change) in BOUNDS {
-        let outcomes = acts.each_ref().map(|case| {
+        let outcomes = acts.iter().map(|case| {
             let mut case = case.clone();
             change(&mut case);
             outcome(&case, &snapshot)
         });
+        let outcomes: Vec<_> = outcomes.collect();
         writeln!(table, "{name}: {}", outcomes.join(" | ")).expect("text");
     }
     expect![[r#"
