@@ -59,6 +59,11 @@ async fn touch(desk: &Desk, data: [&[&str]; 3]) {
     }
 }
 
+/// What is told of one category or label.
+fn row(kind: &str, name: &str, direct: &[&str], by_delegation: &[&str]) -> Value {
+    json!({ kind: name, "direct": direct, "by_delegation": by_delegation })
+}
+
 #[tokio::test]
 async fn r_49_what_data_is_in_reach_is_told_by_what_it_comes_from() {
     let desk = desk(CHAIN).await;
@@ -68,7 +73,6 @@ async fn r_49_what_data_is_in_reach_is_told_by_what_it_comes_from() {
     let kept = BTreeSet::from(["notes".parse::<Label>().expect("a label")]);
     desk.world.put(FactKey::kept(&desk.world.standing.server.name, None), &kept).await;
     let told = reach(&desk, None).await;
-    let row = |kind: &str, name: &str, direct: &[&str], by_delegation: &[&str]| json!({ kind: name, "direct": direct, "by_delegation": by_delegation });
     let expected = json!({
         "for": { "objects": ["crm/customer-*"], "categories": ["customers", "payments"] },
         "resources": null,
@@ -138,7 +142,8 @@ async fn r_49_what_data_came_and_went_is_told() {
     labelled(&desk, &LABELS.replace("carries: [external]", "carries: [notes]")).await;
     is_for(&desk, (&["crm/*"], &["customers", "payments"])).await;
     let told = reach(&desk, Some(since)).await;
-    let gained = json!({ "for": ["category payments", "object crm/*"], "categories": [], "labels": ["notes"] });
+    let ends = ["category payments", "object crm/*"];
+    let gained = json!({ "for": ends, "categories": [], "labels": ["notes"] });
     let lost =
         json!({ "for": ["object crm/customer-*"], "categories": [], "labels": ["external"] });
     assert_eq!(told["change"]["data"], json!({ "gained": gained, "lost": lost }), "{told}");
