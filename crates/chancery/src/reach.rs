@@ -97,7 +97,7 @@ fn drawn(told: &Value) -> String {
 /// The data in reach, for people.
 fn data(told: &Value) -> String {
     let ends = ["objects", "categories"].map(|what| list(&told["for"][what]).map(text));
-    let [objects, categories] = ends.map(|names| names.collect::<Vec<_>>());
+    let [objects, categories] = ends.map(Iterator::collect::<Vec<_>>);
     let any = |names: &[&str], is_any| if is_any { "any".to_owned() } else { some(names) };
     let objects = any(&objects, told["for"]["objects"].is_null());
     let categories = any(&categories, categories.is_empty());
