@@ -73,8 +73,8 @@ fn r_49_the_page_on_reach_shows_what_works() {
     assert!(printed[1].contains("forbid ("), "{}", printed[1]);
     assert!(printed[1].contains("Tool::\"canary/slow\""), "{}", printed[1]);
 
-    let nothing_said =
-        "data: of categories none\nunknown: work no_categories\nunknown: labels no_labels\n";
+    let nothing_said = "data: for objects any, categories any\nunknown: work any_object\nunknown: work any_category\n\
+                        unknown: labels no_labels\nunknown: canary/slow any_object\n";
     assert!(printed[0].contains(nothing_said), "{}", printed[0]);
     for told in [
         "bot: sponsor sam, business owner sam, technical owner sam\n",

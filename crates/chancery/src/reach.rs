@@ -84,10 +84,10 @@ fn drawn(told: &Value) -> String {
             let (name, by) = (text(&tool["tool"]), text(&tool["by"]));
             let _ = writeln!(all, "{sign} {name} since {} ({by})", text(&change["since"]));
         }
-        for kind in ["categories", "labels"] {
+        for kind in ["for", "categories", "labels"] {
             for name in list(&change["data"][what][kind]) {
                 let (name, since) = (text(name), text(&change["since"]));
-                let _ = writeln!(all, "{sign} data of {kind} {name} since {since}");
+                let _ = writeln!(all, "{sign} data, {kind}: {name} since {since}");
             }
         }
     }
@@ -96,13 +96,19 @@ fn drawn(told: &Value) -> String {
 
 /// The data in reach, for people.
 fn data(told: &Value) -> String {
-    let categories: Vec<_> = list(&told["categories"]).map(text).collect();
-    let mut all = format!("data: of categories {}\n", some(&categories));
-    for row in list(&told["labels"]) {
-        let sources = ["direct", "by_delegation"].map(|place| list(&row[place]).map(text));
-        let [direct, others] = sources.map(|sources| some(&sources.collect::<Vec<_>>()));
-        let label = text(&row["label"]);
-        let _ = writeln!(all, "  labelled {label}: by itself {direct}, by others {others}");
+    let ends = ["objects", "categories"].map(|what| list(&told["for"][what]).map(text));
+    let [objects, categories] = ends.map(Iterator::collect::<Vec<_>>);
+    let any = |names: &[&str], is_any| if is_any { "any".to_owned() } else { some(names) };
+    let objects = any(&objects, told["for"]["objects"].is_null());
+    let categories = any(&categories, categories.is_empty());
+    let mut all = format!("data: for objects {objects}, categories {categories}\n");
+    for (rows, kind) in [("categories", "category"), ("labels", "label")] {
+        for row in list(&told[rows]) {
+            let sources = ["direct", "by_delegation"].map(|place| list(&row[place]).map(text));
+            let [direct, others] = sources.map(|sources| some(&sources.collect::<Vec<_>>()));
+            let name = text(&row[kind]);
+            let _ = writeln!(all, "  {kind} {name}: by itself {direct}, by others {others}");
+        }
     }
     all + &unknown(told)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{
     Agreed, Clock as _, DataCategory, FactKey, Label, MandateBasis, Purpose, ServerName,
-    Sha256Digest, TaskSubject,
+    Sha256Digest, TaskSubject, Tool,
 };
 use pap::{Content, PolicyFiles};
 use serde_json::{Value, json};
@@ -37,41 +37,86 @@ async fn labelled(desk: &Desk, labels: &str) {
     desk.publisher.replace(content).await.expect("it compiles");
 }
 
-/// Says which data the purpose may touch.
-async fn touches(desk: &Desk, categories: &[&str]) {
-    let category = |name: &&str| name.parse::<DataCategory>().expect("a category");
-    let data = categories.iter().map(category).collect();
-    let purpose = Purpose { data, ..desk.world.standing.purpose.clone() };
+fn categories(names: &[&str]) -> BTreeSet<DataCategory> {
+    names.iter().map(|name| name.parse().expect("a category")).collect()
+}
+
+/// Says on which data objects, and of which categories, the work is.
+async fn is_for(desk: &Desk, (objects, data): (&[&str], &[&str])) {
+    let facts = &desk.world.standing;
+    let mut purpose = Purpose { data: categories(data), ..facts.purpose.clone() };
+    let objects: BTreeSet<_> = objects.iter().map(|it| it.parse().expect("a pattern")).collect();
+    purpose.scope.objects = (!objects.is_empty()).then_some(objects);
     desk.world.put(FactKey::purpose(&purpose.id), &purpose).await;
+}
+
+/// Says of all tools that the account is what they are used on, and which categories each touches.
+async fn touch(desk: &Desk, data: [&[&str]; 3]) {
+    for (tool, data) in desk.world.standing.tools.iter().zip(data) {
+        let objects = Some(["/account".to_owned()].into());
+        let tool = Tool { objects, data: categories(data), ..tool.clone() };
+        desk.world.put(FactKey::tool(&tool.tool), &tool).await;
+    }
+}
+
+/// What is told of one category or label.
+fn row(kind: &str, name: &str, direct: &[&str], by_delegation: &[&str]) -> Value {
+    json!({ kind: name, "direct": direct, "by_delegation": by_delegation })
 }
 
 #[tokio::test]
 async fn r_49_what_data_is_in_reach_is_told_by_what_it_comes_from() {
     let desk = desk(CHAIN).await;
     labelled(&desk, LABELS).await;
-    touches(&desk, &["customer-data"]).await;
+    is_for(&desk, (&["crm/customer-*"], &["customers", "payments"])).await;
+    touch(&desk, [&["customers"], &["customers", "payments"], &["payments"]]).await;
     let kept = BTreeSet::from(["notes".parse::<Label>().expect("a label")]);
     desk.world.put(FactKey::kept(&desk.world.standing.server.name, None), &kept).await;
     let told = reach(&desk, None).await;
     let expected = json!({
-        "categories": ["customer-data"],
+        "for": { "objects": ["crm/customer-*"], "categories": ["customers", "payments"] },
         "resources": null,
+        "categories": [
+            row("category", "customers", &["crm/lookup"], &["crm/refund"]),
+            row("category", "payments", &[], &["crm/deploy", "crm/refund"]),
+        ],
         "labels": [
-            { "label": "external", "direct": [], "by_delegation": ["crm/refund"] },
-            { "label": "notes", "direct": [], "by_delegation": ["crm/deploy"] },
-            { "label": "private", "direct": ["crm/lookup"], "by_delegation": ["crm resources/read"] },
+            row("label", "external", &[], &["crm/refund"]),
+            row("label", "notes", &[], &["crm/deploy"]),
+            row("label", "private", &["crm/lookup"], &["crm resources/read"]),
         ],
         "unknown": [],
     });
     assert_eq!(told["data"], expected);
-    // What nobody said is named.
+}
+
+/// What nobody said is named: of the work, of the set, and of each tool.
+#[tokio::test]
+async fn r_49_what_is_not_said_of_data_is_named() {
+    let desk = desk(CHAIN).await;
     labelled(&desk, &LABELS.replace("  crm/deploy: { reads: any }\n", "")).await;
+    is_for(&desk, (&["crm/*"], &["customers"])).await;
+    touch(&desk, [&["customers"], &["customers"], &["customers"]]).await;
     assert_eq!(unknown(&reach(&desk, None).await["data"]), ["crm/deploy unlabelled"]);
-    touches(&desk, &[]).await;
+    is_for(&desk, (&[], &[])).await;
+    touch(&desk, [&[], &["customers"], &["customers"]]).await;
     puts_in_force(&desk, CHAIN).await;
+    let deploy = &desk.world.standing.tools[2];
+    desk.world.put(FactKey::tool(&deploy.tool), deploy).await;
     let told = reach(&desk, None).await;
-    assert_eq!(told["data"]["labels"], json!([]));
-    assert_eq!(unknown(&told["data"]), ["care no_categories", "labels no_labels"]);
+    assert_eq!(
+        (&told["data"]["labels"], &told["data"]["for"]["objects"]),
+        (&json!([]), &Value::Null)
+    );
+    let all = [
+        "care any_object",
+        "care any_category",
+        "labels no_labels",
+        "crm/lookup any_category",
+        "crm/deploy any_object",
+        "crm/deploy any_category",
+    ];
+    assert_eq!(unknown(&told["data"]), all);
 }
 
 /// Without a time it is since a week ago; before the register was kept, nobody knows.
@@ -81,11 +126,12 @@ async fn r_49_what_data_came_and_went_is_told() {
     let clock = &desk.world.clock;
     clock.advance(Duration::from_mins(1));
     labelled(&desk, LABELS).await;
-    touches(&desk, &["customer-data"]).await;
+    is_for(&desk, (&["crm/customer-*"], &["customers"])).await;
+    touch(&desk, [&["customers"], &["customers"], &["customers"]]).await;
     clock.advance(Duration::from_mins(1));
     let since = clock.now();
     clock.advance(Duration::from_mins(1));
-    let nothing = json!({ "categories": [], "labels": [] });
+    let nothing = json!({ "for": [], "categories": [], "labels": [] });
     let told = reach(&desk, Some(since)).await;
     assert_eq!(told["change"]["data"], json!({ "gained": nothing, "lost": nothing }), "{told}");
     let told = reach(&desk, None).await;
@@ -94,10 +140,12 @@ async fn r_49_what_data_came_and_went_is_told() {
     assert!(early["unknown"].as_str().is_some_and(|why| why.contains("kept since")), "{early}");
 
     labelled(&desk, &LABELS.replace("carries: [external]", "carries: [notes]")).await;
-    touches(&desk, &["payments"]).await;
+    is_for(&desk, (&["crm/*"], &["customers", "payments"])).await;
     let told = reach(&desk, Some(since)).await;
-    let gained = json!({ "categories": ["payments"], "labels": ["notes"] });
-    let lost = json!({ "categories": ["customer-data"], "labels": ["external"] });
+    let ends = ["category payments", "object crm/*"];
+    let gained = json!({ "for": ends, "categories": [], "labels": ["notes"] });
+    let lost =
+        json!({ "for": ["object crm/customer-*"], "categories": [], "labels": ["external"] });
     assert_eq!(told["change"]["data"], json!({ "gained": gained, "lost": lost }), "{told}");
 }
 
