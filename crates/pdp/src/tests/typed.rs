@@ -48,7 +48,7 @@ fn asked(
     let context = context.expect("all of it can be said");
     let World { actor, resource, .. } = World::of(&case.request, &facts, &Labels::default());
     let action = snapshot.vocabulary.actions[TOOL].placed.uid.clone();
-    let request = Request::new(actor.uid, action, resource.uid, Some(context), Some(schema));
+    let request = Request::new(actor.uid, action, resource.uid, context, Some(schema));
     request.map_err(|error| error.to_string())
 }
 
