@@ -127,8 +127,7 @@ fn without_required(mut schema: Value) -> Value {
     let below = match &mut schema {
         Value::Object(keywords) => {
             keywords.remove("required");
-            let all: Vec<&mut Value> = keywords.values_mut().collect();
-            all
+            keywords.values_mut().collect::<Vec<_>>()
         }
         Value::Array(items) => items.iter_mut().collect(),
         _ => Vec::new(),
