@@ -139,7 +139,7 @@ fn without_required(mut schema: Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Strictly: by what editors are told, and by what policies are checked against; but for what has no exact value
     /// and is left out, which no policy that is asked looks at.
