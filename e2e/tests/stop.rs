@@ -1,7 +1,7 @@
 //! One administrator stops at once, two start again, at the real service.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options, Page};
+use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
 
 const POLICY: &str = r#"
 @id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
@@ -79,6 +79,86 @@ fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
         risk("lower", what, "none");
         assert!(caller.call("touch", "after").is_done(), "{what}");
     }
+    assert_eq!(canary.effects().len(), 4);
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// An instance at high risk is quarantined, and, where the configuration says so, revoked, though it was quarantined
+/// before.
+#[test]
+fn r_18_the_configuration_says_whether_high_risk_revokes() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    assert!(Caller::new(&deployment, "canary").call("touch", "before").is_done());
+    assert_eq!(at_high_risk(&deployment), "quarantined");
+    let path = deployment.path("home/chancery.yaml");
+    let configuration = std::fs::read_to_string(&path).expect("it is ours");
+    let loose = "  allow_loose: true\n";
+    assert!(configuration.contains(loose), "{configuration}");
+    deployment.stop();
+    let revokes = configuration.replace(loose, &format!("{loose}  revoke_at_high_risk: true\n"));
+    std::fs::write(&path, revokes).expect("it is ours");
+    deployment.serve();
+    assert_eq!(at_high_risk(&deployment), "revoked");
+    deployment.stop();
+    std::fs::write(&path, configuration).expect("it is ours");
+    deployment.serve();
+    assert_eq!(at_high_risk(&deployment), "revoked", "for good");
+}
+
+/// The state of the one instance that there is, once it is said to be at high risk.
+fn at_high_risk(deployment: &Deployment) -> String {
+    let instance = || -> serde_json::Value {
+        let listed = deployment.run(&["instance", "list"]);
+        assert_eq!(listed.lines().count(), 1, "{listed}");
+        serde_json::from_str(&listed).expect("JSON")
+    };
+    let what = format!("instance/{}", instance()["id"].as_str().expect("an id"));
+    deployment.run(&["risk", "raise", &what, "high", "--reason", "test"]);
+    instance()["state"]["is"].as_str().expect("a state").to_owned()
+}
+
+/// An instance that asks again and again for tools that are not declared of it is at medium risk, and so is what
+/// starts after it, until somebody else says that it is over.
+#[test]
+fn r_48_who_asks_for_undeclared_tools_is_stepped_up() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let purpose = ["purpose", "add", "narrow", "--owner", "alice", "--tool", "canary/touch"];
+    deployment.run(&[&purpose[..], &["--harm", "changes-production"]].concat());
+    let (file, uid) = (deployment.agent_key("narrow"), nix::unistd::geteuid().to_string());
+    let agent = ["agent", "add", "narrow", "--sponsor", "sam", "--owner", "sam"];
+    let rest = ["--purpose", "narrow", "--host-uid", &uid, "--key", file.to_str().expect("text")];
+    deployment.run(&[&agent[..], &rest].concat());
+
+    let mut caller = Caller::of(&deployment, "narrow", "canary");
+    for (mark, expected) in [("one", None), ("two", None), ("three", Some("denied"))] {
+        assert_eq!(caller.call("erase", mark).code(), "unknown_tool", "{mark}");
+        let answer = caller.call("touch", mark);
+        match expected {
+            None => assert!(answer.is_done(), "{mark}"),
+            Some(code) => assert_eq!(answer.code(), code, "{mark}"),
+        }
+    }
+    let records = deployment.records();
+    let signals = records.iter().filter(|record| record["signal"] == "departed_tool");
+    let [signal] = signals.collect::<Vec<_>>().try_into().expect("it is raised once");
+    let found = || deployment.run(&["finding", "list"]).contains("departed_tool").then_some(());
+    wait_until("it is found", found);
+
+    let (key, url) = (deployment.path("bob.pem").display().to_string(), deployment.url());
+    let lower = |what: &str| {
+        let asked = ["risk", "lower", what, "none", "--reason", "test", "--as", "bob"];
+        deployment.run(&[&asked[..], &["--key", &key, "--url", &url]].concat())
+    };
+    lower(&format!("instance/{}", signal["instance"].as_str().expect("an id")));
+    assert!(caller.call("touch", "after").is_done());
+    let mut next = Caller::of(&deployment, "narrow", "canary");
+    assert_eq!(next.call("touch", "next").code(), "denied", "a restart sheds nothing");
+    lower("agent/narrow");
+    assert!(Caller::of(&deployment, "narrow", "canary").call("touch", "last").is_done());
     assert_eq!(canary.effects().len(), 4);
     let replayed = deployment.run(&["log", "replay"]);
     assert!(replayed.contains("decisions agree"), "{replayed}");

@@ -79,6 +79,8 @@ fn r_3_tokens_last_as_long_as_the_policy_set_says() {
          costs a renewal a call, and every other call is refused once before it",
         "strictness: Who changes production was attested just before: attested at most 20 s before a call, which \
          costs an instance at work up to 180 renewals an hour for each server, in place of 14",
+        "strictness: Who asks for what is not its own is at risk for a week: an instance that departs in data or tool \
+         is at risk, from number 2 of an hour on, for 168 h",
         "strictness: `payer-asks` wants an approval, which costs a person's time",
         "5 cases, 0 of which do not hold",
     ] {

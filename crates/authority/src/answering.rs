@@ -1,10 +1,13 @@
-//! Who answers for what is found, nearest first: owners of the tools of the server that was wanted,
-//! whom each of them reports to, and at last who administers.
+//! Who answers for what is found, nearest first: owners of the tools of the server that was wanted, or of an agent
+//! that departed from what is declared of it who keeps it running and its sponsor; whom each of them reports to, and
+//! at last who administers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Journal;
-use model::{ADMINISTRATORS, FactKey, Finding, LINE_MAX, Person, PersonId, ServerName, Tool};
+use model::{
+    ADMINISTRATORS, Agent, Departure, FactKey, Finding, LINE_MAX, Person, PersonId, Stranger, Tool,
+};
 
 use crate::FactsError;
 use crate::reader::{self, Reader};
@@ -12,8 +15,8 @@ use crate::reader::{self, Reader};
 /// The lines of one look: what is read for one finding is not read again for the next.
 pub(crate) struct Lines {
     journal: Journal,
-    /// Active owners and those above them, by server.
-    nearest: BTreeMap<ServerName, Vec<PersonId>>,
+    /// Active owners and those above them, by server or agent.
+    nearest: BTreeMap<FactKey, Vec<PersonId>>,
     /// Active administrators, once somebody has come to them.
     last: Option<Vec<PersonId>>,
 }
@@ -29,12 +32,12 @@ impl Lines {
             let is_told = |person: &PersonId| finding.told.iter().any(|it| it.person == *person);
             line.iter().find(|person| !is_told(person)).cloned()
         };
-        if let Some(server) = &finding.stranger.server {
-            if !self.nearest.contains_key(server) {
-                let nearest = self.read_nearest(server).await?;
-                self.nearest.insert(server.clone(), nearest);
+        if let Some(place) = place(&finding.stranger) {
+            if !self.nearest.contains_key(&place) {
+                let nearest = self.read_nearest(&finding.stranger).await?;
+                self.nearest.insert(place.clone(), nearest);
             }
-            if let Some(person) = self.nearest.get(server).and_then(|line| left(line)) {
+            if let Some(person) = self.nearest.get(&place).and_then(|line| left(line)) {
                 return Ok(Some(person));
             }
         }
@@ -45,10 +48,9 @@ impl Lines {
     }
 
     /// Who left is not told; whom they reported to is.
-    async fn read_nearest(&self, server: &ServerName) -> Result<Vec<PersonId>, FactsError> {
+    async fn read_nearest(&self, stranger: &Stranger) -> Result<Vec<PersonId>, FactsError> {
+        let mut level = self.owners(stranger).await?;
         let store = self.journal.store().as_ref();
-        let tools: Vec<Tool> = reader::all(store, &format!("tool/{server}/")).await?;
-        let mut level: Vec<_> = tools.into_iter().filter_map(|tool| tool.owner).collect();
         let (mut reader, mut line, mut known) = (Reader::new(store), Vec::new(), BTreeSet::new());
         for _ in 0..=LINE_MAX {
             let mut above = Vec::new();
@@ -67,6 +69,18 @@ impl Lines {
         Ok(line)
     }
 
+    /// Who answers for the place of what is found, whether they are here or not.
+    async fn owners(&self, stranger: &Stranger) -> Result<Vec<PersonId>, FactsError> {
+        let store = self.journal.store().as_ref();
+        if let Some(key) = departs(stranger) {
+            let agent: Option<Agent> = Reader::new(store).find(key).await?;
+            return Ok(agent.map_or_else(Vec::new, |it| vec![it.technical_owner, it.sponsor]));
+        }
+        let Some(server) = &stranger.server else { return Ok(Vec::new()) };
+        let tools: Vec<Tool> = reader::all(store, &format!("tool/{server}/")).await?;
+        Ok(tools.into_iter().filter_map(|tool| tool.owner).collect())
+    }
+
     async fn read_last(&self) -> Result<Vec<PersonId>, FactsError> {
         let people: Vec<Person> = reader::all(self.journal.store().as_ref(), "person/").await?;
         let administers =
@@ -74,4 +88,15 @@ impl Lines {
         let active = people.into_iter().filter(|person| person.is_active() && administers(person));
         Ok(active.map(|person| person.id).collect())
     }
+}
+
+/// What those answer for who are told first.
+fn place(stranger: &Stranger) -> Option<FactKey> {
+    departs(stranger).or_else(|| stranger.server.as_ref().map(FactKey::server))
+}
+
+/// The agent of which an instance departed from what is declared, if that is what was found.
+fn departs(stranger: &Stranger) -> Option<FactKey> {
+    let is_one = Departure::ALL.iter().any(|kind| kind.signal() == stranger.cause);
+    stranger.proven.as_ref().filter(|_| is_one).map(FactKey::agent)
 }

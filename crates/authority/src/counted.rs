@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Amount, ElevationId, Grant, InstanceId, MandateId, Spend, Standing, TaskId, Timestamp, ToolRef,
+    Amount, Departure, ElevationId, Grant, InstanceId, MandateId, Spend, Standing, TaskId,
+    Timestamp, ToolRef,
 };
 use pdp::{Per, Shown};
 use store::{CounterKey, Effect, Store, StoreError, Unit};
@@ -16,6 +17,9 @@ use crate::Limits;
 
 /// Days begin at midnight UTC.
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
+
+/// Hours begin at each full one.
+const SECONDS_OF_AN_HOUR: i64 = 60 * 60;
 
 /// What one call is counted against: the elevation that it rests on, if it does; the mandate, the
 /// person on whose behalf it is and every agent of the chain for this day, if they have a limit; every
@@ -102,6 +106,12 @@ fn of_day((who, what): (String, &str), most: Option<u64>, now: Timestamp) -> Opt
     most.map(|_| one(CounterKey(format!("{who}/day-{day}/{what}")), most))
 }
 
+/// How often an instance departed so in the hour of `now`; of the rate, how often it asked.
+pub(crate) fn departure(instance: InstanceId, kind: Departure, now: Timestamp) -> CounterKey {
+    let hour = now.as_seconds().div_euclid(SECONDS_OF_AN_HOUR);
+    CounterKey(format!("{instance}/hour-{hour}/{}", kind.signal()))
+}
+
 /// How the names of counters begin that are of budgets.
 const OF_BUDGETS: &str = "budget/";
 
@@ -145,17 +155,20 @@ pub(crate) fn counts(counter: &CounterKey) -> Option<Counts> {
     let (whose, _) = name.split_once('/')?;
     let task = || whose.parse().ok().map(Counts::InTask);
     let elevation = || whose.parse().ok().map(Counts::OnElevation);
-    day_end(name).map(Counts::Until).or_else(task).or_else(elevation)
+    window_end(name).map(Counts::Until).or_else(task).or_else(elevation)
 }
 
-/// When the day is over for which something is counted by the name of who has it, if it is for one.
-fn day_end(name: &str) -> Option<Timestamp> {
+/// When the day or the hour is over for which something is counted by the name of who has it, if it is for one.
+fn window_end(name: &str) -> Option<Timestamp> {
     let (rest, what) = name.rsplit_once('/')?;
-    let (who, day) = rest.rsplit_once('/')?;
+    let (who, window) = rest.rsplit_once('/')?;
     // A tool of a session may be called like that as well.
     let has_days =
         who.starts_with("agent/") || who.starts_with("person/") || who.parse::<MandateId>().is_ok();
-    (has_days && ["calls", "tasks"].contains(&what)).then(|| pdp::window_end(day)).flatten()
+    let is_of_day = has_days && ["calls", "tasks"].contains(&what);
+    let departs = || Departure::ALL.iter().any(|kind| kind.signal() == what);
+    let is_of_hour = || who.parse::<InstanceId>().is_ok() && departs();
+    (is_of_day || is_of_hour()).then(|| pdp::window_end(window)).flatten()
 }
 
 /// Whether `counter` is of a budget: what is used up of it is a fact, on which is decided.
@@ -196,7 +209,7 @@ pub async fn used(
         .collect())
 }
 
-fn one(counter: CounterKey, most: Option<u64>) -> Effect {
+pub(crate) fn one(counter: CounterKey, most: Option<u64>) -> Effect {
     let limit = most.and_then(|most| i64::try_from(most).ok());
     Effect::Count { counter, amount: 1, limit }
 }

@@ -64,7 +64,7 @@ impl Authority {
         assert!(!is_counted(act.request()), "what is counted is recorded as it is decided");
         let (announced, place) = (self.journal.store().announce(), self.place()?);
         let record_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
-        let Made { answer, unit, leaf } = self.in_time(self.make_settled(&act)).await?;
+        let Made { answer, unit, leaf, departed } = self.in_time(self.make_settled(&act)).await?;
         match answer {
             Answer::Permit(permitting) => {
                 let opening = Opening { permitting, place, begins: false };
@@ -74,6 +74,7 @@ impl Authority {
                 let recorded = async { self.commit(unit, Vec::new()).await.0.map_err(unrecorded) };
                 self.in_time(recorded).await?;
                 leaf.mark_written();
+                self.note_departed(departed);
                 Err(denial)
             }
         }
@@ -134,7 +135,7 @@ impl Authority {
         else {
             return apart(first, next, None);
         };
-        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf } = made else {
+        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, .. } = made else {
             return apart(first, next, None);
         };
         let Some(both) = first.unit.clone().and(own) else {

@@ -18,6 +18,7 @@ mod clock_guard;
 mod committing;
 mod compiling;
 mod counted;
+mod departures;
 mod elevations;
 mod ending;
 mod findings;

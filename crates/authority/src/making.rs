@@ -38,6 +38,8 @@ pub(crate) struct Made {
     pub(crate) answer: Answer,
     pub(crate) unit: Unit,
     pub(crate) leaf: Arc<FactsLeaf>,
+    /// What is found of what it departs in.
+    pub(crate) departed: Vec<Stranger>,
 }
 
 /// What was decided.
@@ -103,6 +105,7 @@ impl Authority {
         let observed = self.pip.observing().ask(asked, in_force, left);
         let decision = self.decide_on(&mut question, used_up).await?;
         let mut made = self.made(&question, (decision, observed)).await?;
+        self.depart(&question, &mut made).await?;
         if let Answer::Permit(permitting) = &made.answer {
             if let Some((keys, revision)) = act.rests() {
                 made.unit.reads.extend(keys.iter().cloned());
@@ -249,7 +252,30 @@ impl Authority {
                 }))
             }
         };
-        Ok(Made { answer, unit, leaf })
+        Ok(Made { answer, unit, leaf, departed: Vec::new() })
+    }
+
+    /// Has the commit of what was `made` count in what that departs from what is declared of who asks, and raise
+    /// what is too much.
+    async fn depart(&self, question: &Question<'_>, made: &mut Made) -> Result<(), NotPermitted> {
+        let Question { request, circumstances, gathered, facts, .. } = question;
+        let (denial, act) = match &made.answer {
+            Answer::Permit(permitting) => (None, permitting.closing.context.decision),
+            Answer::Deny(NotPermitted::Denied { denial, decision }) => {
+                (Some(denial.as_ref()), *decision)
+            }
+            Answer::Deny(_) => return Ok(()),
+        };
+        let is_known = matches!(circumstances.actor, Actor::Known(_));
+        let is_asked_of = is_counted(request) || matches!(request.resource, ResourceRef::Server(_));
+        let kinds = pdp::departs(request, facts, denial);
+        if kinds.is_empty() || !is_known || !is_asked_of {
+            return Ok(());
+        }
+        let of = (gathered.standing.as_ref(), gathered.snapshot.strictness());
+        let departing = self.departing(of, &kinds, (Some(act), facts.now)).await?;
+        made.departed = departing.join(&mut made.unit);
+        Ok(())
     }
 
     /// Takes note that an instance asked, but for one that is not let in: nobody hears of that again.

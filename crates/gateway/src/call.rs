@@ -166,7 +166,11 @@ impl Gateway {
         let call = mcp::ToolCall::from_request(request).map_err(Refusal::Unparsable)?;
         let name = call.name.parse().map_err(|_| Refusal::UnknownTool)?;
         let tool = ToolRef { server: passage.server.clone(), tool: name };
-        if self.could_call(passage, &tool).await? { Ok(()) } else { Err(Refusal::UnknownTool) }
+        if self.could_call(passage, &tool).await? {
+            Ok(())
+        } else {
+            Err(self.no_tool(passage, &tool).await)
+        }
     }
 
     /// Binds a tool call to its pinned tool and its validated arguments.
@@ -179,7 +183,9 @@ impl Gateway {
         let call = mcp::ToolCall::from_request(&request).map_err(Refusal::Unparsable)?;
         let name = call.name.parse().map_err(|_| Refusal::UnknownTool)?;
         let tool = ToolRef { server: passage.server.clone(), tool: name };
-        let found = self.find(&tool).await?.ok_or(Refusal::UnknownTool)?;
+        let Some(found) = self.find(&tool).await? else {
+            return Err(self.no_tool(passage, &tool).await);
+        };
         if !found.is_pinned() {
             return Err(self.seen(passage, &tool, Refusal::ToolChanged).await);
         }
@@ -259,7 +265,18 @@ impl Gateway {
                 | Refusal::ArgumentsInvalid(_)
                 | Refusal::WrongEra(_)
         );
-        if !hides || self.is_visible(passage, tool).await { refusal } else { Refusal::UnknownTool }
+        if !hides || self.is_visible(passage, tool).await {
+            refusal
+        } else {
+            self.no_tool(passage, tool).await
+        }
+    }
+
+    /// The refusal of `tool`, which there is not for `passage`'s caller: that it asked for one which is not declared
+    /// of it counts, whether there is one or not.
+    async fn no_tool(&self, passage: &Passage<'_>, tool: &ToolRef) -> Refusal {
+        self.authority.asked_for(passage.caller.instance, tool).await;
+        Refusal::UnknownTool
     }
 
     pub(crate) async fn is_visible(&self, passage: &Passage<'_>, tool: &ToolRef) -> bool {

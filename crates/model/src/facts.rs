@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
     Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
-    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
-    Timestamp, Tool, ToolRef, UnitName,
+    Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
+    Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -140,15 +140,17 @@ impl Standing {
         self.delegators.last().map_or(&self.task, |delegator| &delegator.task)
     }
 
-    /// The greatest risk that is said of anybody on whom its acts hang: it and its agent, whoever handed the
-    /// work on, their sponsors, and the person on whose behalf it is done.
-    pub fn risk(&self) -> Option<RiskLevel> {
+    /// The greatest risk at `now` that is said of anybody on whom its acts hang: it and its agent, whoever handed
+    /// the work on, their sponsors, and the person on whose behalf it is done; and at which our own detector sees
+    /// one of these instances.
+    pub fn risk(&self, now: Timestamp) -> Option<RiskLevel> {
         let agents = self
             .hops()
-            .flat_map(|Hop { instance, agent, .. }| instance.risks().chain(agent.risks()));
+            .flat_map(|Hop { instance, agent, .. }| [instance.risk_level(), agent.risk_level()]);
         let sponsors = self.hops().map(|hop| hop.sponsor);
-        let people = sponsors.chain(&self.subject).filter_map(Person::risk_level);
-        agents.map(|risk| risk.level).chain(people).max()
+        let people = sponsors.chain(&self.subject).map(Person::risk_level);
+        let departed = self.hops().map(|hop| hop.instance.departed.as_ref()?.level_at(now));
+        agents.chain(people).chain(departed).max().flatten()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on
@@ -170,6 +172,12 @@ impl Standing {
         let people = self.hops().map(|hop| hop.sponsor).chain(&self.subject);
         let mut sources = people.filter_map(|person| person.source.as_ref());
         sources.all(|source| self.heard.get(source).is_none_or(|until| now < *until))
+    }
+
+    /// Whether `tool` is declared of who acts: its agent, the purpose and the mandate have it by its name.
+    pub fn declares(&self, tool: &ToolRef) -> bool {
+        let scopes = [&self.agent.ceiling, &self.purpose.scope, &self.mandate.scope];
+        scopes.iter().all(|scope| scope.tools.iter().any(|pattern| pattern.covers(tool)))
     }
 
     /// The rule of `tool` by which it is called nowhere in this work, whatever the scopes hold.
@@ -308,7 +316,39 @@ pub struct Facts {
     pub stops: Arc<Stops>,
 }
 
+impl PrincipalFacts {
+    /// Whose facts they are.
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::Instance(standing) => Principal::Instance(standing.instance.id),
+            Self::Administrator(person) => Principal::Person(person.id.clone()),
+            Self::Directory(directory, _) => Principal::Directory(directory.name.clone()),
+        }
+    }
+}
+
 impl Facts {
+    /// What is known where somebody administers: who that is, and the agent that it is done to, if it is to one that is
+    /// registered.
+    pub fn of_administration(
+        (revision, now): (Revision, Timestamp),
+        principal: PrincipalFacts,
+        agent: Option<Arc<AgentFacts>>,
+    ) -> Self {
+        Self {
+            revision,
+            now,
+            principal,
+            tool: None,
+            server: None,
+            tool_owner: None,
+            agent,
+            session: SessionFacts::default(),
+            binding: Binding::None,
+            stops: Arc::default(),
+        }
+    }
+
     /// The digest of what these facts say about the tool, for records.
     pub fn pin(&self) -> Option<Sha256Digest> {
         self.tool.as_ref().map(|tool| Sha256Digest::from_bytes(*tool.pin.as_bytes()))

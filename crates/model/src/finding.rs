@@ -82,10 +82,10 @@ pub struct Stranger {
     /// What it says of its software (`User-Agent`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The agent that it proved to be, if it is one that shows what is another's.
+    /// The agent that it proved to be, if it is one that shows what is another's, or departs from what is declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<AgentName>,
-    /// Whose it is, in that case: an instance or an agent.
+    /// Whose it is, in that case: an instance or an agent; or the instance that departs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
     /// The person whose own credential it shows, as that says; nothing of it is verified.

@@ -1,32 +1,17 @@
-//! Who owns agents and purposes: without them nothing is done that can do more than read.
+//! Who owns agents: without them nothing is done that can do more than read. And what those who keep an agent
+//! running declare of how it acts: what departs from that is seen.
 
 use authority::Reader;
-use model::{Agent, AgentName, FactKey, PersonId, Purpose, PurposeId, ResourceRef};
+use model::{Agent, AgentName, Declared, FactKey, PersonId, ResourceRef, WeekHours};
 use serde_json::{Value, json};
 
-use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::register::{active, known, put, registered};
+use crate::register::{active, put, registered};
 
 impl Administration {
-    pub(crate) async fn owners(
-        &self,
-        by: &PersonId,
-        command: Command,
-    ) -> Result<Value, AdminError> {
-        match command {
-            Command::AgentOwners { name, business_owner, technical_owner } => {
-                let named = (business_owner.as_deref(), technical_owner.as_deref());
-                self.agent_owners(by, &name, named).await
-            }
-            Command::PurposeOwner { id, owner } => self.purpose_owner(by, &id, &owner).await,
-            other => unreachable!("{other:?} is about no owner"),
-        }
-    }
-
     /// Names who wants an agent and who keeps it running; who is not named is who they were, and must
     /// be here, and not have left since they were named. Of one of which nobody knows who set what it may be given, whoever says this did.
-    async fn agent_owners(
+    pub(crate) async fn agent_owners(
         &self,
         by: &PersonId,
         name: &str,
@@ -54,23 +39,25 @@ impl Administration {
         }))
     }
 
-    /// Names who answers for a purpose.
-    async fn purpose_owner(
+    /// Says how often and when the instances of an agent act. It permits nothing and denies nothing.
+    pub(crate) async fn agent_declare(
         &self,
         by: &PersonId,
-        id: &str,
-        owner: &str,
+        name: &str,
+        (calls_an_hour, hours): (Option<u32>, Option<&str>),
     ) -> Result<Value, AdminError> {
-        let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
-        let target = ResourceRef::Purpose(id.clone());
-        let mut draft = self.draft(by, "purpose/owner", target).await?;
-        let mut purpose =
-            known::<Purpose>(&mut draft.reader, FactKey::purpose(&id), &format!("purpose `{id}`"))
-                .await?;
-        purpose.owner = active(&mut draft.reader, owner, "owner").await?.id;
-        purpose.owned = Some(self.now());
-        let done = draft.make(json!(purpose), vec![put(FactKey::purpose(&id), &purpose)]).await?;
-        Ok(json!({ "purpose": id, "owner": purpose.owner, "decision": done.decision }))
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let target = ResourceRef::Agent(name.clone());
+        let mut draft = self.draft(by, "agent/declare", target).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        let hours = hours.map(str::parse::<WeekHours>).transpose().map_err(AdminError::invalid)?;
+        if calls_an_hour == Some(0) {
+            let why = "an agent that asks for nothing is not declared: suspend it";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        agent.declared = Declared { calls_an_hour, hours };
+        let done = draft.make(json!(agent), vec![put(FactKey::agent(&name), &agent)]).await?;
+        Ok(json!({ "agent": name, "declared": agent.declared, "decision": done.decision }))
     }
 }
 

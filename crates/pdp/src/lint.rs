@@ -77,16 +77,16 @@ impl Snapshot {
 
     /// Whether `by` makes all tools callable that `policy` does: a permit that names more is not idle.
     fn names_all_of(&self, policy: &Compiled, by: &Compiled) -> bool {
-        let others = by.names();
-        let own = policy.names().into_iter().filter(|_| policy.effect == Effect::Permit);
+        let wider = by.names();
+        let names = policy.names().into_iter().filter(|_| policy.effect == Effect::Permit);
         let is_method = |uid: &EntityUid| {
             let action = self.vocabulary.actions.get(uid.id().unescaped());
             uid.type_name().basename() == "Action" && action.is_some_and(|it| it.tool.is_none())
         };
-        own.filter(|uid| !is_method(uid)).all(|uid| {
+        names.filter(|uid| !is_method(uid)).all(|uid| {
             let tool = uid.id().unescaped().parse::<ToolRef>().ok();
-            others.contains(&uid)
-                || tool.is_some_and(|tool| names_of(&tool).iter().any(|it| others.contains(it)))
+            wider.contains(&uid)
+                || tool.is_some_and(|tool| names_of(&tool).iter().any(|it| wider.contains(it)))
         })
     }
 

@@ -12,12 +12,16 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
+use crate::compile::line_of;
 use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
-use crate::report::Finding;
+use crate::report::{Finding, parsed};
 use crate::shape::{self, Members, Notes};
 
 /// The base schema, the same in every policy set.
 pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarschema");
+
+/// Where is said what a schema part can declare.
+const PAGE: &str = "see docs/policy-sets.md";
 
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
@@ -178,22 +182,40 @@ impl Vocabulary {
                     vocabulary.extra.push(fragment);
                     syntax.push(own);
                 }
-                Err(message) => findings.push(Finding::at(file, None, message)),
+                Err((at, why)) => {
+                    let line = at.map(|at| line_of(text, at));
+                    findings.push(Finding::at(file, line, format!("{why}: {PAGE}")));
+                }
             }
         }
         if !types_are_small(&syntax) {
             let why = "types of schema parts nest too deep, or come to more than";
             findings.push(Finding::general(format!(
-                "{why} {MEMBERS_MAX} members with those they name"
+                "{why} {MEMBERS_MAX} members with those they name: declare fewer, or flatter ones"
             )));
         }
         let nothing = Part::default();
         if findings.is_empty()
-            && let Err(message) = vocabulary.part(&nothing)
+            && let Err(why) = vocabulary.part(&nothing)
         {
-            findings.push(Finding::general(message));
+            findings.push(vocabulary.does_not_go(bundle, &why));
         }
         if findings.is_empty() { Ok(vocabulary) } else { Err(findings) }
+    }
+
+    /// That the schema parts of `bundle` do not go together, or with what is declared here, and why: told of the first
+    /// part without which they do.
+    fn does_not_go(&self, bundle: &Bundle, why: &str) -> Finding {
+        let without = |at: usize| {
+            let others = self.extra.iter().enumerate().filter(move |(it, _)| *it != at);
+            self.built(&Part::default(), others.map(|(_, part)| part))
+        };
+        let message = format!("{why}: {PAGE}");
+        let file = bundle.schema.keys().enumerate().find(|(at, _)| without(*at).is_ok());
+        match file {
+            Some((_, file)) => Finding::at(file, None, message),
+            None => Finding::general(message),
+        }
     }
 
     /// Adds the action of `tool`, unless a method has that name.
@@ -241,6 +263,14 @@ impl Vocabulary {
 
     /// Builds the schema with the actions of `part`.
     pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
+        self.built(part, self.extra.iter())
+    }
+
+    fn built<'f>(
+        &self,
+        part: &Part<'_>,
+        extra: impl Iterator<Item = &'f SchemaFragment>,
+    ) -> Result<Schema, String> {
         let mut own = json!({ "entityTypes": {}, "actions": self.declarations(part) });
         if part.unknown_input {
             for action in part.actions.iter().filter_map(|name| self.actions.get(*name)) {
@@ -252,7 +282,7 @@ impl Vocabulary {
         }
         let own = SchemaFragment::from_json_value(json!({ "": own }));
         let own = own.map_err(|error| chain(&error))?;
-        let fragments = [self.types.clone(), own].into_iter().chain(self.extra.iter().cloned());
+        let fragments = [self.types.clone(), own].into_iter().chain(extra.cloned());
         Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
     }
 
@@ -329,16 +359,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-fn extra_part(text: &str) -> Result<(SchemaFragment, Value), String> {
+/// What a schema part declares; else what is wrong with it, and at which byte, if that is known.
+fn extra_part(text: &str) -> Result<(SchemaFragment, Value), (Option<usize>, String)> {
     // What a set is of stands in brackets, too.
-    is_shallow(&text.replace('<', "(").replace('>', ")")).map_err(|(_, why)| why)?;
+    let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
+    shallow.map_err(|(at, why)| (Some(at), why))?;
     let (fragment, _warnings) =
-        SchemaFragment::from_cedarschema_str(text).map_err(|error| chain(&error))?;
-    let syntax = fragment.clone().to_json_value().map_err(|error| chain(&error))?;
+        SchemaFragment::from_cedarschema_str(text).map_err(|error| parsed(&error))?;
+    let syntax = fragment.clone().to_json_value().map_err(|error| (None, chain(&error)))?;
     let mut namespaces = syntax.as_object().into_iter().flatten();
     let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
     if namespaces.any(|(_, part)| declares(part)) {
-        return Err("a schema part declares types; actions come from methods and tools".to_owned());
+        let why = "a schema part declares types; actions come from methods and tools";
+        return Err((None, why.to_owned()));
     }
     Ok((fragment, syntax))
 }

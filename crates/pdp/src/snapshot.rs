@@ -25,7 +25,8 @@ use crate::strictness::Strictness;
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
 
 /// What is said of a set in which nothing is.
-pub(crate) const NO_POLICY: &str = "there is no policy in the set";
+pub(crate) const NO_POLICY: &str =
+    "there is no policy in the set: write one (`*.cedar`), or begin with `chancery policy new`";
 
 /// A policy set, compiled and validated, with the digest that names it in every record.
 pub struct Snapshot {

@@ -5,10 +5,14 @@
 //! that wants a new token, or one of its own, has it looked at just before. Here it is only said what a call
 //! wants; the commit that permits it uses the token up, or refuses it.
 //!
-//! INVARIANT: a rule makes stricter, and none makes less strict: of all that meet, the shortest counts, and
+//! Where an instance departs from what is declared of it, it is said here how often that is let pass, and what
+//! follows; whoever commits the act counts.
+//!
+//! INVARIANT: a rule of tokens or calls makes stricter, and none makes less strict: of all that meet, the shortest counts, and
 //! it is never longer than a token lasts anyhow (`r_3_…`).
 
 mod compared;
+mod departures;
 mod read;
 
 use std::collections::BTreeSet;
@@ -21,6 +25,8 @@ use serde::Deserialize;
 use crate::Bundle;
 use crate::report::CompileErrors;
 pub use compared::Before;
+use departures::DepartureRule;
+pub use departures::{Tolerance, departs};
 pub use read::{STRICTNESS_FILE, STRICTNESS_MAX};
 
 /// How long a token lasts at most of which nothing is said, in seconds.
@@ -34,6 +40,7 @@ const RENEW_BEFORE_S: u32 = 30;
 pub struct Strictness {
     tokens: Vec<TokenRule>,
     calls: Vec<CallRule>,
+    departures: Vec<DepartureRule>,
 }
 
 /// How long those tokens last that meet all that is said.
@@ -114,10 +121,12 @@ impl Strictness {
         if is_met && is_too_old { Err(Denial::TokenTooOld { within_s }) } else { Ok(is_once) }
     }
 
-    /// The rules, each with what it costs.
+    /// The rules, each with what it costs, or what follows.
     pub fn rules(&self) -> impl Iterator<Item = &dyn fmt::Display> {
         let tokens = self.tokens.iter().map(|rule| rule as &dyn fmt::Display);
-        tokens.chain(self.calls.iter().map(|rule| rule as &dyn fmt::Display))
+        let calls = self.calls.iter().map(|rule| rule as &dyn fmt::Display);
+        let departures = self.departures.iter().map(|rule| rule as &dyn fmt::Display);
+        tokens.chain(calls).chain(departures)
     }
 }
 

@@ -15,11 +15,8 @@ static TOOL: LazyLock<ToolRef> = LazyLock::new(|| "up/tool".parse().expect("a to
 fn bundle(policy: &str, input_schema: Value) -> Bundle {
     Bundle {
         policies: BTreeMap::from([("policy.cedar".to_owned(), policy.to_owned())]),
-        schema: BTreeMap::new(),
         tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
-        labels: None,
-        budgets: None,
-        strictness: None,
+        ..Bundle::default()
     }
 }
 

@@ -10,7 +10,9 @@ use authority::{
     FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX, FindingNumbers, Messenger,
     News, Reader, STRANGERS_WAITING_MAX,
 };
-use model::{Closed, FactKey, Finding, PersonId, PersonState, Sha256Digest, Stranger, Timestamp};
+use model::{
+    Agent, Closed, FactKey, Finding, PersonId, PersonState, Sha256Digest, Stranger, Timestamp,
+};
 use store::Unit;
 use tokio::sync::mpsc;
 
@@ -438,4 +440,21 @@ async fn strangers_keep_nobody_from_hearing_of_what_was_committed() {
     authority.note_committed();
     tokio::spawn(keeper.run());
     until("both are open", || async { numbers.open.load(Ordering::SeqCst) == 2 }).await;
+}
+
+/// Of an agent that departs from what is declared of it hears who keeps it running, then its sponsor.
+#[tokio::test]
+async fn r_48_a_departure_is_told_to_those_who_answer_for_the_agent() {
+    let mut kept = Kept::new().await;
+    let owner = "tools.owner@example.org";
+    let technical_owner = owner.parse().expect("a person");
+    let agent = Agent { technical_owner, ..kept.world.standing.agent.clone() };
+    kept.world.put(FactKey::agent(&agent.name), &agent).await;
+    let (id, tool) = (kept.world.standing.instance.id, "other/tool".parse().expect("a tool"));
+    for _ in 0..3 {
+        kept.world.authority.asked_for(id, &tool).await;
+    }
+    assert_eq!(kept.is_told(owner).await.stranger.cause, "departed_tool");
+    kept.world.clock.advance(ESCALATE_AFTER);
+    kept.is_told("sam.sponsor@example.org").await;
 }

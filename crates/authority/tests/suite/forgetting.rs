@@ -70,13 +70,20 @@ async fn what_was_counted_in_a_day_that_is_past_is_forgotten() {
     // What only looks like an hour or a day is none.
     let task = world.standing.task.id;
     let mandate = world.standing.mandate.id;
+    let instance = world.standing.instance.id;
     let stay = [
         format!("{task}/calls/day-1/calls"),
         "agent/day-1/shown".to_owned(),
         "budget/day-1/ever/agent/hour-1".to_owned(),
         "kept/day-1/names".to_owned(),
+        format!("{instance}/hour-1/calls"),
+        format!("{task}/hour-1/departed_tool"),
     ];
-    let past = ["agent/a/day-1/calls".to_owned(), format!("{mandate}/day-1/tasks")];
+    let past = [
+        "agent/a/day-1/calls".to_owned(),
+        format!("{mandate}/day-1/tasks"),
+        format!("{instance}/hour-1/departed_tool"),
+    ];
     world.count(stay.iter().chain(&past).cloned()).await;
     let mut from = Forgetting::new(|_| None);
     let before = world.counters().await;

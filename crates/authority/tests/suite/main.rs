@@ -12,6 +12,7 @@ mod circumstances;
 mod clock;
 mod counters;
 mod decisions;
+mod departures;
 mod findings;
 mod forgetting;
 mod kept;

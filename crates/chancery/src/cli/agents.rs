@@ -123,6 +123,19 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say how often, and when, the instances of an agent act: what is not said is not declared.
+    Declare {
+        /// Its name.
+        name: String,
+        /// The most that each asks for in one hour.
+        #[arg(long, value_name = "NUMBER")]
+        calls_an_hour: Option<u32>,
+        /// The hours of the week in which they act, as in `mon-fri 08:00-18:00 +01:00`.
+        #[arg(long)]
+        hours: Option<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Suspend an agent.
     Suspend {
         /// Its name.

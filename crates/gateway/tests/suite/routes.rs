@@ -94,6 +94,35 @@ async fn n_044_a_hidden_tool_that_is_called_is_as_if_absent_and_recorded() {
     }
 }
 
+/// What is not declared of an agent counts by its name, whether there is such a tool or not; what is declared does
+/// not, though it is hidden, or there is none.
+#[tokio::test]
+async fn r_48_tools_that_are_not_declared_count_by_their_names_alone() {
+    for era in ERAS {
+        let up = Upstream::start(era, vec![tool("echo"), tool("pay")]).await;
+        let hide = r#"@id("hide") forbid (principal, action == Action::"up/pay", resource);"#;
+        let policy = format!("{POLICY} {hide}");
+        let setup = Setup { policy, routes: vec![("up", up.target())], ..Setup::default() };
+        let (world, bot) = with(setup).await;
+        let narrow = world.agent("narrow", &["up/echo"]).await;
+        let signals = || async {
+            let records = world.records().await;
+            records.iter().filter(|record| record["signal"] == "departed_tool").count()
+        };
+        let asked =
+            [(&narrow, "pay", 1), (&narrow, "none", 1), (&bot, "pay", 0), (&bot, "none", 0)];
+        for (agent, name, raised) in asked {
+            let client = agent.connected(&world, "up", era).await;
+            let before = signals().await;
+            for raised in [0, 0, raised] {
+                let answer = client.call(name, json!({ "amount": 1 })).await;
+                assert_eq!(answer.refused().as_deref(), Some("unknown_tool"), "{name}");
+                assert_eq!(signals().await, before + raised, "{name}");
+            }
+        }
+    }
+}
+
 /// N-056: a forbid for the whole server covers whatever is asked of it.
 #[tokio::test]
 async fn n_056_a_forbid_on_a_server_covers_every_method() {

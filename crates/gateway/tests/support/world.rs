@@ -132,7 +132,7 @@ impl World {
     pub async fn run(&self, command: Command) -> Value {
         let alice: PersonId = "alice".parse().expect("a person");
         let name = format!("{command:?}");
-        let done = self.administration.run(&alice, command).await;
+        let done = Box::pin(self.administration.run(&alice, command)).await;
         done.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
@@ -182,6 +182,7 @@ impl World {
         let purpose = format!("{name}-work");
         let classes = ["reads-data", "exposes-data", "moves-money", "changes-production"];
         self.run(Command::PurposeAdd(pap::PurposeRegistration {
+            objects: Vec::new(),
             id: purpose.clone(),
             owner: "alice".to_owned(),
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),

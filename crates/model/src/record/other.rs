@@ -181,14 +181,15 @@ pub struct AdministrationRecord {
     pub v: u32,
 }
 
-/// Something that was seen of an instance: for which it was stopped, or attested anew.
+/// Something that was seen of an instance: for which it was stopped, attested anew, or put at risk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalRecord {
     /// The agent.
     pub agent: AgentName,
     /// Commitments to `sponsor` and to what was seen: of a copied key `first` and `second`, the two
-    /// sources; of a workload that changed, what its platform said before and says now.
+    /// sources; of a workload that changed, what its platform said before and says now; of a departure, what it
+    /// follows from and until when it counts.
     pub commitments: ActCommitments,
     /// Names this record.
     pub id: RecordId,
@@ -198,7 +199,7 @@ pub struct SignalRecord {
     pub kind: String,
     /// What was seen, as a stable code.
     pub signal: String,
-    /// In which state it is since: `quarantined`, or `attested`.
+    /// In which state it is since: `quarantined`, `attested`, or `at_risk`.
     pub state: String,
     /// When.
     pub time: Timestamp,

@@ -157,6 +157,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
         // Files are nobody's.
         "policy": {
             "release": null, "owner": null, "author": null, "approver": null,
+            "missing": ["owner", "author", "approver"],
             "put_in_force_by": pap::BOOTSTRAP, "since": since,
         },
         "tool_owner": sam,
@@ -173,7 +174,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
 }
 
 /// A founded deployment where `olga` and `rob` are, too.
-async fn house() -> House {
+pub(crate) async fn house() -> House {
     let house = House::new().await;
     for id in ["olga", "rob"] {
         let add = Command::PersonAdd { id: id.to_owned(), groups: Vec::new() };
@@ -189,13 +190,13 @@ impl House {
         self.desk.run(self.published(asked, Some(files))).await
     }
 
-    async fn release_for(&self, version: u64, owner: &str) {
+    pub(crate) async fn release_for(&self, version: u64, owner: &str) {
         self.publish_for(version, owner).await.expect("it is published");
         self.approve(version).await.expect("it is approved");
         self.activate(version).await.expect("it is in force");
     }
 
-    async fn leaves(&self, id: &str) {
+    pub(crate) async fn leaves(&self, id: &str) {
         let leave = Command::PersonDeactivate { id: id.to_owned() };
         self.desk.run(leave).await.expect("they left");
     }
@@ -312,4 +313,32 @@ async fn r_22_that_the_owner_of_the_policy_in_force_leaves_is_found() {
         .await;
     assert_eq!(found("release_unowned/2").await.map(|it| it.count), Some(1));
     keeping.abort();
+}
+
+/// All of it is said at once, in one way; and what is not said is declared no more.
+#[tokio::test]
+async fn r_48_how_often_and_when_an_agent_acts_is_declared() {
+    let desk = desk().await;
+    let name = &desk.world.standing.agent.name;
+    let declare = |calls_an_hour: Option<u32>, hours: Option<&str>| Command::AgentDeclare {
+        name: name.to_string(),
+        calls_an_hour,
+        hours: hours.map(str::to_owned),
+    };
+    let known = || async { desk.fact(FactKey::agent(name)).await.expect("it is known") };
+    let hours = "mon-fri 08:00-18:00 +01:00";
+    desk.run(declare(Some(60), Some(hours))).await.expect("it is declared");
+    let both = json!({ "calls_an_hour": 60, "hours": hours });
+    assert_eq!(known().await["declared"], both);
+    for wrong in
+        [declare(Some(0), None), declare(None, Some("office hours")), declare(None, Some(""))]
+    {
+        let answer = desk.run(wrong.clone()).await;
+        assert_eq!(word(&answer), "invalid", "{wrong:?}");
+    }
+    assert_eq!(known().await["declared"], both, "nothing of it was done");
+    desk.run(declare(None, Some(hours))).await.expect("it is declared");
+    assert_eq!(known().await["declared"], json!({ "hours": hours }));
+    desk.run(declare(None, None)).await.expect("it is declared no more");
+    assert_eq!(known().await["declared"], Value::Null);
 }

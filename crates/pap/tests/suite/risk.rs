@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Clock as _, FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use model::{
+    Clock as _, FactKey, Instance, InstanceState, Person, PersonId, RiskLevel, RiskTarget,
+};
 use pap::{Command, Publisher, StreamRegistration};
 use serde_json::{Value, json};
 
@@ -95,6 +97,34 @@ async fn n_096_nobody_lowers_their_own_risk_or_that_of_an_agent_of_theirs() {
     desk.has_refused_for("lowered_own_risk").await;
 }
 
+/// What an instance departs in is stepped up as what others say of it is, and somebody else than who answers for it
+/// lowers it; for those after it by itself.
+#[tokio::test]
+async fn r_48_who_asks_for_what_is_not_declared_is_stepped_up_until_somebody_lowers_it() {
+    let (desk, [sponsor, other]) = desk().await;
+    let [what, agent, _] = desk.targets();
+    let (id, tool) = (desk.world.standing.instance.id, "other/tool".parse().expect("a tool"));
+    for expected in ["permitted", "permitted", "forbidden"] {
+        desk.world.authority.asked_for(id, &tool).await;
+        assert_eq!(desk.call("refund").await, expected);
+        assert_eq!(desk.call("lookup").await, "permitted");
+    }
+    assert_eq!(desk.lower(&sponsor, &what, None).await, "refused");
+    assert_eq!(desk.lower(&other, &what, Some(RiskLevel::Medium)).await, "invalid");
+    assert_eq!(desk.lower(&other, &what, None).await, "done");
+    assert_eq!(desk.lower(&other, &what, None).await, "invalid", "there is none");
+    desk.world.authority.asked_for(id, &tool).await;
+    assert_eq!(desk.call("refund").await, "permitted", "once an hour");
+
+    let of_new =
+        || async { desk.fact(agent.key()).await.expect("it is known")["departed"].clone() };
+    assert_eq!(of_new().await["level"], "medium", "a restart sheds nothing");
+    assert_eq!(desk.lower(&other, &agent, Some(RiskLevel::Low)).await, "done");
+    assert_eq!(of_new().await["level"], "low");
+    assert_eq!(desk.lower(&other, &agent, None).await, "done");
+    assert_eq!(of_new().await["until"], json!(desk.world.clock.now()));
+}
+
 /// An instance that was stopped for its risk is so in the register, and so is what starts after it.
 #[tokio::test]
 async fn r_18_an_instance_at_high_risk_is_quarantined_with_what_starts_after_it() {
@@ -152,7 +182,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
         claims["events"][&event]["current_level"] = json!(level);
         claims["events"][&event]["principal"] = json!(principal);
         signals.take(&signals.sign(&claims)).await.expect("it is taken");
-        signals.person("ann").await["rated"]["level"].clone()
+        signals.person("ann").await["rated"]["stream/caep"]["level"].clone()
     };
     let start = signals.now();
     signals.later();
@@ -168,7 +198,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
     // Whatever else the directory says of them, it stays.
     signals.scene.activity("ann", false).await.expect("they leave");
-    assert_eq!(signals.person("ann").await["rated"]["level"], "low");
+    assert_eq!(signals.person("ann").await["rated"]["stream/caep"]["level"], "low");
 }
 
 /// Each transmitter answers for what it said. Another takes back nothing of it, nor does who undoes what the other
@@ -190,7 +220,11 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
         let risc = StreamRegistration { token, ..said(desk, "risc") };
         Box::pin(desk.run(Command::StreamAdd(risc))).await.expect("it is registered");
         signals.scene.creates(user("ann")).await;
-        let rated = async || signals.person("ann").await["rated"]["level"].clone();
+        let rated = async || {
+            let ann = signals.person("ann").await;
+            let ann: Person = serde_json::from_value(ann).expect("a person");
+            json!(ann.risk_level())
+        };
         let from = desk.world.clock.now();
         for word in told {
             signals.later();
@@ -219,7 +253,7 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
 }
 impl Signals {
     /// The transmitter says that something is at that risk since then; at which the instance of the tests is.
-    async fn rate(
+    pub(crate) async fn rate(
         &self,
         level: &str,
         (principal, subject): (&str, &Value),
@@ -233,7 +267,8 @@ impl Signals {
         self.take(&self.sign(&claims)).await.expect("it is taken");
         let world = &self.scene.desk.world;
         let read = world.authority.pip().standing(world.standing.instance.id).await;
-        read.expect("it can be read").value.risk().map(RiskLevel::as_str)
+        let risk = read.expect("it can be read").value.risk(world.clock.now());
+        risk.map(RiskLevel::as_str)
     }
 }
 
@@ -304,11 +339,13 @@ async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_
     desk.world.put(FactKey::person(&other), &person).await;
     let instance = RiskTarget::Instance(id);
     assert_eq!(desk.lower(&other, &instance, None).await, "done");
-    assert_eq!(desk.fact(instance.key()).await.expect("it is known")["rated"], Value::Null);
+    let known = desk.fact(instance.key()).await.expect("it is known");
+    assert_eq!(known["rated"]["stream/caep"].get("level"), None, "{known}");
 }
 
-/// What was lowered to a level its transmitter raises by what it says next, though by its clock that was before; an
-/// instance that was released is stopped by the same word again.
+/// What was lowered its transmitter raises by what it says next, though by its clock that was before; what it said
+/// before that, and is delivered only now, does not count, though it was lowered to nothing. An instance that was
+/// released is stopped by the same word again.
 #[tokio::test]
 async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     let (signals, [sponsor, other]) = Box::pin(signals()).await;
@@ -331,8 +368,8 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         (&instance, ("SESSION", &of_instance)),
     ] {
         let level = async || {
-            let rated = desk.fact(what.key()).await.expect("it is known")["rated"].clone();
-            rated.get("level").unwrap_or(&rated["stream/caep"]["level"]).clone()
+            desk.fact(what.key()).await.expect("it is known")["rated"]["stream/caep"]["level"]
+                .clone()
         };
         signals.rate("HIGH", subject, at).await;
         signals.later();
@@ -340,6 +377,11 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         assert_eq!(level().await, "medium", "{what}");
         signals.rate("HIGH", subject, at + 1).await;
         assert_eq!(level().await, "high", "{what}");
+        assert_eq!(desk.lower(&other, what, None).await, "done", "{what}");
+        signals.rate("HIGH", subject, at).await;
+        assert_eq!(level().await, Value::Null, "{what}");
+        signals.rate("LOW", subject, at + 2).await;
+        assert_eq!(level().await, "low", "{what}");
     }
     let state = async || desk.fact(instance.key()).await.expect("it is known")["state"].clone();
     let (id, reason) = (id.to_string(), "looked".to_owned());
@@ -350,5 +392,5 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     signals.rate("HIGH", subject, signals.now()).await;
     assert_eq!(state().await["is"], "quarantined");
     signals.rate("HIGH", subject, signals.now()).await;
-    assert_eq!(signals.outcomes().await, ["rated_already"]);
+    assert_eq!(signals.outcomes().await, ["older", "older", "older", "rated_already"]);
 }

@@ -145,7 +145,7 @@ fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option
     let world = World::near(&case.request, &facts, &labels)
         .widened(asked, (&case.request, &facts, &labels));
     let (input, unread) = arguments(&case.request, action)?;
-    let given = Given { input, unread: &unread, provenance: None };
+    let given = Given { input, unread: &unread, provenance: None, outside: false };
     let context = context::of((&facts, None), given, (&BTreeSet::new(), asked))?;
     let entities = entities(&action.placed, world.nodes, asked)?;
     Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })

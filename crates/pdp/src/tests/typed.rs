@@ -44,7 +44,7 @@ fn asked(
 ) -> Result<Request, String> {
     let facts = case.facts();
     let counted = snapshot.tools.keys().filter(|_| counts_all).cloned().collect();
-    let given = Given { input, unread, provenance: None };
+    let given = Given { input, unread, provenance: None, outside: false };
     let context = context::of((&facts, None), given, (&counted, &AskedFor::Everything));
     let context = context.expect("all of it can be said");
     let World { actor, resource, .. } = World::of(&case.request, &facts, &Labels::default());
