@@ -467,7 +467,7 @@ pub(crate) async fn furnish(desk: &Desk) -> Signers {
             word: signed(signer, desk, said),
         };
         let author = Some(by(&signers.author, terms.published()));
-        let mut release = Release { terms, author, state: ReleaseState::Proposed };
+        let mut release = Release { terms, author, cases: None, state: ReleaseState::Proposed };
         if version == 2 {
             let approver = by(&signers.approver, release.approval_over(&NOTHING));
             let approval = Approval { base: NOTHING, by: approver };
