@@ -22,10 +22,8 @@ fn run(text: &str) -> Vec<(String, Result<(), CaseError>)> {
     results.into_iter().map(|it| (it.name, it.held)).collect()
 }
 
-/// Who administers by the starter set: principals, acts, and what they are answered.
-#[test]
-fn r_38_cases_ask_for_administration() {
-    let results = run("\
+/// Principals, acts of administration, and what the starter set answers.
+const ADMINISTRATION: &str = "\
 cases:
   - name: administrators administer
     person: { id: ada, groups: [administrators] }
@@ -97,7 +95,12 @@ cases:
     directory: { name: okta, gives: nothing, person: { id: ann } }
     expect: permit
     only: []
-");
+";
+
+/// Who administers by the starter set.
+#[test]
+fn r_38_cases_ask_for_administration() {
+    let results = run(ADMINISTRATION);
     assert_eq!(results.len(), 25);
     for (name, held) in results {
         assert_eq!(held, Ok(()), "{name}");
