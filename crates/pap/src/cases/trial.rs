@@ -51,12 +51,12 @@ pub(crate) async fn tried(
         for (path, file) in read {
             let tools = file.tools(&beside);
             if tools != known.1 {
-                let made = compiler.compile(bundle(files, &tools)).await;
-                let made = made.map_err(|errors| {
+                let other = compiler.compile(bundle(files, &tools)).await;
+                let other = other.map_err(|errors| {
                     let why = "the set does not compile with the tools that it describes";
                     format!("`{path}`: {why}:\n{errors}")
                 });
-                known = (made?, tools);
+                known = (other?, tools);
             }
             decided((path, file), known.clone()).await?;
         }

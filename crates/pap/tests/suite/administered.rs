@@ -22,7 +22,7 @@ fn run(text: &str) -> Vec<(String, Result<(), CaseError>)> {
     results.into_iter().map(|it| (it.name, it.held)).collect()
 }
 
-/// Who administers by the starter set: principals, acts, and what they are answered.
+/// Principals, acts of administration, and what the starter set answers.
 const ADMINISTRATION: &str = "\
 cases:
   - name: administrators administer
@@ -97,6 +97,7 @@ cases:
     only: []
 ";
 
+/// Who administers by the starter set.
 #[test]
 fn r_38_cases_ask_for_administration() {
     let results = run(ADMINISTRATION);
