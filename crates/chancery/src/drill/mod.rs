@@ -124,7 +124,7 @@ fn print_measured(signal: DrillSignal, measured: &DrillMeasured) {
     }
     match back_after_ms {
         Some(after) => {
-            println!("another person took the agent over: first effect after {after} ms")
+            println!("another person took the agent over: first effect after {after} ms");
         }
         None if signal == DrillSignal::Revoke => {}
         None => println!("another person took the agent over, and it did NOT come back"),
