@@ -24,7 +24,7 @@ type Signer = (PersonId, SigningKey);
 
 impl Desk {
     /// What the service's own user asks for.
-    async fn as_user(&self, command: Command) -> Result<Value, AdminError> {
+    async fn by_the_machine(&self, command: Command) -> Result<Value, AdminError> {
         let user: PersonId = BOOTSTRAP.parse().expect("a person");
         self.run_as(&user, command).await
     }
@@ -33,7 +33,8 @@ impl Desk {
     async fn redeems(&self, code: &str) -> (Signer, Option<Release>) {
         let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         let jwk = key.verifying().to_jwk();
-        let told = self.as_user(Command::FounderRedeem { code: code.to_owned(), key: jwk }).await;
+        let told =
+            self.by_the_machine(Command::FounderRedeem { code: code.to_owned(), key: jwk }).await;
         let mut told = told.expect("it is redeemed");
         let founder = told["founder"].as_str().expect("a name").parse().expect("a person");
         let release = told["signs"]["release"].take();
@@ -44,7 +45,7 @@ impl Desk {
     async fn founder_signs(&self, by: &Signer, release: &Release) -> Result<Value, AdminError> {
         let said = release.waits_for(&by.0).expect("it waits for them");
         let word = Some(signed(by, self, said));
-        self.as_user(match release.author {
+        self.by_the_machine(match release.author {
             None => publish(release, word),
             Some(_) => Command::PolicyApprove { version: 1, word },
         })
@@ -126,7 +127,7 @@ async fn r_22_its_founders_answer_for_the_policy_that_a_deployment_begins_with()
     assert!(why.starts_with("nobody approved release 1 of policy"), "{why}");
     let said = desk.first().await.approval_over(&model::Base::NOTHING);
     let word = Some(signed(&ben, &desk, said));
-    let own = desk.as_user(Command::PolicyApprove { version: 1, word }).await;
+    let own = desk.by_the_machine(Command::PolicyApprove { version: 1, word }).await;
     assert_eq!(word_of(&own), "refused", "nobody approves what is theirs");
 
     let (ann, release) = desk.redeems("one").await;
@@ -169,10 +170,10 @@ async fn r_22_what_founders_signed_is_verified_and_stays() {
     let whole = desk.first().await;
     for by in [&ann, &ben] {
         let word = Some(signed(by, &desk, whole.terms.published()));
-        assert_eq!(word_of(&desk.as_user(publish(&whole, word)).await), "invalid");
+        assert_eq!(word_of(&desk.by_the_machine(publish(&whole, word)).await), "invalid");
         let said = whole.approval_over(&model::Base::NOTHING);
         let word = Some(signed(by, &desk, said));
-        let again = desk.as_user(Command::PolicyApprove { version: 1, word }).await;
+        let again = desk.by_the_machine(Command::PolicyApprove { version: 1, word }).await;
         assert_eq!(word_of(&again), "refused", "{again:?}");
     }
     let ReleaseState::Active { approval, activation } = whole.state.clone() else {
