@@ -99,7 +99,9 @@ impl Authority {
 
     /// Notes what was found of departures, once they are committed.
     pub(crate) fn note_departed(&self, found: Vec<Stranger>) {
-        found.into_iter().for_each(|stranger| self.note_stranger(stranger));
+        for stranger in found {
+            self.note_stranger(stranger);
+        }
     }
 
     /// What comes of it that the instance of `standing` departs in `kinds` at `now`, by an `act` if one was decided

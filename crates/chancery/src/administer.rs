@@ -13,8 +13,8 @@ use crate::cli::{
     Agent, Attested, Budget, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate,
     Outcome, Purpose, Server, Signed, System, Task, Tool,
 };
-use crate::socket;
 use crate::words::word;
+use crate::{dev, socket};
 
 /// Does one administrative command and prints what the service told.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
@@ -187,8 +187,12 @@ async fn reasoned(
     (name, reason): (&str, &str),
     signed: Signed,
 ) -> anyhow::Result<Option<String>> {
-    let said = json!({ "do": act, "name": name, "reason": reason });
-    word(signed, async { Ok(said) }).await
+    said(json!({ "do": act, "name": name, "reason": reason }), signed).await
+}
+
+/// The word of who says `what`, if somebody signs.
+async fn said(what: Value, signed: Signed) -> anyhow::Result<Option<String>> {
+    word(signed, async { Ok(what) }).await
 }
 
 async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
@@ -208,8 +212,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         } => {
             let (business_owner, technical_owner) = owners.named()?;
             let (host, workloads) = rules(attested)?;
-            let usual = || crate::dev::new_key_file(&socket.socket, &name);
-            let path = fresh(&key.unwrap_or_else(usual))?;
+            let path = fresh(&key.unwrap_or_else(|| dev::new_key_file(&socket.socket, &name)))?;
             let made = SigningKey::generate(KeyAlgorithm::Es256)?;
             let registration = Registration {
                 name,
@@ -245,8 +248,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
         Agent::Affirm { name, signed, socket } => {
-            let said = json!({ "do": "agent-affirm", "name": name });
-            let word = word(signed, async { Ok(said) }).await?;
+            let word = said(json!({ "do": "agent-affirm", "name": name }), signed).await?;
             (socket.socket, Asked::AgentAffirm { name, word }, None)
         }
         Agent::Reinstate { name, reason, signed, socket } => {

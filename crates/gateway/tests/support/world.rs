@@ -132,7 +132,7 @@ impl World {
     pub async fn run(&self, command: Command) -> Value {
         let alice: PersonId = "alice".parse().expect("a person");
         let name = format!("{command:?}");
-        let done = self.administration.run(&alice, command).await;
+        let done = Box::pin(self.administration.run(&alice, command)).await;
         done.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 

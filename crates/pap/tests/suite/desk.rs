@@ -166,7 +166,7 @@ impl Desk {
         by: &PersonId,
         command: Command,
     ) -> Result<Value, AdminError> {
-        self.administration.run(by, command).await
+        Box::pin(self.administration.run(by, command)).await
     }
 
     /// The state of the facts, as a number that every change increases.
