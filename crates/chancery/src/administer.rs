@@ -274,8 +274,7 @@ async fn renewal(
     let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     let path = new_key.as_deref().map(fresh).transpose()?;
     let key = path.as_ref().map(|_| made.verifying().to_jwk());
-    let said = json!({ "do": "agent-renew", "name": name, "key": key });
-    let word = word(signed, async { Ok(said) }).await?;
+    let word = said(json!({ "do": "agent-renew", "name": name, "key": key }), signed).await?;
     let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
     Ok((Asked::AgentRenew { name, key, word }, written.transpose()?))
 }
