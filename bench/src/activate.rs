@@ -1,10 +1,9 @@
-//! `activate`: a large policy set comes into force while calls are made at a fixed rate.
+//! `activate`: a signed release of a large policy set is activated while calls are made at a fixed rate.
 //!
 //! Every call must be answered, by the one set or by the other: no record names a third, and in the log no
 //! decision by the old one comes after the new one is in force.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -16,7 +15,6 @@ use crate::deployment::{AGENT, Deployment};
 use crate::governed::{Programs, progress, settled};
 use crate::load;
 use crate::open_loop::{self, percentile};
-use crate::process;
 use crate::report::{Goal, Round, Row, short};
 use crate::stats::median;
 use crate::upstream::{NAME, Upstream};
@@ -59,7 +57,8 @@ pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     let upstream = Upstream::start()?;
     let groups: String =
         (0..POLICIES).map(|number| of_group(number, NAME)).collect::<Vec<_>>().concat();
-    let deployment = Deployment::start(dir, &programs.chancery, upstream.port, &groups)?;
+    let mut deployment = Deployment::start(dir, &programs.chancery, upstream.port, &groups)?;
+    deployment.release()?;
     let mut callers = Callers::open(&deployment, AGENT, INSTANCES)?;
     load::run(deployment.port, INSTANCES, &callers.sign(CALLS)?)?;
     let (mut rounds, mut all) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
@@ -84,21 +83,25 @@ pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
     Ok(Row::new("activate", "s beyond it", rounds).against(against).wants(goal))
 }
 
-/// Puts a changed set in force while calls are made.
+/// Activates a changed set, which two signed before, while calls are made.
 fn once(deployment: &Deployment, callers: &mut Callers, round: usize) -> anyhow::Result<Activated> {
+    let version = deployment.approved(|text| with_changes(text, round))?;
     let known = records(deployment)?.len();
     let requests = callers.sign(CALLS)?;
-    let next = deployment.next_policy(|text| with_changes(text, round))?;
-    let (port, id) = (deployment.port, deployment.id()?);
-    let taken = load::on_load_core(async move {
+    let (port, mut activate) =
+        (deployment.port, deployment.asking(&["policy", "activate", &version]));
+    let (taken, told) = load::on_load_core(async move {
         let calling = tokio::task::spawn_local(async move {
             open_loop::in_order(port, PER_SECOND, &requests).await
         });
         tokio::time::sleep(Duration::from_secs(1) * u32::try_from(BEFORE)? / PER_SECOND).await;
-        next.put()?;
-        process::run(Command::new("kill").args(["-HUP", &id.to_string()]))?;
-        calling.await?
+        // A process of its own: calls go on meanwhile.
+        let activating = activate.spawn()?;
+        let taken = calling.await??;
+        Ok((taken, activating.wait_with_output()?))
     })?;
+    let said = String::from_utf8_lossy(&told.stderr);
+    ensure!(told.status.success(), "release {version} was not activated: {}", said.trim());
     settled(deployment.observers)?;
     let took_ms = check(&records(deployment)?[known..])?;
     let (before, after) = taken.split_at(BEFORE);

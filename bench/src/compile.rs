@@ -25,9 +25,6 @@ const POLICIES: usize = 10_000;
 /// How many tools, and how many policies, `compile-groups` has.
 const GROUPS: usize = 1_000;
 
-/// How many servers the tools of `compile-groups` are on.
-const SERVERS: usize = 20;
-
 /// How long it may take from nothing, in seconds.
 const LIMIT_S: f64 = 10.0;
 
@@ -48,7 +45,7 @@ pub(crate) fn policies() -> anyhow::Result<Row> {
     measure("compile-policies", &workload::bundle(POLICIES), is_right)
 }
 
-/// `compile-groups`: every policy is of one group, and meets all the tools of a server.
+/// `compile-groups`: every policy is of one group, and meets all tools.
 pub(crate) fn groups() -> anyhow::Result<Row> {
     measure("compile-groups", &of_groups(GROUPS), |snapshot| {
         snapshot.ids_of_all().count() == GROUPS && snapshot.warnings().is_empty()
@@ -109,12 +106,12 @@ pub(crate) fn with_changes(text: &str, round: usize) -> String {
     changed
 }
 
-/// As many tools as policies; every tool takes an argument of its own beside the one that policies read.
+/// As many tools of one server as policies; every tool takes an argument of its own beside the one that policies
+/// read.
 fn of_groups(count: usize) -> Bundle {
     let mut bundle = Bundle::default();
     let mut text = String::new();
     for number in 0..count {
-        let server = format!("{SERVER}-{}", number % SERVERS);
         let own = format!("own-{number}");
         let input_schema = json!({
             "type": "object",
@@ -125,9 +122,9 @@ fn of_groups(count: usize) -> Bundle {
             },
             "required": ["amount"],
         });
-        let tool = format!("{server}/tool-{number}").parse().expect("a tool's name");
+        let tool = format!("{SERVER}/tool-{number}").parse().expect("a tool's name");
         bundle.tools.insert(tool, ToolSchema { input_schema });
-        text.push_str(&of_group(number, &server));
+        text.push_str(&of_group(number, SERVER));
     }
     bundle.policies.insert("groups.cedar".to_owned(), text);
     bundle

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::process::{Server, free_port, run};
 use crate::upstream::{NAME, TOOL};
@@ -33,6 +34,9 @@ forbid (principal, action in Action::"tools/call", resource in Server::"payments
 when { context.input has account && context.input.account like "HELD-*" };
 "#;
 
+/// What a configuration says that reads policy from files.
+const FILES: &str = "policy:\n  path: policies\n  allow_loose: true\n";
+
 /// A deployment in a directory of its own.
 pub(crate) struct Deployment {
     pub(crate) port: u16,
@@ -40,19 +44,6 @@ pub(crate) struct Deployment {
     dir: PathBuf,
     binary: PathBuf,
     server: Option<Server>,
-}
-
-/// A policy file that is to be where the server looks.
-pub(crate) struct Next {
-    place: PathBuf,
-    at: PathBuf,
-}
-
-impl Next {
-    /// Puts it there, whole.
-    pub(crate) fn put(self) -> anyhow::Result<()> {
-        Ok(std::fs::rename(self.place, self.at)?)
-    }
 }
 
 impl Deployment {
@@ -86,8 +77,7 @@ impl Deployment {
         let (port, observers) = (self.port, self.observers);
         let text = format!(
             "state_dir: state\nlisten:\n  agents: 127.0.0.1:{port}\n  admin: 127.0.0.1:{observers}\n\
-             policy:\n  path: policies\n  allow_loose: true\n\
-             directories:\n  agents: true\n\
+             {FILES}directories:\n  agents: true\n\
              limits:\n  worker_threads: 1\n  requests_per_agent: 10000\n\
              servers:\n  {NAME}:\n    url: http://127.0.0.1:{upstream}/mcp\n"
         );
@@ -109,11 +99,34 @@ impl Deployment {
         self.text_path("tried")
     }
 
-    /// What `change` makes of its own policies: written, and not yet where the server looks.
-    pub(crate) fn next_policy(&self, change: impl Fn(&str) -> String) -> anyhow::Result<Next> {
-        let (place, at) = (self.path("next"), self.path("home/policies/bench.cedar"));
-        std::fs::write(&place, change(&std::fs::read_to_string(&at)?))?;
-        Ok(Next { place, at })
+    /// Releases the policies that it read from files, and is served by releases from then on.
+    pub(crate) fn release(&mut self) -> anyhow::Result<()> {
+        let version = self.approved(str::to_owned)?;
+        self.command(&["policy", "activate", &version])?;
+        let configuration = self.path("home/chancery.yaml");
+        let text = std::fs::read_to_string(&configuration)?;
+        std::fs::write(configuration, text.replace(FILES, ""))?;
+        self.restart()
+    }
+
+    /// What `change` makes of its own policies is the next release, published by one founder and approved by another;
+    /// its version.
+    pub(crate) fn approved(&self, change: impl Fn(&str) -> String) -> anyhow::Result<String> {
+        let own = self.path("home/policies/bench.cedar");
+        let text = change(&std::fs::read_to_string(&own)?);
+        std::fs::write(own, text)?;
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let signed = |founder: &str, asked: &[&str]| {
+            let key = self.key(founder);
+            self.command(&[asked, &["--as", founder, "--key", &key, "--url", &url]].concat())
+        };
+        let policies = self.text_path("home/policies")?;
+        let published = signed("alice", &["policy", "publish", &policies])?;
+        let published: Value = serde_json::from_str(&published)?;
+        let version = published["version"].as_u64().context("it has no version")?.to_string();
+        let content = published["content"].as_str().context("it has no content")?;
+        signed("bob", &["policy", "approve", &version, "--digest", content])?;
+        Ok(version)
     }
 
     fn onboard(&self) -> anyhow::Result<()> {
@@ -180,7 +193,14 @@ impl Deployment {
 
     /// Runs one of the program's commands; what it printed.
     pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let socket = self.path("home/state/admin.sock");
-        run(Command::new(&self.binary).args(arguments).env("CHANCERY_SOCKET", socket))
+        run(&mut self.asking(arguments))
+    }
+
+    /// One of the program's commands, to be run.
+    pub(crate) fn asking(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env("CHANCERY_SOCKET", self.path("home/state/admin.sock"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, DecisionId,
     Delegation, Delegator, Enforcement, Facts, Harm, Instance, InstanceId, InstanceState, Mandate,
-    MandateBasis, MandateId, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
-    Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState, TaskSubject,
-    Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    MandateBasis, MandateId, Person, PinDigest, Principal, PrincipalFacts, Purpose, Rated,
+    ResourceRef, Revision, Scope, Server, SessionFacts, Standing, Task, TaskId, TaskState,
+    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, ToolSchema};
 use serde_json::json;
@@ -135,6 +135,8 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
         owner: Some(standing.sponsor.id.clone()),
         owned: Some(NOW),
         harm: BTreeSet::from([Harm::ReadsData]),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,
@@ -198,6 +200,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
     let everything = Scope {
         tools: BTreeSet::from([format!("{SERVER}/*").parse().expect(name)]),
         harm: BTreeSet::new(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     };
@@ -246,7 +249,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         departed: None,
         started: hour_ago,
         risk: None,
-        rated: BTreeMap::new(),
+        rated: Rated::by_nobody(),
         state: InstanceState::Active,
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
@@ -296,7 +299,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::by_nobody(),
         source: None,
         state: AgentState::Active,
     }

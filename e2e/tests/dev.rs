@@ -92,6 +92,10 @@ fn a_newcomer_without_a_server_has_a_deployment() {
         "{}",
         text(&listed)
     );
+    // Whose files are in force is said, and that nobody else looked at them.
+    let history = newcomer.command(&["policy", "history"]).output().expect("it starts");
+    let says = "the files are owned by dev alone: no second person approved them";
+    assert!(text(&history).contains(says), "{}", text(&history));
 }
 
 /// A file that somebody else could have written is not followed.

@@ -339,11 +339,9 @@ fn doctor(deployment: &Deployment) -> (i32, Vec<(String, String, String)>) {
 #[test]
 fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
     let canary = e2e::Canary::start();
-    let mut deployment = Deployment::start(&e2e::stage::options(
-        canary.port,
-        e2e::stage::REQUEST,
-        "limits: { connections: 100 }\n",
-    ));
+    let limits = "limits: { connections: 100 }\n";
+    let options = e2e::stage::options(canary.port, e2e::stage::REQUEST, limits);
+    let mut deployment = Deployment::start(&e2e::Options { releases: true, ..options });
     deployment.onboard(&["canary"], "changes-production");
     let stands = |found: &[(String, String, String)], area: &str| {
         let of_area: Vec<_> = found.iter().filter(|(of, ..)| of == area).collect();

@@ -69,7 +69,7 @@ fn the_page_on_releases_shows_what_works() {
     assert!(!caller.call("touch", "before").is_done(), "no release permits it");
     let told = Page::read("releases.md", &[]).run(&deployment);
     assert!(told[0].contains("policy `canary` is new\n"), "{}", told[0]);
-    assert!(told[0].contains("concerns canary/touch: agents bot\n"), "{}", told[0]);
+    assert!(told[0].contains("concerns canary/touch, by policy `canary`: agents bot (sponsor "));
     assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);
     assert!(
@@ -77,6 +77,9 @@ fn the_page_on_releases_shows_what_works() {
         "{}",
         told[0]
     );
+    // Its founders signed what it was founded with, in the order in which they redeemed their codes.
+    let first = "\n1 active by alice, approved by bob, owned by alice";
+    assert!(told[0].contains(first), "{}", told[0]);
     assert!(told[0].contains("in force: release 2"), "{}", told[0]);
     assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
     assert!(told[1].contains("rollback of 1"), "{}", told[1]);
@@ -149,9 +152,57 @@ fn a_set_whose_cases_fail_is_not_published(deployment: &Deployment, by: &[String
     let publish: Vec<_> = publish.into_iter().chain(by.iter().map(String::as_str)).collect();
     let before = deployment.run(&["policy", "history"]);
     let refused = deployment.run_refused(&publish);
-    assert!(refused.contains("in `cases/failing.yaml`: the case `nobody` expects"), "{refused}");
+    assert!(refused.contains("cases/failing.yaml:1: the case `nobody` expects"), "{refused}");
     assert_eq!(deployment.run(&["policy", "history"]), before);
     std::fs::remove_file(failing).expect("it is ours");
+}
+
+/// The service decides the cases on the tools that are onboarded, when a set is published and when it is put in force.
+#[test]
+fn n_128_a_set_whose_cases_fail_at_the_service_is_not_in_force() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let policies = deployment.path("home/policies");
+    let case =
+        "{ name: touched, call: { tool: canary/touch, input: { mark: it } }, expect: permit }";
+    std::fs::write(policies.join("cases/canary.yaml"), format!("cases:\n  - {case}\n"))
+        .expect("it is ours");
+    // To its author the tool is one that only reads.
+    let tools = deployment.run(&["policy", "tools"]).replace("changes-production", "reads-data");
+    std::fs::write(policies.join("tools.yaml"), tools).expect("it is ours");
+    let shown = policies.display().to_string();
+    assert!(deployment.run(&["policy", "test", &shown]).contains("5 of 5 cases hold"));
+    let fails =
+        "cases/canary.yaml:2: the case `touched` expects permit, the set answers: deny (forbidden)";
+    let can = |harm: &str| deployment.run(&["tool", "describe", "canary/touch", "--harm", harm]);
+    let by = as_founder(&deployment, "alice");
+    let typed = ["policy", "publish", &shown];
+    let typed: Vec<_> = typed.into_iter().chain(by.iter().map(String::as_str)).collect();
+    let before = deployment.run(&["policy", "history"]);
+    let refused = deployment.run_refused(&typed);
+    assert!(refused.contains(fails) && refused.contains("starter-attested"), "{refused}");
+    assert!(refused.contains("chancery policy tools > tools.yaml"), "{refused}");
+    assert_eq!(deployment.run(&["policy", "history"]), before);
+
+    can("reads-data");
+    publish(&deployment, "2");
+    approve(&deployment, "2");
+    can("changes-production");
+    let refused = deployment.run_refused(&["policy", "activate", "2"]);
+    assert!(refused.contains(fails), "{refused}");
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 1"));
+    assert!(!Caller::new(&deployment, "canary").call("touch", "denied").is_done());
+    can("reads-data");
+    let told = deployment.run(&["policy", "activate", "2"]);
+    assert!(told.contains("\"cases\":5"), "{told}");
+    let history = deployment.run(&["policy", "history"]);
+    assert!(
+        history.contains("\n2 active by alice") && history.contains(", 5 cases hold\n"),
+        "{history}"
+    );
+    assert!(history.contains("in force: release 2"), "{history}");
+    can("changes-production");
+    assert!(Caller::new(&deployment, "canary").call("touch", "permitted").is_done());
 }
 
 /// What a release would have answered is recorded and counted, also by a service that was killed; it changes no answer.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use e2e::{Caller, Canary, Deployment, Options, Page};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs the program; what it said and how it ended.
 fn chancery(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
@@ -37,7 +37,13 @@ fn shows(deployment: &Deployment, decision: &str) {
         "{}",
         read("policies/tools.yaml")
     );
-    assert!(read("policies/chancery.cedarschema").contains("canary/touch"));
+    let schema = read("policies/chancery.cedarschema");
+    assert!(schema.contains("canary/touch"), "{schema}");
+    // Those in `tools.yaml` are those that are onboarded; a policy that is half written is in nobody's way.
+    std::fs::create_dir(home.join("half")).expect("it can be made");
+    std::fs::write(home.join("half/half.cedar"), "permit (").expect("it can be written");
+    std::fs::copy(home.join("policies/tools.yaml"), home.join("half/tools.yaml")).expect("it can");
+    assert_eq!(chancery(deployment, &["policy", "schema", "half"]), (0, schema));
     assert!(read("cases.xml").contains("<testcase "), "{}", read("cases.xml"));
 }
 
@@ -50,7 +56,8 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
     for says in [
         "policy `nobody` is new\n",
         "policy `starter-administration` is gone\n",
-        "concerns canary/touch: agents bot\n",
+        "concerns canary/touch, by policy `nobody`",
+        ": agents bot (sponsor sam)\n",
         "newly_denied 2: agent bot, sponsor sam, canary/touch on Tool::canary/touch",
     ] {
         assert!(told.contains(says), "{says}: {told}");
@@ -59,7 +66,8 @@ fn plans_and_records(deployment: &Deployment, decision: &str) {
     assert_eq!(code, 3, "{told}");
     let told = told.lines().filter(|line| !line.contains("records")).collect::<String>();
     let told: Value = serde_json::from_str(told.trim()).expect("it is JSON");
-    assert_eq!(told["affected"]["canary/touch"][0], "bot");
+    let concerned = &told["affected"]["canary/touch"][0];
+    assert_eq!((&concerned["agent"], &concerned["sponsor"]), (&json!("bot"), &json!("sam")));
     let tools = home.join("next/tools.yaml");
     std::fs::copy(home.join("policies/tools.yaml"), tools).expect("it can be copied");
     let (code, told) = chancery(deployment, &["policy", "test", "next", "--record", decision]);
@@ -141,7 +149,23 @@ fn the_page_on_policy_sets_shows_what_works() {
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next"]).0, 0);
     assert_eq!(chancery(&deployment, &["policy", "fmt", "next", "--check"]).0, 0);
     plans_and_records(&deployment, &decision);
+    what_was_administered_is_a_case(&deployment);
     a_case_that_does_not_hold_or_is_not_read_is_told(&deployment, &dir);
+}
+
+/// As is asked in the set that is in force.
+fn what_was_administered_is_a_case(deployment: &Deployment) {
+    let records = deployment.records();
+    let added = records.iter().rfind(|it| it["action"] == "server/add").expect("it was onboarded");
+    let id = added["id"].as_str().expect("it has an id");
+    let (code, told) = chancery(deployment, &["policy", "test", "policies", "--record", id]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("cases/recorded.yaml: `server/add at "), "{told}");
+    let recorded = deployment.path("home/policies/cases/recorded.yaml");
+    let recorded = std::fs::read_to_string(recorded).expect("it was written");
+    assert!(recorded.contains("starter-administration"), "{recorded}");
+    let (code, told) = chancery(deployment, &["policy", "test", "policies"]);
+    assert_eq!(code, 0, "{told}");
 }
 
 /// In the set in `dir`, which is `next`.
@@ -157,7 +181,7 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     let (code, told) = chancery(deployment, &junit);
     assert_eq!(code, 3, "{told}");
     for says in [
-        "cases/it.yaml: `it` expects deny by canary, the set answers",
+        "cases/it.yaml:1: `it` expects deny by canary, the set answers",
         "not covered: policy `nobody` applies in no case",
         "half covered: policy `lists`: always met: context.depth == 0",
     ] {
@@ -165,6 +189,7 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     }
     let report = std::fs::read_to_string(deployment.path("home/failed.xml")).expect("a report");
     assert!(report.contains("<failure message=\"expects deny by canary"), "{report}");
+    assert!(report.contains("file=\"cases/it.yaml\" line=\"1\""), "{report}");
 
     // Nor does one that nobody would read.
     std::fs::rename(dir.join("cases/it.yaml"), dir.join("cases/it.yml")).expect("it can be moved");

@@ -24,6 +24,18 @@ fn reach(deployment: &Deployment, more: &[&str]) -> Value {
     serde_json::from_str(&told).expect("JSON")
 }
 
+/// Puts `policy` in force as the file `name` of the policies.
+fn puts_in_force(deployment: &Deployment, (name, policy): (&str, &str)) {
+    let in_force = || {
+        let records = deployment.records();
+        records.iter().filter(|record| record["event"] == "policy_in_force").count()
+    };
+    let before = in_force();
+    let path = deployment.path("home/policies").join(name);
+    std::fs::write(path, policy).expect("it is written");
+    wait_until("it is in force", || (in_force() > before).then_some(()));
+}
+
 /// R49: what was told to be in reach by another is what the other does, and nothing is done that was not.
 #[test]
 fn r_49_the_page_on_reach_shows_what_works() {
@@ -61,21 +73,41 @@ fn r_49_the_page_on_reach_shows_what_works() {
     assert!(printed[1].contains("forbid ("), "{}", printed[1]);
     assert!(printed[1].contains("Tool::\"canary/slow\""), "{}", printed[1]);
 
+    let nothing_said =
+        "data: of categories none\nunknown: work no_categories\nunknown: labels no_labels\n";
+    assert!(printed[0].contains(nothing_said), "{}", printed[0]);
+    for told in [
+        "bot: sponsor sam, business owner sam, technical owner sam\n",
+        "  canary/slow (changes-production), owned by alice: used 1 times, last ",
+        "    for work, owned by alice, by bot\n",
+        "reader: sponsor sam, business owner sam, technical owner sam\n",
+        "  canary/die (changes-production), owned by alice: not used\n",
+        "    for work, owned by alice, by reader\n",
+        "unknown: policy unowned\n",
+    ] {
+        assert!(printed[2].contains(told), "{told}: {}", printed[2]);
+    }
+    let remove = "  not used, to be removed by `chancery suggest reader --since ";
+    let remove = printed[2].lines().find(|line| line.starts_with(remove));
+    assert!(remove.is_some_and(|it| it.ends_with(": canary/die canary/slow")), "{}", printed[2]);
+
     // Of what was used before, nothing may be left: that is told.
     let since = told["at"].as_str().expect("a time");
     let (code, suggested) = deployment.run_told(&["suggest", "bot", "--since", since]);
     assert_eq!(code, Some(3), "{suggested}");
     assert!(!suggested.contains("canary/slow"), "{suggested}");
 
+    // What can come back is told once it is said.
+    let labels =
+        "labels: { private: Personal data. }\ntools: { canary/touch: { carries: [private] } }\n";
+    puts_in_force(&deployment, ("labels.yaml", labels));
+    let marked = reach(&deployment, &[&instance]);
+    let private = json!([{ "label": "private", "direct": [], "by_delegation": ["canary/touch"] }]);
+    assert_eq!(marked["data"]["labels"], private, "{marked}");
+
     // What goes is told with why.
-    let in_force = || {
-        let records = deployment.records();
-        records.iter().filter(|record| record["event"] == "policy_in_force").count()
-    };
-    let before = in_force();
     let policy = POLICY.replace("@id(\"hands-on\")", "@id(\"hands-on\") @mode(\"observe\")");
-    std::fs::write(deployment.path("home/policies/test.cedar"), policy).expect("it is written");
-    wait_until("it is in force", || (in_force() > before).then_some(()));
+    puts_in_force(&deployment, ("test.cedar", &policy));
     let told = reach(&deployment, &[&instance, "--since", since]);
     let lost =
         json!(["canary/die", "canary/touch"].map(|tool| json!({ "tool": tool, "by": "policy" })));
@@ -83,4 +115,36 @@ fn r_49_the_page_on_reach_shows_what_works() {
     let refused = deployment.run_refused(&["reach", "ins_00000000000000000000000000000000"]);
     assert!(refused.contains("there is no instance"), "{refused}");
     assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
+
+/// R44: what nobody is asked about and nobody uses is gone once what is proposed is in force; what is used goes on.
+#[test]
+fn r_44_what_is_unattended_and_not_used_is_removed() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let mut reader = Caller::of(&deployment, "reader", "canary");
+    assert!(reader.call("touch", "itself").is_done());
+    let unattended = || -> Value {
+        let told = deployment.run(&["unattended", "reader", "--since", "1d", "--json"]);
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        told["agents"][0].clone()
+    };
+    let tools = |told: &Value| -> Vec<Value> {
+        told["acts"].as_array().expect("acts").iter().map(|act| act["tool"].clone()).collect()
+    };
+    let told = unattended();
+    assert_eq!(tools(&told), ["canary/die", "canary/slow", "canary/touch"], "{told}");
+    assert_eq!(told["unused"], json!(["canary/die", "canary/slow"]));
+    let touch = &told["acts"][2];
+    assert_eq!((&touch["used"], &touch["owner"]), (&json!(1), &json!("alice")));
+    let rests = json!([{ "purpose": "work", "owner": "alice", "basis": ["reader"], "by": [] }]);
+    assert_eq!(touch["rests"], rests);
+
+    let suggested = deployment.run(&["suggest", "reader", "--since", "1d"]);
+    puts_in_force(&deployment, ("used-by-reader.cedar", &suggested));
+    let told = unattended();
+    assert_eq!(tools(&told), ["canary/touch"], "{told}");
+    assert_eq!((&told["unused"], &told["remove"]), (&json!([]), &Value::Null));
+    assert!(reader.call("touch", "again").is_done());
+    assert!(!reader.call("die", "again").is_done());
 }

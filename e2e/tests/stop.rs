@@ -85,6 +85,41 @@ fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
     deployment.verify();
 }
 
+/// An instance at high risk is quarantined, and, where the configuration says so, revoked, though it was quarantined
+/// before.
+#[test]
+fn r_18_the_configuration_says_whether_high_risk_revokes() {
+    let canary = Canary::start();
+    let mut deployment = deployment(&canary);
+    assert!(Caller::new(&deployment, "canary").call("touch", "before").is_done());
+    assert_eq!(at_high_risk(&deployment), "quarantined");
+    let path = deployment.path("home/chancery.yaml");
+    let configuration = std::fs::read_to_string(&path).expect("it is ours");
+    let loose = "  allow_loose: true\n";
+    assert!(configuration.contains(loose), "{configuration}");
+    deployment.stop();
+    let revokes = configuration.replace(loose, &format!("{loose}  revoke_at_high_risk: true\n"));
+    std::fs::write(&path, revokes).expect("it is ours");
+    deployment.serve();
+    assert_eq!(at_high_risk(&deployment), "revoked");
+    deployment.stop();
+    std::fs::write(&path, configuration).expect("it is ours");
+    deployment.serve();
+    assert_eq!(at_high_risk(&deployment), "revoked", "for good");
+}
+
+/// The state of the one instance that there is, once it is said to be at high risk.
+fn at_high_risk(deployment: &Deployment) -> String {
+    let instance = || -> serde_json::Value {
+        let listed = deployment.run(&["instance", "list"]);
+        assert_eq!(listed.lines().count(), 1, "{listed}");
+        serde_json::from_str(&listed).expect("JSON")
+    };
+    let what = format!("instance/{}", instance()["id"].as_str().expect("an id"));
+    deployment.run(&["risk", "raise", &what, "high", "--reason", "test"]);
+    instance()["state"]["is"].as_str().expect("a state").to_owned()
+}
+
 /// An instance that asks again and again for tools that are not declared of it is at medium risk, and so is what
 /// starts after it, until somebody else says that it is over.
 #[test]

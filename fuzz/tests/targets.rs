@@ -59,6 +59,7 @@ targets! {
     no_tool_schema_keeps_policy_from_compiling: "tool-schema";
     policies_are_compiled_or_refused: "policy";
     files_beside_policies_are_compiled_or_refused: "policy-beside";
+    files_of_cases_are_decided_or_refused: "case-file";
     foreign_policies_are_said_or_refused: "agentcore";
     spiffe_ids_have_one_spelling: "spiffe-id";
     rules_are_written_back: "workload-rule";

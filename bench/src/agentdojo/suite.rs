@@ -116,6 +116,7 @@ impl Suite {
         let everything = Scope {
             tools: BTreeSet::from([format!("{SERVER}/*").parse()?]),
             harm: Harm::ALL.into_iter().collect(),
+            objects: None,
             max_calls: None,
             max_tasks_a_day: None,
         };
@@ -158,6 +159,8 @@ impl Suite {
                 owner: Some(house.lead.sponsor.id.clone()),
                 owned: Some(house.clock.now()),
                 harm: said.harm.clone(),
+                objects: None,
+                data: BTreeSet::new(),
                 requires_subject: false,
                 not_delegable: false,
                 state: ToolState::Pinned,

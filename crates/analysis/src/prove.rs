@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::Schema;
 use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
 use futures::{StreamExt as _, stream};
-use model::{Harm, PolicyId, Sha256Digest, ToolRef};
-use pdp::{Bundle, CANDIDATES_MAX, Environment, Provable, Snapshot};
+use model::{DELEGATIONS_MAX, Harm, PolicyId, Sha256Digest, ToolRef};
+use pdp::{BUDGETS_FILE, Bundle, CANDIDATES_MAX, Environment, Provable, STRICTNESS_FILE, Snapshot};
 
 use crate::claims::Claim;
 use crate::compiled::{Guarded, Place, guarded};
@@ -22,7 +22,7 @@ pub struct Subject<'a> {
     /// The set.
     pub set: &'a Snapshot,
     /// Another one, compiled with the same tools, and whether both must permit the same. Where labels or schema are
-    /// others, nothing is proved of both.
+    /// others, or budgets or strictness that may hold back less, nothing is proved of both.
     pub against: Option<(&'a Snapshot, bool)>,
     /// Properties, compiled with the same tools.
     pub properties: Option<&'a Snapshot>,
@@ -42,7 +42,7 @@ pub async fn prove(
     progress: impl Fn(usize, usize),
 ) -> Result<Report, String> {
     let set = subject.set.provable(subject.tools)?;
-    let differ = subject.against.and_then(|(it, _)| differing(subject.set.bundle(), it.bundle()));
+    let differ = subject.against.and_then(|(it, both)| differing(subject.set, (it, both)));
     let against = subject.against.filter(|_| differ.is_none());
     let against = against.map(|(it, _)| it.provable(subject.tools)).transpose()?;
     let properties = subject.properties.map(|it| it.provable(subject.tools)).transpose()?;
@@ -72,18 +72,31 @@ pub async fn prove(
 }
 
 /// What of two sets is otherwise, beside their policies: then their answers to the same question say nothing about
-/// what comes of the same act.
-fn differing(a: &Bundle, b: &Bundle) -> Option<Why> {
-    let Bundle { policies: _, schema, labels, budgets, strictness, tools } = a;
+/// what comes of the same act. Budgets and strictness only deny: where those of the set surely hold back as much as those
+/// of the other, it permits no more by them.
+fn differing(set: &Snapshot, (other, both): (&Snapshot, bool)) -> Option<Why> {
+    let Bundle { policies: _, schema, labels, budgets, strictness, cases: _, tools } = set.bundle();
+    let b = other.bundle();
+    let tighter = if both { BTreeSet::new() } else { tighter(set, other) };
     let all = [
         ("schema parts", *schema != b.schema),
         ("labels", *labels != b.labels),
-        ("budgets", *budgets != b.budgets),
-        ("strictness", *strictness != b.strictness),
+        ("budgets", *budgets != b.budgets && !tighter.contains(BUDGETS_FILE)),
+        ("strictness", *strictness != b.strictness && !tighter.contains(STRICTNESS_FILE)),
         ("tools", *tools != b.tools),
     ];
     let all: Vec<_> = all.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| what).collect();
     (!all.is_empty()).then(|| Why::Differs(all.join(" and ")))
+}
+
+/// The files of `set` that only deny, are others than those of `other`, and surely hold back as much.
+fn tighter(set: &Snapshot, other: &Snapshot) -> BTreeSet<&'static str> {
+    let (a, b) = (set.bundle(), other.bundle());
+    let parts = pdp::parts(b, a);
+    let differ =
+        [(BUDGETS_FILE, a.budgets != b.budgets), (STRICTNESS_FILE, a.strictness != b.strictness)];
+    let differ = differ.into_iter().filter_map(|(file, differs)| differs.then_some(file));
+    differ.filter(|file| !parts.iter().any(|it| it.file == *file && it.widens)).collect()
 }
 
 /// That nothing is known of a claim, wherever one looks.
@@ -147,6 +160,12 @@ impl Work<'_> {
             content: self.subject.set.bundle().content(),
             against: self.subject.against.map(|(it, _)| it.digest()),
             against_content: self.subject.against.map(|(it, _)| it.bundle().content()),
+            tighter: self
+                .subject
+                .against
+                .map(|(it, _)| tighter(self.subject.set, it))
+                .unwrap_or_default(),
+            steps: DELEGATIONS_MAX,
             schema: Sha256Digest::of(self.set.schema.as_bytes()),
             tools: self.subject.tools.clone(),
             guaranteed,

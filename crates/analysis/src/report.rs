@@ -117,6 +117,10 @@ pub struct Assumptions {
     pub against: Option<PolicyDigest>,
     /// The content of that.
     pub against_content: Option<PolicyDigest>,
+    /// The files of the set that are others than those, and surely hold back as much.
+    pub tighter: BTreeSet<&'static str>,
+    /// How often work can be handed on: for how many steps a claim of whoever acts holds.
+    pub steps: usize,
     /// The schema: methods, and the arguments of the tools.
     pub schema: Sha256Digest,
     /// What each tool can do.

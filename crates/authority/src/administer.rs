@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, ActionName, Binding, Decision, DecisionId, Directory, FactKey, Facts, Person,
-    PersonId, Principal, PrincipalFacts, Provisioning, ResourceRef, Revision, SessionFacts,
-    SignalRef, SourceName, Sourced,
+    AccessRequest, Decision, DecisionId, Directory, FactKey, Facts, Person, PersonId, Principal,
+    PrincipalFacts, Provisioning, ResourceRef, Revision, SignalRef, SourceName, Sourced,
 };
 use pdp::Snapshot;
 use store::{CommitError, Effect, NewEntry, Unit, Urgency};
@@ -25,7 +24,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 19] = [
+const AT_ANY_TIME: [&str; 20] = [
     "agent/restrict",
     "agent/stop",
     "agent/suspend",
@@ -41,6 +40,7 @@ const AT_ANY_TIME: [&str; 19] = [
     "person/deactivate",
     "person/restrict",
     "policy/withdraw",
+    "purpose/narrow",
     "risk/raise",
     "system/suspend",
     "task/end",
@@ -253,24 +253,9 @@ impl Authority {
         let sources =
             [(read.keys.as_slice(), read.revision), (policy_key.as_slice(), in_force.revision)];
         let Some(revision) = self.pip.changes().fresh_as_of(&sources) else { return Ok(None) };
-        let request = AccessRequest {
-            principal,
-            action: ActionName::method(act.action),
-            resource: act.target.clone(),
-            input: serde_json::Value::Null,
-        };
-        let facts = Facts {
-            revision,
-            now,
-            principal: facts_of_principal,
-            tool: None,
-            server: None,
-            tool_owner: None,
-            agent,
-            session: SessionFacts::default(),
-            binding: Binding::None,
-            stops: Arc::default(),
-        };
+        let target = act.target.clone();
+        let request = AccessRequest::of_administration(principal, act.action, target);
+        let facts = Facts::of_administration((revision, now), facts_of_principal, agent);
         let decision = in_force.snapshot.decide(&request, &facts);
         let keys = [read.keys, policy_key.to_vec()].concat();
         let in_force = in_force.snapshot.clone();

@@ -11,19 +11,22 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     Agent, Attested, Budget, Clock, Command, Device, Finding, Founder, Instance, Keys, Mandate,
-    Outcome, Purpose, Server, Signed, System, Task, Tool,
+    Outcome, Server, Signed, System, Task, Tool,
 };
+use crate::socket;
 use crate::words::word;
-use crate::{dev, socket};
 
 /// Does one administrative command and prints what the service told.
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let draws = matches!(command, Command::Task(Task::Show { json: false, .. }));
     let (socket, asked, key) = asked(command).await?;
-    let told = socket::call(&socket, &asked).await?;
+    let mut told = socket::call(&socket, &asked).await?;
     if let Some((path, pem)) = key {
         keys::write_private(&path, pem.as_bytes())?;
         eprintln!("chancery: wrote `{}`: it is kept nowhere else", path.display());
+        if matches!(asked, Asked::FounderRedeem { .. }) {
+            crate::founders::sign_first(&mut told, &pem, &socket).await;
+        }
     }
     if draws {
         print!("{}", drawn(&told, 0));
@@ -136,32 +139,7 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Receiver(receiver) => crate::receivers::asked(receiver)?,
         Command::Stop(typed) => keyless(crate::stops::stop(typed)),
         Command::Start(typed) => keyless(crate::stops::start(typed).await?),
-        Command::Purpose(Purpose::Add {
-            id,
-            owner,
-            tools,
-            harm,
-            data,
-            max_calls,
-            max_tasks_a_day,
-            description,
-            socket,
-        }) => {
-            let asked = Asked::PurposeAdd(pap::PurposeRegistration {
-                id,
-                owner,
-                tools,
-                harm,
-                data,
-                max_calls,
-                max_tasks_a_day,
-                description,
-            });
-            (socket.socket, asked, None)
-        }
-        Command::Purpose(Purpose::Owner { id, owner, socket }) => {
-            (socket.socket, Asked::PurposeOwner { id, owner }, None)
-        }
+        Command::Purpose(purpose) => keyless(crate::purposes::asked(purpose)),
         Command::Instance(instance) => keyless(of_instance(instance).await?),
         Command::Device(device) => plain(of_device(device)),
         Command::Server(server) => plain(of_server(server)),
@@ -212,8 +190,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         } => {
             let (business_owner, technical_owner) = owners.named()?;
             let (host, workloads) = rules(attested)?;
-            let path = fresh(&key.unwrap_or_else(|| dev::new_key_file(&socket.socket, &name)))?;
-            let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+            let (made, written) = new_key(key, (&socket.socket, &name))?;
             let registration = Registration {
                 name,
                 sponsor,
@@ -228,7 +205,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
                 on_behalf_only,
                 memory: if memory_per_task { Memory::PerTask } else { Memory::Kept },
             };
-            (socket.socket, Asked::AgentAdd(registration), Some((path, made.to_pem()?)))
+            (socket.socket, Asked::AgentAdd(registration), written)
         }
         Agent::Renew { name, new_key, signed, socket } => {
             let (asked, written) = renewal((name, new_key), signed).await?;
@@ -264,6 +241,17 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentAttest { name, host, workloads }, None)
         }
     })
+}
+
+/// A key for the agent `name`, and the file that it is written to: where it usually is, if none is named.
+fn new_key(
+    file: Option<PathBuf>,
+    (socket, name): (&Path, &str),
+) -> anyhow::Result<(SigningKey, NewKey)> {
+    let path = fresh(&file.unwrap_or_else(|| crate::dev::new_key_file(socket, name)))?;
+    let made = SigningKey::generate(KeyAlgorithm::Es256)?;
+    let pem = made.to_pem()?;
+    Ok((made, Some((path, pem))))
 }
 
 /// That the agent `name` is to go on, with a new key if a file is named for one.
@@ -374,8 +362,19 @@ fn of_server(server: Server) -> (crate::cli::Socket, Asked) {
 
 fn of_tool(tool: Tool) -> (crate::cli::Socket, Asked) {
     match tool {
-        Tool::Describe { tool, owner, harm, requires_subject, not_delegable, socket } => {
-            let said = ToolSaid { owner, harm, requires_subject, not_delegable };
+        Tool::Describe {
+            tool,
+            owner,
+            harm,
+            objects,
+            no_object,
+            data,
+            requires_subject,
+            not_delegable,
+            socket,
+        } => {
+            let said =
+                ToolSaid { owner, harm, requires_subject, not_delegable, objects, no_object, data };
             (socket, Asked::ToolDescribe { tool, said })
         }
         Tool::Diff { tool, socket } => (socket, Asked::ToolDiff { tool }),

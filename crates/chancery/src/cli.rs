@@ -13,6 +13,7 @@ mod log;
 mod offboard;
 mod people;
 mod policy;
+mod purposes;
 mod reach;
 mod receivers;
 mod reviews;
@@ -43,7 +44,8 @@ pub(crate) use log::Log;
 pub(crate) use offboard::{NO_FILE, Offboard};
 pub(crate) use people::{People, PeopleSource, Person, SignPeople, SourceKey};
 pub(crate) use policy::{Explain, Foreign, Plan, Policy, Prove};
-pub(crate) use reach::{Reach, Since, Suggest};
+pub(crate) use purposes::{Purpose, PurposeFor};
+pub(crate) use reach::{Reach, Since, Suggest, Unattended};
 pub(crate) use receivers::{Covered, KnownBy, Receiver};
 pub(crate) use reviews::Review;
 pub(crate) use risk::Risk;
@@ -125,6 +127,8 @@ pub(crate) enum Command {
     Instance(Instance),
     /// Show what an instance could do now, itself and by handing its work on.
     Reach(Reach),
+    /// Show what agents could do now without anybody being asked, on what that rests, and how often it was used.
+    Unattended(Unattended),
     /// Hold what an agent was given against what it used, and suggest a narrower policy.
     Suggest(Suggest),
     /// Agents, what acts as them, and who answers, now or at a time.
@@ -279,49 +283,6 @@ pub(crate) struct Socket {
     pub(crate) socket: PathBuf,
 }
 
-/// Purposes.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Purpose {
-    /// Add a purpose.
-    Add {
-        /// Its id.
-        id: String,
-        /// Who answers for it.
-        #[arg(long)]
-        owner: String,
-        /// A tool (`SERVER/TOOL`) or all of a server (`SERVER/*`); may be repeated.
-        #[arg(long = "tool", required = true)]
-        tools: Vec<String>,
-        /// A harm class that its tools may have beside `reads-data`; may be repeated.
-        #[arg(long = "harm")]
-        harm: Vec<String>,
-        /// A category of data that it may touch, as the organisation calls it; may be repeated.
-        #[arg(long = "data")]
-        data: Vec<String>,
-        /// The most calls in one session.
-        #[arg(long)]
-        max_calls: Option<u64>,
-        /// The most tasks that an agent opens for it in a day (UTC).
-        #[arg(long)]
-        max_tasks_a_day: Option<u64>,
-        /// What it is, for people.
-        #[arg(long, default_value = "")]
-        description: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Say who answers for a purpose from now on.
-    Owner {
-        /// Its id.
-        id: String,
-        /// Who answers for it.
-        #[arg(long)]
-        owner: String,
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
 /// Servers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Server {
@@ -365,6 +326,15 @@ pub(crate) enum Tool {
         /// A harm class; may be repeated.
         #[arg(long = "harm")]
         harm: Vec<String>,
+        /// Where its arguments name the data object that it is used on (`/NAME`); may be repeated.
+        #[arg(long = "object", value_name = "POINTER", conflicts_with = "no_object")]
+        objects: Vec<String>,
+        /// That it is used on no data object.
+        #[arg(long)]
+        no_object: bool,
+        /// A category of data that it touches, as purposes name them; may be repeated.
+        #[arg(long = "data")]
+        data: Vec<String>,
         /// Whether it may be called on behalf of a person only.
         #[arg(long, value_name = "BOOL")]
         requires_subject: Option<bool>,

@@ -23,7 +23,11 @@ pub(crate) fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<Str
     }
     let by_id = |files: &PolicyFiles| pdp::by_id(&files.policies).map_err(|it| anyhow!("{it}"));
     let policies = compared("policy", &by_id(a)?, &by_id(b)?);
-    Ok(widening + &policies + &compared("file", &a.beside_policies(), &b.beside_policies()))
+    let beside = |files: &PolicyFiles| -> BTreeMap<String, String> {
+        let cases = files.cases.clone();
+        files.beside_policies().into_iter().chain(cases).collect()
+    };
+    Ok(widening + &policies + &compared("file", &beside(a), &beside(b)))
 }
 
 fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> String {

@@ -68,13 +68,23 @@ fn explain(told: &Value) {
     for remedy in remedies.iter().filter_map(Value::as_str) {
         println!("what would lift it: {remedy}");
     }
+    let owes: Vec<_> = told["owes"].as_array().into_iter().flatten().map(text).collect();
+    if !owes.is_empty() {
+        println!("it owes and uses up: {}", owes.join(", "));
+    }
     let asked = told["asked"].as_array().cloned().unwrap_or_default();
-    if asked.is_empty() && told["reason"] == "not_granted" {
+    let for_others = told["for_others"].as_array().cloned().unwrap_or_default();
+    if asked.is_empty() && !for_others.is_empty() {
+        println!("no policy was asked: those that permit it are about others");
+    } else if asked.is_empty() && told["reason"] == "not_granted" {
         println!("no policy was asked: no permit names the tool, or its server, in its scope");
     } else if asked.is_empty() {
         println!("no policy was asked: a built-in rule decided");
     }
     asked.iter().for_each(policy);
+    for other in &for_others {
+        println!("`{}` permits it to others: {}", text(&other["policy"]), text(&other["whom"]));
+    }
     for lacks in told["missing"].as_array().into_iter().flatten() {
         println!(
             "missing, for `{}` to permit it to the {}:",

@@ -2,20 +2,79 @@
 
 use std::path::{Path, PathBuf};
 
-use model::{Entropy, FounderChange, Sha256Digest};
-use pap::{Command as Asked, FounderSaid};
+use anyhow::{Context as _, ensure};
+use keys::SigningKey;
+use model::{Entropy, FounderChange, Release, ReleaseTerms, Sha256Digest};
+use pap::{Command as Asked, FounderSaid, ReleaseAsked};
+use pdp::Bundle;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::{Founder, FounderNamed};
 use crate::socket;
 use crate::system::SystemEntropy;
-use crate::words::word;
+use crate::words::{made, word};
 
 /// A one-use code, or half of one. It is hexadecimal: a code that began with a hyphen would be taken for a flag.
 pub(crate) fn new_code(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
     format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// What a founder who redeemed their code was told that they sign.
+#[derive(Deserialize)]
+struct Signs {
+    url: String,
+    release: Release,
+}
+
+/// Signs by the new key `pem` the release that the deployment was founded with, where its founder is `told` that they
+/// do: they are its author and own it, or approve it. What becomes of that takes nothing of their key, and is said.
+pub(crate) async fn sign_first(told: &mut Value, pem: &str, socket: &Path) {
+    let signs = told.as_object_mut().and_then(|told| told.remove("signs")).unwrap_or_default();
+    if signs.is_null() {
+        return;
+    }
+    let founder = told["founder"].as_str().unwrap_or_default();
+    match signed_first((founder, signs), pem, socket).await {
+        Ok(role) => {
+            eprintln!(
+                "chancery: `{founder}` signed the release that the deployment was founded with, the starter policy, as \
+                 its {role}"
+            );
+            told["signed_as"] = role.into();
+        }
+        Err(error) => eprintln!(
+            "chancery: `{founder}` did not sign the release that the deployment was founded with: {error:#}; until \
+             one is in force that has an owner and an approver, no agent is registered (docs/releases.md)"
+        ),
+    }
+}
+
+/// The same; says as what.
+async fn signed_first(
+    (founder, signs): (&str, Value),
+    pem: &str,
+    socket: &Path,
+) -> anyhow::Result<&'static str> {
+    let Signs { url, release } = serde_json::from_value(signs)?;
+    let said = release.waits_for(&founder.parse()?).context("others signed it")?;
+    // Nothing is signed unseen: this program knows what it founds deployments with.
+    let content = Bundle::from(crate::founding::starter()).digest();
+    let (version, expires, rollback_of, proof, owner) = (1, None, None, None, None);
+    let asked = ReleaseAsked { version, content, expires, rollback_of, proof, owner };
+    ensure!(
+        release.terms == ReleaseTerms::from(asked.clone()),
+        "it is not the starter policy of this program"
+    );
+    let word = Some(made((founder, url.as_str()), &SigningKey::from_pem(pem)?, said)?);
+    let (role, asked) = match release.author {
+        None => ("author and owner", Asked::PolicyPublish { asked, files: None, word }),
+        Some(_) => ("approver", Asked::PolicyApprove { version, word }),
+    };
+    socket::call(socket, &asked).await?;
+    Ok(role)
 }
 
 /// What is asked of founders, but for redeeming a code.

@@ -34,20 +34,40 @@ listen:
 /// The file of the policy set that a deployment begins with.
 const STARTER: &str = "starter.cedar";
 
+/// The file of its cases.
+const STARTER_CASES: &str = "cases/starter.yaml";
+
 /// What `init` shows once.
 pub(crate) struct Founded {
     /// The founders' codes.
-    pub(crate) codes: Vec<Code>,
+    codes: Vec<Code>,
     /// The thumbprints of the service's keys (RFC 7638), by use.
-    pub(crate) keys: BTreeMap<String, Thumbprint>,
+    keys: BTreeMap<String, Thumbprint>,
     /// The key by which outsiders verify the log.
-    pub(crate) verifier: VerifierKey,
+    verifier: VerifierKey,
+}
+
+impl Founded {
+    /// Shows it, of the deployment in `dir`.
+    pub(crate) fn print(&self, dir: &Path) {
+        println!("founded in {}", dir.display());
+        for (purpose, thumbprint) in &self.keys {
+            println!("key {purpose} {thumbprint}");
+        }
+        println!("outsiders verify the log by {}", self.verifier);
+        println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
+        let first = "who does so first owns the policy that it begins with";
+        println!("{first}, the next one approves it");
+        for Code { founder, code } in &self.codes {
+            println!("code {founder} {code}");
+        }
+    }
 }
 
 /// A founder and the code that they redeem, to be shown once.
-pub(crate) struct Code {
-    pub(crate) founder: String,
-    pub(crate) code: String,
+struct Code {
+    founder: String,
+    code: String,
 }
 
 /// Makes the directory's files and founds the deployment.
@@ -71,7 +91,7 @@ pub(crate) async fn init(
     open_the_way(dir)?;
     std::fs::write(dir.join("chancery.yaml"), CONFIGURATION)?;
     std::fs::write(dir.join("policies").join(STARTER), pdp::STARTER_POLICY)?;
-    std::fs::write(dir.join("policies/cases/starter.yaml"), pap::STARTER_CASES)?;
+    std::fs::write(dir.join("policies").join(STARTER_CASES), pap::STARTER_CASES)?;
     std::fs::write(dir.join("policies/properties/starter.cedar"), pdp::STARTER_PROPERTIES)?;
     let config = crate::config::read(&dir.join("chancery.yaml"), std::iter::empty())?;
     let entropy = SystemEntropy::new();
@@ -137,9 +157,10 @@ pub(crate) async fn found(
 }
 
 /// The set that a deployment begins with.
-fn starter() -> PolicyFiles {
+pub(crate) fn starter() -> PolicyFiles {
     let starter = (STARTER.to_owned(), pdp::STARTER_POLICY.to_owned());
-    PolicyFiles { policies: [starter].into(), ..PolicyFiles::default() }
+    let cases = (STARTER_CASES.to_owned(), pap::STARTER_CASES.to_owned());
+    PolicyFiles { policies: [starter].into(), cases: [cases].into(), ..PolicyFiles::default() }
 }
 
 /// The log's verifier key as it was founded: its name stays, wherever the service moves.

@@ -17,12 +17,12 @@ pub(crate) fn run(asked: Initiate) -> anyhow::Result<()> {
     let now = SystemClock::new().now().as_seconds();
     let mut jti = [0; 16];
     SystemEntropy::new().fill(&mut jti);
-    let Initiate { name, url, subject, agent, purpose, tools, harm, max_calls, minutes, .. } =
-        asked;
+    let Initiate { name, url, subject, agent, purpose, tools, minutes, .. } = asked;
+    let (harm, objects, max_calls) = (asked.harm, asked.objects, asked.max_calls);
     let until = now + i64::from(minutes) * 60;
     let kind = "agent_task".to_owned();
     let max_tasks_a_day = None;
-    let task = AskedTask { kind, purpose, tools, harm, max_calls, max_tasks_a_day, until };
+    let task = AskedTask { kind, purpose, tools, harm, objects, max_calls, max_tasks_a_day, until };
     let (jti, exp) = (keys::base64url(&jti), now + initiation::LIFETIME_MAX_S);
     let issuer = url.unwrap_or_else(crate::dev::url);
     let said = Initiation { subject, agent, task, jti, exp };

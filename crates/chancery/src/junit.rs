@@ -10,13 +10,13 @@ pub(crate) fn report(results: &BTreeMap<String, Vec<CaseResult>>) -> anyhow::Res
     let mut report = Report::new("chancery policy test");
     for (file, results) in results {
         let mut suite = TestSuite::new(file.as_str());
-        suite.add_test_cases(results.iter().map(case));
+        suite.add_test_cases(results.iter().map(|result| case(file, result)));
         report.add_test_suite(suite);
     }
     Ok(report.to_string()?)
 }
 
-fn case(result: &CaseResult) -> TestCase {
+fn case(file: &str, result: &CaseResult) -> TestCase {
     let status = match &result.held {
         Ok(()) => TestCaseStatus::success(),
         Err(error) => {
@@ -25,5 +25,10 @@ fn case(result: &CaseResult) -> TestCase {
             status
         }
     };
-    TestCase::new(result.name.as_str(), status)
+    let mut case = TestCase::new(result.name.as_str(), status);
+    case.extra.insert("file".into(), file.into());
+    if let Some(line) = result.line {
+        case.extra.insert("line".into(), line.to_string().into());
+    }
+    case
 }

@@ -39,6 +39,7 @@ mod policy;
 mod policy_set;
 mod polling;
 mod prove;
+mod purposes;
 mod reach;
 mod receivers;
 mod register;
@@ -64,6 +65,7 @@ mod system;
 mod tls;
 mod tokens;
 mod transmitter;
+mod unattended;
 mod verifying;
 mod watched;
 mod words;
@@ -122,15 +124,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(init) => {
             let founded = founding::init(&init.dir, &init.founders, init.development).await?;
-            println!("founded in {}", init.dir.display());
-            for (purpose, thumbprint) in &founded.keys {
-                println!("key {purpose} {thumbprint}");
-            }
-            println!("outsiders verify the log by {}", founded.verifier);
-            println!("each founder redeems a code once: chancery founder redeem CODE --key FILE");
-            for code in founded.codes {
-                println!("code {} {}", code.founder, code.code);
-            }
+            founded.print(&init.dir);
         }
         Command::Serve(file) => serve::serve(configured(&file.config)?).await?,
         Command::CheckConfig(file) => {
@@ -173,6 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Drill(drill) => return drill::run(drill).await,
         Command::Log(log) => return log::run(log).await,
         Command::Reach(typed) => reach::run(typed).await?,
+        Command::Unattended(typed) => unattended::run(typed).await?,
         Command::Suggest(typed) => return suggest::run(typed).await,
         Command::Register(register) => register::run(register).await?,
         Command::Policy(typed) => return policy::run(typed).await,

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use keys::{KeyAlgorithm, SigningKey};
 use model::Clock as _;
 use oauth::people;
-use pap::Command as Asked;
+use pap::{Command as Asked, SILENCE};
 use serde_json::{Value, json};
 
-use crate::cli::{People, PeopleSource, Person, SignPeople, SourceKey};
+use crate::cli::{People, PeopleSource, Person, SignPeople, Silence, SourceKey};
 use crate::system::SystemClock;
 use crate::words::word;
 
@@ -28,8 +28,13 @@ pub(crate) fn offline(typed: &People) -> Option<anyhow::Result<()>> {
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: People) -> anyhow::Result<(PathBuf, Asked)> {
     Ok(match typed {
-        People::Source(PeopleSource::Add(typed)) => {
-            (typed.socket.socket.clone(), Asked::PeopleSourceAdd(source_key(typed)?))
+        People::Source(PeopleSource::Add { key, silence }) => {
+            let silence_min = silence.map_or(SILENCE, |Silence(minutes)| minutes);
+            let socket = key.socket.socket.clone();
+            (socket, Asked::PeopleSourceAdd { said: source_key(key)?, silence_min })
+        }
+        People::Source(PeopleSource::Silence { name, minutes: Silence(silence_min), socket }) => {
+            (socket.socket, Asked::PeopleSilence { name, silence_min })
         }
         People::Source(PeopleSource::Rekey(typed)) => {
             (typed.socket.socket.clone(), Asked::PeopleSourceRekey(source_key(typed)?))

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use model::{AgentName, AgentState, PolicyId, Scope, ToolRef};
-use pap::{CaseResult, Command as Asked, PolicyFiles, Tools};
-use pdp::{Bundle, Change, Finding, PolicyChange, Snapshot};
+use model::{AgentName, AgentState, PersonId, PolicyId, Scope, ToolRef};
+use pap::{CaseTool, Command as Asked, PolicyFiles, Tools};
+use pdp::{Bundle, Change, Finding, PartChange, PolicyChange, Snapshot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -23,18 +23,31 @@ use crate::socket;
 #[derive(Deserialize)]
 struct Row {
     name: AgentName,
+    sponsor: PersonId,
     ceiling: Scope,
     state: AgentState,
 }
 
 /// One change of what decides beside the policies.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct FileChange {
     file: String,
     is: Change,
     /// Whether that alone may permit more, or for longer: it only holds back, and surely does so no less if this is
     /// not so.
     pub(crate) widens: bool,
+    /// What of it is otherwise, if it is a file that only holds back.
+    parts: Vec<PartChange>,
+}
+
+/// An agent whose calls of a tool a change concerns.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Concerned {
+    agent: AgentName,
+    /// Who answers for it.
+    sponsor: PersonId,
+    /// What of the change does: policies, and parts of files beside them.
+    by: BTreeSet<String>,
 }
 
 /// What a set changes.
@@ -42,8 +55,8 @@ struct Planned {
     policies: Vec<PolicyChange>,
     /// What decides beside them that is otherwise: schema parts, labels, budgets, strictness.
     files: Vec<FileChange>,
-    /// The tools that a policy concerns which is otherwise, with the agents that it concerns there.
-    affected: BTreeMap<ToolRef, BTreeSet<AgentName>>,
+    /// The tools that something concerns which is otherwise, with the agents that it concerns there.
+    affected: BTreeMap<ToolRef, Vec<Concerned>>,
     /// The cases that do not hold.
     failed: Vec<String>,
     /// What is doubtful, and was not in the set in force.
@@ -74,16 +87,19 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     let new = compiled_with(&set.files, &tools)?;
     let policies = pdp::changes(&in_force.policies, &set.files.policies);
     let policies = policies.map_err(|it| anyhow!("{it}"))?;
-    let changed = policies.iter().map(|it| &it.policy).collect();
+    let changed: BTreeSet<_> = policies.iter().map(|it| &it.policy).collect();
+    let files = files(&in_force, &set.files);
+    let parts: Vec<_> = files.iter().flat_map(|file| &file.parts).collect();
     let results = set.run()?;
     let failed =
         results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
-    let failed = failed.filter_map(|(file, CaseResult { name, held, .. })| {
-        Some(format!("{file}: `{name}` {}", held.as_ref().err()?))
+    let failed = failed.filter_map(|(file, result)| {
+        let error = result.held.as_ref().err()?;
+        Some(format!("{}: `{}` {error}", result.place(file), result.name))
     });
     Ok(Planned {
-        files: files(&in_force, &set.files),
-        affected: affected([&old, &new], &changed, (&tools, &agents)),
+        affected: affected([&old, &new], (&changed, &parts), (&tools, &agents)),
+        files,
         failed: failed.collect(),
         doubtful: doubtful([&old, &new], &tools),
         policies,
@@ -93,34 +109,42 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
 
 /// What decides beside the policies that `b` has otherwise than `a`.
 pub(crate) fn files(a: &PolicyFiles, b: &PolicyFiles) -> Vec<FileChange> {
-    let loosened = pdp::loosened(&Bundle::from(a.clone()), &Bundle::from(b.clone()));
+    let parts = pdp::parts(&Bundle::from(a.clone()), &Bundle::from(b.clone()));
     let (old, new) = (a.beside_policies(), b.beside_policies());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changed = |file: &String| {
         let is = Change::of(old.get(file), new.get(file))?;
-        let widens = loosened.contains(file.as_str());
-        Some(FileChange { file: file.clone(), is, widens })
+        let parts: Vec<_> = parts.iter().filter(|it| it.file == file).cloned().collect();
+        let widens = parts.iter().any(|part| part.widens);
+        Some(FileChange { file: file.clone(), is, widens, parts })
     };
     names.into_iter().filter_map(changed).collect()
 }
 
-/// The tools that one of the `changed` policies of either set concerns, with the active agents that may be given them:
-/// not whom a change beside the policies concerns, and no act but the call of a tool.
+/// The tools that one of the policies of either set concerns that are otherwise, or one of the `parts` beside them, with
+/// the active agents that may be given them: no act but the call of a tool.
 fn affected(
     sets: [&Snapshot; 2],
-    changed: &BTreeSet<&PolicyId>,
+    (policies, parts): (&BTreeSet<&PolicyId>, &[&PartChange]),
     (tools, agents): (&Tools, &[Row]),
-) -> BTreeMap<ToolRef, BTreeSet<AgentName>> {
-    let concerns = |agent: &Row, tool: &ToolRef| {
-        let of = |set: &Snapshot| set.concerning(&agent.name, tool).is_disjoint(changed);
-        !sets.into_iter().all(of)
+) -> BTreeMap<ToolRef, Vec<Concerned>> {
+    let by = |agent: &Row, (tool, said): (&ToolRef, &CaseTool)| -> BTreeSet<String> {
+        let asked = sets.into_iter().flat_map(|set| set.concerning(&agent.name, tool));
+        let asked = asked.filter(|id| policies.contains(id)).map(|id| format!("policy `{id}`"));
+        let who = (&agent.name, &agent.ceiling);
+        let parts = parts.iter().filter(|part| part.concerns(who, (tool, &said.harm)));
+        asked.chain(parts.map(|it| format!("{}: {}", it.file, it.part))).collect()
     };
-    let active = || agents.iter().filter(|it| matches!(it.state, AgentState::Active));
-    let of_tool = |(name, tool): (&ToolRef, &pap::CaseTool)| {
-        let agents = active().filter(|agent| agent.ceiling.covers(name, &tool.harm));
-        let agents: BTreeSet<_> =
-            agents.filter(|agent| concerns(agent, name)).map(|it| it.name.clone()).collect();
-        (!agents.is_empty()).then(|| (name.clone(), agents))
+    let concerned = |agent: &Row, tool: (&ToolRef, &CaseTool)| {
+        let is_given =
+            matches!(agent.state, AgentState::Active) && agent.ceiling.covers(tool.0, &tool.1.harm);
+        let by = if is_given { by(agent, tool) } else { BTreeSet::new() };
+        let (name, sponsor) = (agent.name.clone(), agent.sponsor.clone());
+        (!by.is_empty()).then_some(Concerned { agent: name, sponsor, by })
+    };
+    let of_tool = |tool: (&ToolRef, &CaseTool)| {
+        let all: Vec<_> = agents.iter().filter_map(|agent| concerned(agent, tool)).collect();
+        (!all.is_empty()).then(|| (tool.0.clone(), all))
     };
     tools.iter().filter_map(of_tool).collect()
 }
@@ -154,10 +178,20 @@ impl fmt::Display for Planned {
         }
         for file in &self.files {
             writeln!(f, "{file}")?;
+            for PartChange { part, is, widens, .. } in &file.parts {
+                writeln!(f, "  {part} {}", how((*is, *widens)))?;
+            }
         }
-        for (tool, agents) in &self.affected {
-            let agents: Vec<_> = agents.iter().map(AgentName::as_str).collect();
-            writeln!(f, "concerns {tool}: agents {}", agents.join(", "))?;
+        for (tool, concerned) in &self.affected {
+            let mut alike: BTreeMap<_, Vec<String>> = BTreeMap::new();
+            for Concerned { agent, sponsor, by } in concerned {
+                alike.entry(by).or_default().push(format!("{agent} (sponsor {sponsor})"));
+            }
+            for (by, agents) in alike {
+                let by: Vec<_> = by.iter().map(String::as_str).collect();
+                let (by, agents) = (by.join(", "), agents.join(", "));
+                writeln!(f, "concerns {tool}, by {by}: agents {agents}")?;
+            }
         }
         for failed in &self.failed {
             writeln!(f, "does not hold: {failed}")?;
@@ -187,6 +221,8 @@ fn how((is, widens): (Change, bool)) -> String {
         Change::Changed => "says something else",
         Change::IntoObservation => "is only observed from now on",
         Change::OutOfObservation => "is not only observed any more",
+        Change::Owes => "owes something else",
+        Change::Lifted => "is lifted by something else",
     };
     how.to_owned() + if widens { ": a widening" } else { "" }
 }
@@ -194,6 +230,70 @@ fn how((is, widens): (Change, bool)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whom a cap, a label or a rule concerns is told as it is of a policy: of which tool, which agents and sponsors.
+    #[test]
+    fn whom_a_change_concerns_is_told_with_who_answers_for_it_and_by_what() {
+        const LABELS: &str =
+            "labels: { private: x }\ntools: { crm/lookup: { carries: [private] } }";
+        let tools = json!({
+            "crm/lookup": { "harm": ["reads-data"] }, "crm/refund": { "harm": ["moves-money"] }
+        });
+        let tools: Tools = serde_json::from_value(tools).expect("tools");
+        let agent = |name: &str, sponsor: &str, state: &Value| {
+            let ceiling = json!({ "tools": ["crm/*"], "harm": ["moves-money"] });
+            json!({ "name": name, "sponsor": sponsor, "ceiling": ceiling, "state": state })
+        };
+        let active = json!({ "is": "active" });
+        let agents = json!([
+            agent("billing", "sam", &active),
+            agent("reader", "kim", &active),
+            agent("gone", "kim", &json!({ "is": "retired", "since": 0 })),
+        ]);
+        let agents: Vec<Row> = serde_json::from_value(agents).expect("agents");
+        let policy = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+        let policies: BTreeMap<_, _> = [("a.cedar".to_owned(), policy.to_owned())].into();
+        let budget = "match: { agents: [billing], harm: [moves-money] }, amount: calls, cap: 5";
+        let budget = format!("budgets: {{ few: {{ description: x, {budget}, per: task }} }}");
+        let old = PolicyFiles { policies, ..PolicyFiles::default() };
+        let (budgets, labels) = (Some(budget), Some(LABELS.to_owned()));
+        let owing = policy.replace("@id", "@obligation(\"notify:desk\") @id");
+        let owing: BTreeMap<_, _> = [("a.cedar".to_owned(), owing)].into();
+        let new = PolicyFiles { budgets, labels, ..old.clone() };
+        let told = |old: &PolicyFiles, new: &PolicyFiles| {
+            let policies = pdp::changes(&old.policies, &new.policies).expect("they are read");
+            let changed: BTreeSet<_> = policies.iter().map(|it| &it.policy).collect();
+            let files = files(old, new);
+            let parts: Vec<_> = files.iter().flat_map(|file| &file.parts).collect();
+            let sets = [old, new].map(|it| compiled_with(it, &tools).expect("it compiles"));
+            let [before, after] = &sets;
+            let affected = affected([before, after], (&changed, &parts), (&tools, &agents));
+            let (failed, doubtful, replayed) = (Vec::new(), Vec::new(), Replayed::default());
+            let planned = Planned { policies, files, affected, failed, doubtful, replayed };
+            let told = planned.to_string();
+            told.lines()
+                .filter(|line| !line.contains(" alike; "))
+                .fold(String::new(), |all, line| all + line + "\n")
+        };
+        assert_eq!(
+            told(&old, &new),
+            "`budgets.yaml` is new\n  budget `few` is new\n`labels.yaml` is new\n  tool `crm/lookup` is new\n\
+             concerns crm/lookup, by labels.yaml: tool `crm/lookup`: agents billing (sponsor sam), reader (sponsor kim)\n\
+             concerns crm/refund, by budgets.yaml: budget `few`: agents billing (sponsor sam)\n"
+        );
+        // The other way round it holds back less.
+        let back = told(&new, &old);
+        for says in [
+            "`budgets.yaml` is gone: a widening\n  budget `few` is gone: a widening\n",
+            "`labels.yaml` is gone: a widening\n  tool `crm/lookup` is gone: a widening\n",
+        ] {
+            assert!(back.contains(says), "{back}");
+        }
+        let owes = told(&PolicyFiles { policies: owing, ..old.clone() }, &old);
+        assert!(owes.starts_with("policy `all` owes something else: a widening\n"), "{owes}");
+        let by = "concerns crm/refund, by policy `all`: agents billing (sponsor sam), reader (sponsor kim)\n";
+        assert!(owes.contains(by), "{owes}");
+    }
 
     #[test]
     fn budgets_and_strictness_that_hold_back_less_are_a_widening() {

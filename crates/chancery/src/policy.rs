@@ -52,15 +52,13 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
             record(&set.dir, &id, &socket.socket).await
         }
         Policy::Test { set, junit, .. } => test(&set.dir, junit.as_deref()),
-        Policy::Schema(set) => {
+        Policy::Schema { set, onboarded, socket } => {
             let set = PolicySet::read(&set.dir)?;
-            let text = set.compiled()?.schema_text().map_err(|error| anyhow!(error))?;
-            print!("{text}");
-            Ok(ExitCode::SUCCESS)
+            let tools = if onboarded { told(&socket.socket).await? } else { set.all_tools() };
+            schema(&set, &tools)
         }
         Policy::Tools { socket } => {
-            let told = socket::call(&socket.socket, &Asked::ServerList).await?;
-            print!("{}", serde_saphyr::to_string(&onboarded(&told)?)?);
+            print!("{}", serde_saphyr::to_string(&told(&socket.socket).await?)?);
             Ok(ExitCode::SUCCESS)
         }
         Policy::Explain(asked) => crate::explain::run(asked).await,
@@ -74,6 +72,22 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Prove(asked) => crate::prove::run(&asked).await,
         other => release(other).await,
     }
+}
+
+/// The tools that are onboarded at the service.
+async fn told(socket: &Path) -> anyhow::Result<Tools> {
+    onboarded(&socket::call(socket, &Asked::ServerList).await?)
+}
+
+/// Prints the schema of `set` with `tools`, and beside it which of them it leaves out.
+fn schema(set: &PolicySet, tools: &Tools) -> anyhow::Result<ExitCode> {
+    let told = pdp::schema_text(&pap::bundle(&set.files, tools));
+    let (text, left_out) = told.map_err(|errors| anyhow!("there is no schema:\n{errors}"))?;
+    for finding in left_out {
+        eprintln!("chancery: {}", mcp::render_untrusted(&finding.to_string()));
+    }
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Policies of `AgentCore` in the words of policies here.
@@ -139,9 +153,12 @@ pub(crate) fn held(set: &PolicySet) -> anyhow::Result<usize> {
     let results = set.run()?;
     let all = results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
     let mut held = 0;
-    for (file, CaseResult { name, held: result, .. }) in all {
-        if let Err(error) = result {
-            bail!("in `{file}`: the case `{name}` {error}");
+    for (file, result) in all {
+        if let Err(error) = &result.held {
+            let (place, name) = (result.place(file), &result.name);
+            let remedy =
+                "mend the policies or the case; `chancery policy test` tells all that do not hold";
+            bail!("{place}: the case `{name}` {error}: {remedy}");
         }
         held += 1;
     }
@@ -203,10 +220,10 @@ fn lay_out(dir: &Path, only_check: bool) -> anyhow::Result<ExitCode> {
 fn tell_failures(results: &BTreeMap<String, Vec<CaseResult>>) -> usize {
     let mut failed = 0;
     for (file, results) in results {
-        for CaseResult { name, held, .. } in results {
-            if let Err(error) = held {
+        for result in results {
+            if let Err(error) = &result.held {
                 failed += 1;
-                println!("{file}: `{name}` {error}");
+                println!("{}: `{}` {error}", result.place(file), result.name);
             }
         }
     }
@@ -239,9 +256,10 @@ async fn record(dir: &Path, id: &str, socket: &Path) -> anyhow::Result<ExitCode>
     file.add(case, tools).map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
     // What is decided is what will be read.
     let text = serde_saphyr::to_string(&file)?;
-    let read: CaseFile = serde_saphyr::from_str(&text)?;
-    ensure!(read == file, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
-    let results = file.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
+    let read = CaseFile::read(RECORDED, &text).map_err(|wrong| anyhow!("{wrong}"))?;
+    let is_same = serde_json::to_value(&read)? == serde_json::to_value(&file)?;
+    ensure!(is_same, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
+    let results = read.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
     let result = results.into_iter().find(|it| it.name == name).context("it is not read again")?;
     result.held.map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: it {why}"))?;
     let path = dir.join(RECORDED);
@@ -261,11 +279,11 @@ fn coverage(snapshot: &Snapshot, results: &BTreeMap<String, Vec<CaseResult>>) {
     let asked = || results.values().flatten().flat_map(|result| &result.asked);
     let applied: BTreeSet<_> =
         asked().filter(|it| it.applies == Some(true)).map(|it| &it.policy).collect();
-    let mut seen: BTreeMap<(&str, &str), BTreeSet<bool>> = BTreeMap::new();
+    let mut seen: BTreeMap<_, BTreeSet<bool>> =
+        snapshot.conditions().map(|place| (place, BTreeSet::new())).collect();
     for policy in asked() {
         for condition in &policy.conditions {
-            let place = (policy.policy.as_str(), condition.text.as_str());
-            seen.entry(place).or_default().extend(condition.met);
+            seen.entry((&policy.policy, condition.text.clone())).or_default().extend(condition.met);
         }
     }
     let all: Vec<_> = snapshot.ids_of_all().collect();
@@ -273,15 +291,16 @@ fn coverage(snapshot: &Snapshot, results: &BTreeMap<String, Vec<CaseResult>>) {
     for id in all.iter().filter(|id| !applied.contains(**id)) {
         println!("not covered: policy `{id}` applies in no case");
     }
+    let scoped: BTreeSet<_> = asked().map(|it| &it.policy).collect();
     for ((policy, condition), met) in &seen {
-        if met.len() < 2 {
+        if met.len() < 2 && scoped.contains(policy) {
             let never = if met.contains(&true) { "always" } else { "never" };
             println!("half covered: policy `{policy}`: {never} met: {condition}");
         }
     }
     let both = seen.values().filter(|met| met.len() == 2).count();
     println!("{covered} of {} policies apply in a case", all.len());
-    println!("{both} of {} conditions that were asked were met and not met", seen.len());
+    println!("{both} of {} conditions were met and not met", seen.len());
 }
 
 /// The tools that the service told of, as a set describes them.
@@ -291,7 +310,11 @@ pub(crate) fn onboarded(told: &Value) -> anyhow::Result<Tools> {
     rows.map(|row| {
         let name: ToolRef = serde_json::from_value(row["tool"].clone())?;
         let harm: BTreeSet<Harm> = serde_json::from_value(row["harm"].clone())?;
-        Ok((name, CaseTool::described(harm, &row["descriptor"])))
+        let said = |member: &str| row.get(member).cloned();
+        let objects = said("objects").map(serde_json::from_value).transpose()?;
+        let data = said("data").map(serde_json::from_value).transpose()?.unwrap_or_default();
+        let described = CaseTool::described(harm, &row["descriptor"]);
+        Ok((name, CaseTool { objects, data, ..described }))
     })
     .collect()
 }

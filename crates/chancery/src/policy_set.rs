@@ -5,9 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use model::{Harm, ToolRef};
-use pap::{CaseFile, CaseResult, PolicyFiles, Tools};
-use pdp::{CompileErrors, Snapshot};
-use serde::de::DeserializeOwned;
+use pap::{CaseFile, CaseResult, PolicyFiles, TOOLS_FILE, Tools};
+use pdp::{CompileErrors, Finding, Snapshot};
 
 use crate::sources;
 
@@ -16,9 +15,6 @@ const FILES_MAX: usize = 1_000;
 
 /// What `chancery policy schema` writes, for editors: never part of a set.
 const GENERATED: &str = "chancery.cedarschema";
-
-/// Where a set says which tools there are.
-const TOOLS: &str = "tools.yaml";
 
 /// A policy set with what is tried on it.
 pub(crate) struct PolicySet {
@@ -34,14 +30,21 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let files = files(dir)?;
-        let tools = dir.join(TOOLS);
-        let tools = if tools.exists() { yaml(&tools)? } else { Tools::new() };
+        let mut files = files(dir)?;
+        let not_in_order = |wrong: Finding| anyhow!("not in order: {wrong}");
+        let mut tools = Tools::new();
+        if let Some(text) = texts(dir, "yaml")?.remove(TOOLS_FILE) {
+            tools = pap::read_tools(&text).map_err(not_in_order)?;
+            files.cases.insert(TOOLS_FILE.to_owned(), text);
+        }
         let mut cases = BTreeMap::new();
         let place = dir.join("cases");
         nothing_else(&place, "yaml")?;
-        for name in texts(&place, "yaml")?.into_keys() {
-            cases.insert(format!("cases/{name}"), yaml(&place.join(&name))?);
+        for (name, text) in texts(&place, "yaml")? {
+            let path = format!("cases/{name}");
+            let read = CaseFile::read(&path, &text);
+            cases.insert(path.clone(), read.map_err(not_in_order)?);
+            files.cases.insert(path, text);
         }
         let place = dir.join("properties");
         nothing_else(&place, "cedar")?;
@@ -102,7 +105,7 @@ impl PolicySet {
     }
 }
 
-/// What decides of the set in `dir`.
+/// What decides of the set in `dir`: its cases do not.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
     let mut schema = texts(dir, "cedarschema")?;
     schema.remove(GENERATED);
@@ -141,7 +144,11 @@ fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("could not read `{}`", path.display()))?;
         files.insert(name, text);
-        ensure!(files.len() <= FILES_MAX, "`{}` has too many files", dir.display());
+        ensure!(
+            files.len() <= FILES_MAX,
+            "`{}` has more than {FILES_MAX} files: put several into one",
+            dir.display()
+        );
     }
     Ok(files)
 }
@@ -156,18 +163,50 @@ fn nothing_else(dir: &Path, extension: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn yaml<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;
-    serde_saphyr::from_str(&text).map_err(|error| anyhow!("`{shown}` is not in order: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+
+    /// Files with their texts, what is told of their place, and what to do.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
+    /// Whatever is wrong with a directory, it is told in which file, where in it, and what to do.
+    #[test]
+    fn what_is_wrong_with_a_directory_names_file_and_remedy() {
+        let permit = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+        let whole = ("all.cedar", permit);
+        let rows: [Row<'_>; 10] = [
+            (&[], "has no policy file", "`chancery policy new`"),
+            (&[whole, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
+            (&[whole, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
+            (&[whole, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
+            (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
+            (&[whole, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
+            (
+                &[whole, ("labels.yaml", "labels: {}\nlabel: 1")],
+                "labels.yaml:2: ",
+                "docs/labels.md",
+            ),
+            (&[whole, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
+            (&[whole, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
+            (
+                &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
+                "tools.yaml` is not in order",
+                "harm",
+            ),
+        ];
+        for (files, place, remedy) in rows {
+            let home = tempfile::tempdir().expect("a directory can be made");
+            for (name, text) in files {
+                fs::write(home.path().join(name), text).expect("it can be written");
+            }
+            let compiled = PolicySet::read(home.path()).and_then(|set| set.compiled());
+            let why = compiled.expect_err(remedy).to_string();
+            assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
+        }
+    }
 
     /// A property that is not read would be one that nobody proves.
     #[test]

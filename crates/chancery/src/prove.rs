@@ -251,7 +251,14 @@ fn tell_assumptions(assumed: &Assumptions) {
     if let (Some(against), Some(content)) = (assumed.against, assumed.against_content) {
         println!("against {against}, content {content}, with the same tools");
     }
+    for file in &assumed.tighter {
+        println!("its `{file}` is another one, and surely holds back as much");
+    }
     println!("schema {}, {} environments", assumed.schema, assumed.environments);
+    println!(
+        "each act by itself, whoever does it, by work that was handed on up to {} times",
+        assumed.steps
+    );
     for (tool, harm) in &assumed.tools {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
         println!("assumes that {tool} is {}", harm.join(", "));

@@ -34,12 +34,18 @@ pub(crate) fn at(since: Since) -> Timestamp {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// What is told to have no bound, or cannot be told, a line each.
+pub(crate) fn unknown(told: &Value) -> String {
+    let line = |it: &Value| format!("unknown: {} {}\n", text(&it["what"]), text(&it["why"]));
+    list(&told["unknown"]).map(line).collect()
 }
 
 /// What is told, for people. Writing to a text cannot fail.
@@ -67,17 +73,42 @@ fn drawn(told: &Value) -> String {
             }
         }
     }
-    for unknown in list(&told["unknown"]) {
-        let _ = writeln!(all, "unknown: {} {}", text(&unknown["what"]), text(&unknown["why"]));
-    }
+    all += &unknown(told);
+    all += &data(&told["data"]);
     let change = &told["change"];
+    if let Some(why) = change["unknown"].as_str() {
+        let _ = writeln!(all, "unknown: since {} {why}", text(&change["since"]));
+    }
     for (what, sign) in [("gained", '+'), ("lost", '-')] {
         for tool in list(&change[what]) {
             let (name, by) = (text(&tool["tool"]), text(&tool["by"]));
             let _ = writeln!(all, "{sign} {name} since {} ({by})", text(&change["since"]));
         }
+        for kind in ["categories", "labels"] {
+            for name in list(&change["data"][what][kind]) {
+                let (name, since) = (text(name), text(&change["since"]));
+                let _ = writeln!(all, "{sign} data of {kind} {name} since {since}");
+            }
+        }
     }
     all
+}
+
+/// The data in reach, for people.
+fn data(told: &Value) -> String {
+    let categories: Vec<_> = list(&told["categories"]).map(text).collect();
+    let mut all = format!("data: of categories {}\n", some(&categories));
+    for row in list(&told["labels"]) {
+        let sources = ["direct", "by_delegation"].map(|place| list(&row[place]).map(text));
+        let [direct, others] = sources.map(|sources| some(&sources.collect::<Vec<_>>()));
+        let label = text(&row["label"]);
+        let _ = writeln!(all, "  labelled {label}: by itself {direct}, by others {others}");
+    }
+    all + &unknown(told)
+}
+
+fn some(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
 /// What is said of a tool beside its name.

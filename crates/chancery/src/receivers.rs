@@ -44,7 +44,16 @@ const PUSHED_AT_ONCE: usize = 8;
 /// What the service is asked, and at which socket.
 pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)> {
     Ok(match typed {
-        Receiver::Add { name, audience, covered, push_host, algorithm, token, key: known } => {
+        Receiver::Add {
+            name,
+            audience,
+            covered,
+            issuer,
+            push_host,
+            algorithm,
+            token,
+            key: known,
+        } => {
             let (covers, key) = (covers(covered)?, receiver_key(&known)?);
             let KnownBy { days, read_only, socket, .. } = known;
             let socket = socket.socket;
@@ -57,8 +66,16 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
                 }
                 None => (None, None),
             };
-            let said =
-                ReceiverRegistration { name, audience, covers, push_host, algorithm, token, key };
+            let said = ReceiverRegistration {
+                name,
+                audience,
+                covers,
+                issuer,
+                push_host,
+                algorithm,
+                token,
+                key,
+            };
             (socket, Asked::ReceiverAdd(said), to_write)
         }
         Receiver::Key { name, key: known, .. } => {

@@ -30,8 +30,8 @@ pub(crate) async fn publish(
     let set = PolicySet::read(dir)?;
     let cases = crate::policy::held(&set)?;
     eprintln!(
-        "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides none of \
-         them, and compiles the set with the tools that are onboarded"
+        "chancery: {cases} cases hold here, on the tools that they and the set describe; the service decides them again, \
+         on those that are onboarded"
     );
     let content = Bundle::from(set.files.clone()).digest();
     let (version, is_required) = next(socket).await?;
@@ -180,7 +180,10 @@ async fn told(version: u64, socket: &Path) -> anyhow::Result<Told> {
     ];
     for (files, content) in contents {
         let is = files.map(|files| Bundle::from(files.clone()).digest());
-        ensure!(is == content, "the content is not what its digest says");
+        ensure!(
+            is == content,
+            "the content is not what its digest says, so nothing is done: publish the set again"
+        );
     }
     Ok(told)
 }
@@ -213,24 +216,27 @@ pub(crate) fn history(told: &Value) -> String {
         let (terms, state) = (&release["terms"], &release["state"]);
         let by = |signed: &Value| text(&signed["person"]);
         let rollback = terms["rollback_of"].as_u64().map(|of| format!(", rollback of {of}"));
+        let cases = release["cases"].as_u64().map(|cases| format!(", {cases} cases hold"));
         let proof = terms["proof"].as_str().map(|digest| format!(", proof {digest}"));
         let expires =
             terms["expires"].as_i64().map(|at| format!(", expires {}", Timestamp::from_millis(at)));
         let _ = writeln!(
             all,
-            "{} {} by {}, approved by {}, owned by {}, content {}{}{}{}",
+            "{} {} by {}, approved by {}, owned by {}, content {}{}{}{}{}",
             terms["version"],
             text(&state["is"]),
             by(&release["author"]),
             by(&state["approval"]["by"]),
             text(&release["owner"]),
             text(&terms["content"]),
+            cases.unwrap_or_default(),
             rollback.unwrap_or_default(),
             expires.unwrap_or_default(),
             proof.unwrap_or_default(),
         );
     }
     let in_force = &told["in_force"];
+    all.push_str(&unanswered(told));
     let of = in_force["release"].as_u64();
     let of = of.map_or_else(|| "files".to_owned(), |release| format!("release {release}"));
     let _ = writeln!(all, "in force: {of}, digest {}", text(&in_force["digest"]));
@@ -247,6 +253,25 @@ pub(crate) fn history(told: &Value) -> String {
         );
     }
     all
+}
+
+/// Who is missing behind what is in force, in a line; nothing if nobody is.
+fn unanswered(told: &Value) -> String {
+    let (release, owner) = (&told["in_force"]["release"], told["in_force"]["owner"].as_str());
+    let mut rows = told["releases"].as_array().into_iter().flatten();
+    let row = rows.find(|row| row["terms"]["version"] == *release);
+    let approval = row.map(|row| &row["state"]["approval"]);
+    match (release.as_u64(), owner) {
+        (Some(_), Some(_)) if approval.is_some_and(|it| !it.is_null()) => String::new(),
+        (Some(release), Some(owner)) => {
+            format!("release {release} is owned by {owner} alone: no second person approved it\n")
+        }
+        (Some(release), None) => format!("nobody owns release {release}, and nobody approved it\n"),
+        (None, Some(owner)) => {
+            format!("the files are owned by {owner} alone: no second person approved them\n")
+        }
+        (None, None) => "nobody owns the files, and nobody approved them\n".to_owned(),
+    }
 }
 
 /// The contents of two sets by their digests, and how they differ; each set is a version or a directory.
@@ -269,6 +294,30 @@ async fn side(named: &str, socket: &Path) -> anyhow::Result<PolicyFiles> {
 mod tests {
     use super::*;
 
+    /// R22: who is missing behind what is in force is said plainly.
+    #[test]
+    fn r_22_the_history_says_who_is_missing() {
+        let check = |release: Option<u64>,
+                     owner: Option<&str>,
+                     approver: Option<&str>,
+                     says: &str| {
+            let approval = approver.map(|person| serde_json::json!({ "by": { "person": person } }));
+            let told = serde_json::json!({
+                "releases": [{ "terms": { "version": 1 }, "state": { "is": "active", "approval": approval } }],
+                "in_force": { "release": release, "owner": owner, "digest": "00" },
+            });
+            let history = history(&told);
+            assert!(history.ends_with("digest 00\n"), "{history}");
+            assert_eq!(history.lines().count(), if says.is_empty() { 2 } else { 3 }, "{history}");
+            assert!(history.contains(says), "{history}");
+        };
+        check(Some(1), Some("ann"), Some("ben"), "");
+        check(Some(1), Some("ann"), None, "release 1 is owned by ann alone: no second person");
+        check(Some(1), None, None, "nobody owns release 1, and nobody approved it");
+        check(None, Some("dev"), None, "the files are owned by dev alone: no second person");
+        check(None, None, None, "nobody owns the files, and nobody approved them");
+    }
+
     /// Nobody signs by mistake: whoever has no terminal names what they mean.
     #[test]
     fn r_39_nothing_is_signed_that_is_not_meant() {
@@ -276,7 +325,8 @@ mod tests {
         let content = Bundle::from(files.clone()).digest();
         let (version, expires, rollback_of, proof, owner) = (2, None, None, None, None);
         let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
-        let release = Release { terms, author: None, state: model::ReleaseState::Proposed };
+        let state = model::ReleaseState::Proposed;
+        let release = Release { terms, author: None, cases: None, state };
         let base = Base { version: 1, content: None };
         let told = Told { release, files, base, replaced: None };
         let other = Bundle::default().digest();

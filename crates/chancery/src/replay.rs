@@ -37,7 +37,8 @@ pub(crate) async fn run(
     let since = since.map(|back| reach::at(Since::Ago(back)));
     let (mut from, mut replayed) = (0, Replayed::default());
     loop {
-        let files = files.clone();
+        // What must be answered decides nothing: each page is asked for without it.
+        let files = PolicyFiles { cases: BTreeMap::new(), ..files.clone() };
         let told = socket::call(socket, &Asked::PolicyReplay { files, from, since }).await?;
         replayed.add(&told);
         let Some(next) = told["next"].as_u64() else { break };
@@ -90,6 +91,15 @@ impl Replayed {
         self.flips.values().map(|(times, _)| times).sum()
     }
 
+    /// How many decisions flip in each way.
+    fn totals(&self) -> BTreeMap<&str, u64> {
+        let mut totals = BTreeMap::new();
+        for (times, flip) in self.flips.values() {
+            *totals.entry(flip["kind"]["flip"].as_str().unwrap_or("-")).or_default() += times;
+        }
+        totals
+    }
+
     /// The same, for programs.
     pub(crate) fn told(&self) -> Value {
         let flips = self.flips.values().map(|(times, flip)| {
@@ -98,9 +108,14 @@ impl Replayed {
         json!({
             "decided": self.decided, "same": self.same, "erased": self.erased,
             "damaged": self.damaged, "unknown": self.unknown, "needs_token": self.needs_token,
-            "flips": flips.collect::<Vec<_>>(), "more": self.more,
+            "flips": flips.collect::<Vec<_>>(), "totals": self.totals(), "more": self.more,
         })
     }
+}
+
+/// What is said of a flip that permits more than before, or for less.
+fn widening(flip: &str) -> &'static str {
+    if ["newly_permitted", "owes_less"].contains(&flip) { ", a widening" } else { "" }
 }
 
 impl fmt::Display for Replayed {
@@ -108,9 +123,10 @@ impl fmt::Display for Replayed {
         for (times, flip) in self.flips.values() {
             let kind = &flip["kind"];
             let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
+            let widening = widening(&text("flip"));
             writeln!(
                 f,
-                "{} {times}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+                "{} {times}{widening}: agent {}, sponsor {}, {} on {}: {} (such as {})",
                 text("flip"),
                 text("agent"),
                 text("sponsor"),
@@ -119,6 +135,9 @@ impl fmt::Display for Replayed {
                 text("by"),
                 flip["example"].as_str().unwrap_or_default(),
             )?;
+        }
+        for (flip, times) in self.totals() {
+            writeln!(f, "in all {flip} {times}{}", widening(flip))?;
         }
         let Self { decided, same, erased, damaged, unknown, needs_token, more, .. } = self;
         if *more > 0 {
@@ -158,6 +177,25 @@ mod tests {
         assert_eq!(replayed.told()["more"], 5);
         assert!(replayed.to_string().contains("5 more flip"), "{replayed}");
         assert!(!replayed.is_alike() && !replayed.is_all());
+    }
+
+    #[test]
+    fn what_permits_more_or_for_less_is_named_a_widening_and_counted() {
+        let flip = |flip: &str, agent: &str, times: u64| json!({ "kind": { "flip": flip, "agent": agent }, "times": times, "example": "dec_1" });
+        let (one, other) = (flip("owes_less", "billing", 2), flip("owes_less", "reader", 3));
+        let more = flip("owes_more", "reader", 1);
+        let replayed =
+            replayed(&[json!({ "flips": [one, more] }), json!({ "flips": [one, other] })]);
+        let told = replayed.to_string();
+        for says in [
+            "owes_less 4, a widening: agent billing, ",
+            "owes_more 1: agent reader, ",
+            "in all owes_less 7, a widening\nin all owes_more 1\n",
+        ] {
+            assert!(told.contains(says), "{says}: {told}");
+        }
+        assert_eq!(replayed.told()["totals"], json!({ "owes_less": 7, "owes_more": 1 }));
+        assert!(!replayed.is_alike());
     }
 
     #[test]

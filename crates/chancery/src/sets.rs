@@ -37,12 +37,13 @@ macro_rules! shipped {
 }
 
 /// All of them, by name.
-pub(crate) const SHIPPED: [Shipped; 8] = [
+pub(crate) const SHIPPED: [Shipped; 9] = [
     shipped!("business-hours"),
     shipped!("coding-agents", "labels.yaml"),
     shipped!("data-residency", "labels.yaml"),
     shipped!("least-privilege"),
     shipped!("lethal-trifecta", "labels.yaml"),
+    shipped!("purpose-limitation"),
     shipped!("read-only-subagents"),
     shipped!("separation-of-duties"),
     shipped!("spending-limits", "budgets.yaml"),

@@ -33,13 +33,25 @@ pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, Strin
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("could not read the policy `{}`", path.display()))?;
             // An empty file is one that is being written, or was cut off.
-            ensure!(!text.trim().is_empty(), "the policy `{}` is empty", path.display());
+            let shown = path.display();
+            ensure!(
+                !text.trim().is_empty(),
+                "the policy `{shown}` is empty: write it whole, or remove the file"
+            );
             files.insert(name, text);
         }
-        ensure!(files.len() <= FILES_MAX, "`{}` has too many policy files", path.display());
+        ensure!(
+            files.len() <= FILES_MAX,
+            "`{}` has more than {FILES_MAX} policy files: put several policies into one",
+            path.display()
+        );
     }
     let is_policy = |name: &String| !BESIDE.contains(&name.as_str());
-    ensure!(files.keys().any(is_policy), "`{}` has no policy file (*.cedar)", path.display());
+    ensure!(
+        files.keys().any(is_policy),
+        "`{}` has no policy file (*.cedar): write one, or begin with `chancery policy new`",
+        path.display()
+    );
     Ok(files)
 }
 

@@ -22,10 +22,18 @@ pub(crate) async fn word(
     let pem = String::from_utf8(pem).unwrap_or_default();
     let key = SigningKey::from_pem(&pem)
         .with_context(|| format!("`{}` does not hold a founder's key", key.display()))?;
+    made((founder.as_str(), url.trim_end_matches('/')), &key, command).map(Some)
+}
+
+/// The word of the founder of `parties` for `command`, to the deployment at the URL that they name too.
+pub(crate) fn made(
+    parties: (&str, &str),
+    key: &SigningKey,
+    command: Value,
+) -> anyhow::Result<String> {
     let mut jti = [0; 16];
     SystemEntropy::new().fill(&mut jti);
     let now = SystemClock::new().now().as_seconds();
     let (jti, exp) = (keys::base64url(&jti), now + word::LIFETIME_MAX_S);
-    let parties = (founder.as_str(), url.trim_end_matches('/'));
-    Ok(Some(word::make(parties, &key, now, &Word { command, jti, exp })?))
+    Ok(word::make(parties, key, now, &Word { command, jti, exp })?)
 }

@@ -178,11 +178,15 @@ impl Refusal {
     }
 }
 
-/// What is told of a limit: which it is, and nothing of how much is left.
+/// What is told of a limit, which it is, and nothing of how much is left; and that what was named is not what the
+/// work is for, and nothing of what is.
 fn limit_text(denial: &Denial) -> String {
     match denial {
         Denial::LimitReached { .. } => "the task has been given no more calls".to_owned(),
-        Denial::BudgetExceeded { .. } | Denial::BudgetUnread { .. } => denial.to_string(),
+        Denial::BudgetExceeded { .. }
+        | Denial::BudgetUnread { .. }
+        | Denial::OutsidePurpose
+        | Denial::ObjectUnknown => denial.to_string(),
         _ => String::new(),
     }
 }

@@ -107,3 +107,11 @@ pub struct AccessRequest {
     /// none.
     pub input: serde_json::Value,
 }
+
+impl AccessRequest {
+    /// The question whether `principal` may do `act` to `target` where they administer.
+    pub fn of_administration(principal: Principal, act: &str, target: ResourceRef) -> Self {
+        let (action, input) = (ActionName::method(act), serde_json::Value::Null);
+        Self { principal, action, resource: target, input }
+    }
+}

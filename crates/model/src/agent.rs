@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     AgentName, AgentReview, CLOCK_STEP_MAX, Declared, Departed, FactKey, HostProcess, HostRule,
-    InstanceId, Person, PersonId, PurposeId, Risk, Scope, Sha256Digest, SourceName, Speaker,
-    TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    InstanceId, Person, PersonId, PurposeId, Rated, Risk, RiskLevel, Risks, Scope, Sha256Digest,
+    SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -92,8 +92,8 @@ pub struct Agent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_of_new: Option<Risk>,
     /// How transmitters rate it, each as it last did.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rated: BTreeMap<Speaker, Risk>,
+    #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
+    pub rated: Rated,
     /// The directory that registered it, if one did: it may say that it is gone, and no other may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceName>,
@@ -127,9 +127,14 @@ impl Agent {
         self.bounded_by.is_some() && is_here(&self.business_owner) && is_here(&self.technical_owner)
     }
 
+    /// The greatest risk that anybody says of it.
+    pub fn risk_level(&self) -> Option<RiskLevel> {
+        self.rated.level_beside(self.risk.as_ref())
+    }
+
     /// What is said of its risk, by whomever.
-    pub fn risks(&self) -> impl Iterator<Item = &Risk> {
-        self.risk.iter().chain(self.rated.values())
+    pub fn risks(&self) -> Risks {
+        Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed: None }
     }
 
     /// When its lease ends, with its key at the latest.
@@ -373,16 +378,22 @@ pub struct Instance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
     /// How transmitters rate it, each as it last did.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rated: BTreeMap<Speaker, Risk>,
+    #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
+    pub rated: Rated,
     /// Where it stands in its life.
     pub state: InstanceState,
 }
 
 impl Instance {
-    /// What is said of its risk, by whomever.
-    pub fn risks(&self) -> impl Iterator<Item = &Risk> {
-        self.risk.iter().chain(self.rated.values())
+    /// The greatest risk that anybody says of it.
+    pub fn risk_level(&self) -> Option<RiskLevel> {
+        self.rated.level_beside(self.risk.as_ref())
+    }
+
+    /// What is said of its risk, by whomever, and what our own detector says of it at `now`.
+    pub fn risks(&self, now: Timestamp) -> Risks {
+        let departed = self.departed.as_ref().and_then(|departed| departed.level_at(now));
+        Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed }
     }
 
     /// Where it stands that the instance is stopped, while it is, so that what starts after it is too:

@@ -146,6 +146,71 @@ impl KernelRule {
             Self::SponsorRenews => "sponsor_renews",
         }
     }
+
+    /// What is the matter, and who can do something about it, for a person who asks why.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::ActorNotActive => {
+                "the instance has ended, or its agent or that one's key is not active"
+            }
+            Self::DeviceNotActive => {
+                "the device that vouched for it does so no longer: who uses it enrols it again"
+            }
+            Self::InstanceQuarantined => "it is quarantined until an administrator releases it",
+            Self::BearerNotAdmitted => {
+                "its token is bound to no key, and its agent is not one that may use such tokens"
+            }
+            Self::SponsorNotActive => {
+                "its sponsor is gone, or it was given from before they answered for it: another one takes it over"
+            }
+            Self::SponsorMoved => {
+                "its sponsor has another unit or manager: they affirm that they still answer for it"
+            }
+            Self::LeaseEnded => "its lease has ended: its sponsor renews it",
+            Self::ReviewLapsed => {
+                "nobody certified it by the date of a review: its sponsor reinstates it"
+            }
+            Self::TakenOver => {
+                "it was begun before somebody else took the agent over: it is begun anew"
+            }
+            Self::TaskNotOpen => "its task is over, or the deadline of that: another one is opened",
+            Self::MandateNotValid => {
+                "what authorised the task counts no longer: who gave it, or consented, does so again"
+            }
+            Self::DelegatorNotActive => {
+                "an instance that handed the work on is not active, or has that work no longer"
+            }
+            Self::DelegationCollapse => {
+                "the work was not handed on as its tasks say: it is begun anew"
+            }
+            Self::DelegationTooDeep => "it was handed on as often as work may be",
+            Self::DelegationCycle => "an agent that has a part in the work would get it again",
+            Self::NotDelegable => {
+                "the tool is not for work that was handed on: who has the task calls it"
+            }
+            Self::NoOriginator => {
+                "the tool is for work on behalf of a person, and this is for nobody"
+            }
+            Self::Stopped => "an administrator stopped it, until they start it again",
+            Self::AgentsDoNotAdminister => {
+                "agents administer, approve and consent to nothing: a person does"
+            }
+            Self::ToolUnaccounted => {
+                "the tool needs an owner, what harm it can do, and an active sponsor behind the call"
+            }
+            Self::OwnersNotActive => {
+                "it can do more than read, and an owner of its agent, or of what it is for, is gone: others are named"
+            }
+            Self::ToolNotPinned => {
+                "the tool is not what was looked at: an administrator looks at it and pins it again"
+            }
+            Self::AuthorIsNotApprover => "who wrote it approves it: another person does",
+            Self::AdministratorNotActive => "who asks is no active person",
+            Self::DirectoryNotActive => "the directory is suspended",
+            Self::SponsorIsNotSuccessor => "who let it go would take it over: another person does",
+            Self::SponsorRenews => "only its sponsor says that it goes on, or begins anew",
+        }
+    }
 }
 
 /// One member of the conjunction that a permit is.
@@ -237,6 +302,12 @@ pub enum Denial {
     /// Outside the mandate or its purpose.
     #[error("outside the mandate and its purpose")]
     OutsideMandate,
+    /// On a data object, or data of a category, that the work is not for.
+    #[error("on data outside the purpose of the task")]
+    OutsidePurpose,
+    /// It does not say on which data object, and the work is for some only.
+    #[error("the purpose of the task is for certain data objects, and the act names none")]
+    ObjectUnknown,
     /// No policy permits it.
     #[error("no policy grants this access")]
     NotGranted {
@@ -324,6 +395,8 @@ impl Denial {
             Self::OutsideCeiling => "outside_ceiling",
             Self::OutsideScope => "outside_scope",
             Self::OutsideMandate => "outside_mandate",
+            Self::OutsidePurpose => "outside_purpose",
+            Self::ObjectUnknown => "object_unknown",
             Self::NotGranted { .. } => "not_granted",
             Self::Forbidden { .. } => "forbidden",
             Self::Unevaluable { .. } => "unevaluable",
@@ -377,7 +450,9 @@ impl Denial {
             Self::Kernel(_) => Answers { kernel: denied, ..Answers::default() },
             Self::OutsideCeiling => Answers { ceiling: denied, ..Answers::default() },
             Self::OutsideScope => Answers { scope: denied, ..Answers::default() },
-            Self::OutsideMandate => Answers { mandate: denied, ..Answers::default() },
+            Self::OutsideMandate | Self::OutsidePurpose | Self::ObjectUnknown => {
+                Answers { mandate: denied, ..Answers::default() }
+            }
             Self::NotGranted { answers } | Self::Forbidden { answers, .. } => *answers,
             _ => Answers { instance: denied, ..Answers::default() },
         }

@@ -428,6 +428,11 @@ impl FactKey {
         Self("policy/active".into())
     }
 
+    /// Which files are in force in place of a release.
+    pub fn policy_files() -> Self {
+        Self("policy/files".into())
+    }
+
     /// A policy set, by digest.
     pub fn policy(digest: &PolicyDigest) -> Self {
         Self(format!("policy/set/{digest}").into())

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
     Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
-    Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName, Stops, Task,
-    Timestamp, Tool, ToolRef, UnitName,
+    Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
+    Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -146,11 +146,11 @@ impl Standing {
     pub fn risk(&self, now: Timestamp) -> Option<RiskLevel> {
         let agents = self
             .hops()
-            .flat_map(|Hop { instance, agent, .. }| instance.risks().chain(agent.risks()));
+            .flat_map(|Hop { instance, agent, .. }| [instance.risk_level(), agent.risk_level()]);
         let sponsors = self.hops().map(|hop| hop.sponsor);
-        let people = sponsors.chain(&self.subject).filter_map(Person::risk_level);
-        let departed = self.hops().filter_map(|hop| hop.instance.departed.as_ref()?.level_at(now));
-        agents.map(|risk| risk.level).chain(people).chain(departed).max()
+        let people = sponsors.chain(&self.subject).map(Person::risk_level);
+        let departed = self.hops().map(|hop| hop.instance.departed.as_ref()?.level_at(now));
+        agents.chain(people).chain(departed).max().flatten()
     }
 
     /// When the first of all ends on which an act of the instance rests: also `elevation`, if it rests on
@@ -316,7 +316,39 @@ pub struct Facts {
     pub stops: Arc<Stops>,
 }
 
+impl PrincipalFacts {
+    /// Whose facts they are.
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::Instance(standing) => Principal::Instance(standing.instance.id),
+            Self::Administrator(person) => Principal::Person(person.id.clone()),
+            Self::Directory(directory, _) => Principal::Directory(directory.name.clone()),
+        }
+    }
+}
+
 impl Facts {
+    /// What is known where somebody administers: who that is, and the agent that it is done to, if it is to one that is
+    /// registered.
+    pub fn of_administration(
+        (revision, now): (Revision, Timestamp),
+        principal: PrincipalFacts,
+        agent: Option<Arc<AgentFacts>>,
+    ) -> Self {
+        Self {
+            revision,
+            now,
+            principal,
+            tool: None,
+            server: None,
+            tool_owner: None,
+            agent,
+            session: SessionFacts::default(),
+            binding: Binding::None,
+            stops: Arc::default(),
+        }
+    }
+
     /// The digest of what these facts say about the tool, for records.
     pub fn pin(&self) -> Option<Sha256Digest> {
         self.tool.as_ref().map(|tool| Sha256Digest::from_bytes(*tool.pin.as_bytes()))

@@ -27,6 +27,7 @@ mod lease;
 mod marked;
 mod names;
 mod network;
+mod object;
 mod person;
 mod process_memory;
 mod provenance;
@@ -96,6 +97,7 @@ pub use names::{
     UnitName,
 };
 pub use network::network;
+pub use object::{OBJECT_PATTERNS_MAX, OBJECTS_OF_CALL_MAX, ObjectPattern, Objects};
 pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
@@ -110,7 +112,7 @@ pub use review::{
     AgentReview, Certification, Certified, OpenReview, REVIEW_ITEMS_MAX, REVIEW_MAX, REVIEW_MIN,
     Review, ReviewWithdrawn, SETTLED_BEFORE,
 };
-pub use risk::{Rated, Risk, RiskLevel, RiskTarget};
+pub use risk::{Rated, Risk, RiskLevel, RiskTarget, Risks};
 pub use scope::{MAX_PATTERNS, Scope, ToolPattern};
 pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};

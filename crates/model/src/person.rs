@@ -1,12 +1,12 @@
 //! People: the only ones who can answer for what an agent does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    GroupName, PersonId, Rated, Risk, RiskLevel, Sha256Digest, SourceName, Speaker, Timestamp,
-    UnitName, Waits,
+    GroupName, PersonId, Rated, Risk, RiskLevel, Risks, Sha256Digest, SourceName, Speaker,
+    Timestamp, UnitName, Waits,
 };
 
 /// A natural person known to this deployment.
@@ -18,6 +18,10 @@ pub struct Person {
     /// The groups that the person belongs to; policy may refer to them.
     #[serde(default)]
     pub groups: BTreeSet<GroupName>,
+    /// Since when they are in those of them that approve, administer, or make eligible to take over, as far as that is
+    /// known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<GroupName, Timestamp>,
     /// The unit of the organisation; policy may refer to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitName>,
@@ -38,9 +42,9 @@ pub struct Person {
     /// The risk that is said of them, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
-    /// How transmitters rate them, if any does: what one says later takes the place of what it said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rated: Option<Rated>,
+    /// How transmitters rate them: what one says later takes the place of what it said.
+    #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
+    pub rated: Rated,
     /// Until when the login sessions of the person are over: what was begun on their behalf by then is
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,15 +79,16 @@ impl Person {
         Self {
             id,
             groups,
+            joined: BTreeMap::new(),
             unit: None,
             manager: None,
             source: None,
             moved: None,
             narrowed: None,
             risk: None,
-            rated: None,
+            rated: Rated::by_nobody(),
             sessions_cutoff: None,
-            waits: Waits { returns: None, joins: std::collections::BTreeMap::new() },
+            waits: Waits { returns: None, joins: BTreeMap::new() },
             state,
         }
     }
@@ -129,13 +134,16 @@ impl Person {
     #[must_use]
     pub fn restricted_to(&self, is: &Self) -> Self {
         let both = |was: &BTreeSet<GroupName>| was.intersection(&is.groups).cloned().collect();
+        let mut joined = self.joined.clone();
+        joined.retain(|group, _| is.groups.contains(group));
         Self {
             groups: both(&self.groups),
+            joined,
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
             moved: is.moved,
             narrowed: is.narrowed,
-            rated: self.rated_at_least(is),
+            rated: self.rated.raised_to(&is.rated),
             sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             waits: self.waits.restricted_to(&is.as_told()),
             state: if is.is_active() { self.state } else { is.state },
@@ -145,49 +153,24 @@ impl Person {
 
     /// Whether any transmitter rated them a greater risk than `is` has it of that one, whatever others say.
     pub(crate) fn is_rated_above(&self, is: &Self) -> bool {
-        self.rated_at_least(is) != is.rated
-    }
-
-    /// How transmitters rate them by what of `is` lowers nothing that any of them said.
-    fn rated_at_least(&self, is: &Self) -> Option<Rated> {
-        let (Some(was), Some(rated)) = (&self.rated, &is.rated) else {
-            return self.rated.clone().or_else(|| is.rated.clone());
-        };
-        // Of what it is not known who said it, there is no more than the greatest.
-        if was.by.is_empty() {
-            return Some(if was.level > rated.level { was } else { rated }.clone());
-        }
-        let of = |said: Option<Risk>| said.map(|risk| risk.level);
-        let mut least = Some(rated.clone());
-        for (by, said) in was.by.iter().filter(|(by, said)| of(rated.by(by)) < Some(said.level)) {
-            least = Rated::said(least, by, Some(said.clone()));
-        }
-        least
+        self.rated.raised_to(&is.rated) != is.rated
     }
 
     /// The greatest risk that anybody says of them.
     pub fn risk_level(&self) -> Option<RiskLevel> {
-        let said = self.risk.as_ref().map(|risk| risk.level);
-        said.max(self.rated.as_ref().map(|rated| rated.level))
+        self.rated.level_beside(self.risk.as_ref())
     }
 
-    /// How `speaker` rates them, if it does.
-    pub fn rated_by(&self, speaker: &Speaker) -> Option<Risk> {
-        self.rated.as_ref().and_then(|rated| rated.by(speaker))
+    /// What is said of their risk, by whomever.
+    pub fn risks(&self) -> Risks {
+        Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed: None }
     }
 
     /// The person, whom `speaker` rates so, or no longer.
     #[must_use]
     pub fn with_rating(mut self, speaker: &Speaker, risk: Option<Risk>) -> Self {
-        self.rated = Rated::said(self.rated.take(), speaker, risk);
+        self.rated.say(speaker, risk);
         self
-    }
-
-    /// Lowers to `risk` whatever transmitters say that is greater; says whether anything was.
-    pub fn lower_ratings(&mut self, risk: Option<&Risk>) -> bool {
-        let lowered = self.rated.clone().and_then(|rated| rated.lowered(risk));
-        let was = std::mem::replace(&mut self.rated, lowered);
-        was != self.rated
     }
 
     /// Whether the person is active now.
@@ -208,6 +191,10 @@ pub struct PeopleSource {
     pub key_expires: Timestamp,
     /// When it was registered.
     pub registered: Timestamp,
+    /// After how many minutes in which no newer list of it came into force its people are unconfirmed; without that,
+    /// nobody waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_min: Option<u32>,
     /// The newest version that is in force whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<PeopleVersion>,

@@ -18,6 +18,9 @@ pub struct Receiver {
     pub audience: String,
     /// Of whom it is told.
     pub covers: Covers,
+    /// The issuer of the streams by which it tells us: what came by these alone it is not told back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The host to which it may have signals pushed; without one it polls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_host: Option<String>,

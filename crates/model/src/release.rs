@@ -41,7 +41,7 @@ pub struct SignedBy {
     pub word: String,
 }
 
-/// What a release replaces: what was active when it was approved.
+/// What a release replaces: what was active when it was approved, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
@@ -80,9 +80,12 @@ pub struct Activation {
 pub struct Release {
     /// What was published.
     pub terms: ReleaseTerms,
-    /// Who published it; nobody did the first one, which the founding record names.
+    /// Who published it; of the first one, which the founding record names, who signed it once they had a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<SignedBy>,
+    /// How many cases of it held here when that was last tried; nobody has, if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<u64>,
     /// Where it stands in its life.
     pub state: ReleaseState,
 }
@@ -100,7 +103,7 @@ pub enum ReleaseState {
     },
     /// It is in force.
     Active {
-        /// Who approved it; nobody did the first one.
+        /// Who approved it; of the first one, nobody until another founder has a key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<Approval>,
         /// Who put it in force.
@@ -108,7 +111,7 @@ pub enum ReleaseState {
     },
     /// It was in force until another one was.
     Superseded {
-        /// Who approved it; nobody did the first one.
+        /// Who approved it, unless nobody did the first one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<Approval>,
         /// Who put it in force.
@@ -138,6 +141,11 @@ pub struct Releases {
     pub observed: Option<u64>,
 }
 
+impl Base {
+    /// That nothing was in force before.
+    pub const NOTHING: Self = Self { version: 0, content: None };
+}
+
 impl ReleaseTerms {
     /// What its author signs.
     pub fn published(&self) -> Value {
@@ -160,17 +168,21 @@ impl Release {
 
     /// What the policy key signs when `by` puts it in force at `at`: all that makes it what it is.
     pub fn activated_bytes(&self, by: &PersonId, at: Timestamp) -> Vec<u8> {
-        json::canonical(&json!({
+        let mut signed = json!({
             "approval": self.approval(),
             "at": at,
             "author": self.author,
             "by": by,
             "terms": self.terms,
             "type": "chancery/policy-activation/v1",
-        }))
+        });
+        if let Some(cases) = self.cases {
+            signed["cases"] = cases.into();
+        }
+        json::canonical(&signed)
     }
 
-    /// Who answers for it, since when it was published; nobody does for the first one.
+    /// Who answers for it, since when it was published; nobody does for the first one before somebody signs it.
     pub fn owner(&self) -> Option<(&PersonId, Timestamp)> {
         let author = self.author.as_ref()?;
         Some((self.terms.owner.as_ref().unwrap_or(&author.person), author.at))
@@ -187,15 +199,46 @@ impl Release {
         }
     }
 
-    /// The same, approved, if it waits for that: also if it was, in place of something else.
+    /// Whether it is in force and nobody approved it: a deployment was founded with it.
+    pub const fn is_unapproved(&self) -> bool {
+        matches!(self.state, ReleaseState::Active { approval: None, .. })
+    }
+
+    /// What `person` signs, who founded the deployment with it and has a key now: that they are its author, or,
+    /// after somebody else, that they approve it. Nothing, if others did.
+    pub fn waits_for(&self, person: &PersonId) -> Option<Value> {
+        if !self.is_unapproved() {
+            return None;
+        }
+        match &self.author {
+            None => Some(self.terms.published()),
+            Some(author) if author.person == *person => None,
+            Some(_) => Some(self.approval_over(&Base::NOTHING)),
+        }
+    }
+
+    /// The same, of this author, if a deployment was founded with it and it is nobody's yet.
+    #[must_use]
+    pub fn authored(self, author: SignedBy) -> Option<Self> {
+        let waits = self.is_unapproved() && self.author.is_none();
+        waits.then_some(Self { author: Some(author), ..self })
+    }
+
+    /// The same, approved, if it waits for that: also if it was, in place of something else, and if a deployment was
+    /// founded with it.
     #[must_use]
     pub fn approved(self, approval: Approval) -> Option<Self> {
-        let waits = match &self.state {
-            ReleaseState::Proposed => true,
-            ReleaseState::Released { approval: before } => before.base != approval.base,
-            _ => false,
+        let state = match self.state {
+            ReleaseState::Proposed => ReleaseState::Released { approval },
+            ReleaseState::Released { approval: before } if before.base != approval.base => {
+                ReleaseState::Released { approval }
+            }
+            ReleaseState::Active { approval: None, activation } if self.author.is_some() => {
+                ReleaseState::Active { approval: Some(approval), activation }
+            }
+            _ => return None,
         };
-        waits.then_some(Self { state: ReleaseState::Released { approval }, ..self })
+        Some(Self { state, ..self })
     }
 
     /// The same, in force, if it was approved.

@@ -1,6 +1,6 @@
 //! Risk: what somebody who watches says of an instance, an agent or a person, for policy to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,67 +49,142 @@ pub struct Risk {
     pub since: Timestamp,
 }
 
-impl Risk {
-    /// Whether it stands against `other`, which the same one says: it was said later, or is greater, of two that may
-    /// have been at once.
-    pub fn holds_against(&self, other: &Self) -> bool {
-        (self.since, self.level) > (other.since, other.level)
-    }
-}
+/// What those who tell of a directory's people say of the risk of one of these, or of an agent or an instance for
+/// which these answer. Each answers for what it said, and takes back nothing that another did: the greatest counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
+pub struct Rated(BTreeMap<Speaker, Said>);
 
-/// How those who tell of a directory's people rate one of them. Each answers for what it said, and takes back
-/// nothing that another did: the greatest counts.
+/// What one of them said last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rated {
-    /// The greatest level.
-    pub level: RiskLevel,
-    /// Since when.
-    pub since: Timestamp,
-    /// What each of them said last. Nothing, where that was not kept yet: then the next one speaks for them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) by: BTreeMap<Speaker, Risk>,
+struct Said {
+    /// The level; none, once it was lowered to nothing. When it was said stays until something later is: whatever is
+    /// older, and is delivered only then, does not count anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<RiskLevel>,
+    /// Since when, by the clock of who said it.
+    since: Timestamp,
+}
+
+/// How it is kept, and how it was.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    /// Of people: the greatest, and what each said, which was not kept at first.
+    Greatest {
+        level: RiskLevel,
+        since: Timestamp,
+        #[serde(default)]
+        by: BTreeMap<Speaker, Said>,
+    },
+    /// What each said.
+    Each(BTreeMap<Speaker, Said>),
+}
+
+impl From<Kept> for Rated {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Greatest { level, since, by } if by.is_empty() => {
+                Self([(Speaker::unknown(), Said { level: Some(level), since })].into())
+            }
+            Kept::Greatest { by, .. } | Kept::Each(by) => Self(by),
+        }
+    }
 }
 
 impl Rated {
-    /// What `by` says comes to.
-    fn of(by: BTreeMap<Speaker, Risk>) -> Option<Self> {
-        let Risk { level, since } = by.values().max_by_key(|said| (said.level, said.since))?;
-        Some(Self { level: *level, since: *since, by })
+    /// Nobody says anything.
+    pub const fn by_nobody() -> Self {
+        Self(BTreeMap::new())
     }
 
-    /// What `speaker` says.
-    pub(crate) fn by(&self, speaker: &Speaker) -> Option<Risk> {
-        let Self { level, since, by } = self;
-        let unknown = by.is_empty().then_some(Risk { level: *level, since: *since });
-        by.get(speaker).cloned().or(unknown)
+    /// Whether nobody ever said anything.
+    pub fn is_by_nobody(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// What it comes to once `speaker` says `risk`.
-    pub(crate) fn said(known: Option<Self>, speaker: &Speaker, risk: Option<Risk>) -> Option<Self> {
-        let mut by = known.map(|known| known.by).unwrap_or_default();
-        by.remove(speaker);
-        by.extend(risk.map(|risk| (speaker.clone(), risk)));
-        Self::of(by)
+    /// What `speaker` says. Whoever it was of whom that is not known, it is whoever is asked for.
+    pub fn by(&self, speaker: &Speaker) -> Option<Risk> {
+        let Said { level, since } = self.last(speaker)?;
+        level.map(|level| Risk { level, since: *since })
     }
 
-    /// The same, in which the level of `risk` stands instead of whatever is greater. Since when each said so stays: by
-    /// its clock, what it says next is later than that, and may be earlier than now.
-    pub(crate) fn lowered(self, risk: Option<&Risk>) -> Option<Self> {
-        let lowered = |said: Risk| {
-            let is_greater = Some(said.level) > risk.map(|risk| risk.level);
-            if is_greater {
-                Some(Risk { level: risk?.level, since: said.since })
-            } else {
-                Some(said)
-            }
-        };
-        let Self { level, since, by } = self;
-        if by.is_empty() {
-            let said = lowered(Risk { level, since })?;
-            return Some(Self { level: said.level, since: said.since, by });
+    /// Whether `speaker` said something later than `risk`, or something greater of what may have been at once.
+    pub fn has_later(&self, speaker: &Speaker, risk: &Risk) -> bool {
+        let last = self.last(speaker);
+        last.is_some_and(|last| (last.since, last.level) > (risk.since, Some(risk.level)))
+    }
+
+    /// The greatest of what is said, here as `own`, and by all of them.
+    pub(crate) fn level_beside(&self, own: Option<&Risk>) -> Option<RiskLevel> {
+        own.map(|risk| risk.level).max(self.level())
+    }
+
+    /// That `speaker` says `risk`, or that it never said anything.
+    pub fn say(&mut self, speaker: &Speaker, risk: Option<Risk>) {
+        // Of whom it is not known who they were, whoever says something next speaks for them.
+        self.0.remove(&Speaker::unknown());
+        self.0.remove(speaker);
+        let said = risk.map(|Risk { level, since }| Said { level: Some(level), since });
+        self.0.extend(said.map(|said| (speaker.clone(), said)));
+    }
+
+    /// Lowers to `level` whatever is greater; says whether anything was. Since when each said so stays: by its clock,
+    /// what it says next is later than that, and may be earlier than now.
+    pub fn lower(&mut self, level: Option<RiskLevel>) -> bool {
+        let mut is_lower = false;
+        for said in self.0.values_mut().filter(|said| said.level > level) {
+            said.level = level;
+            is_lower = true;
         }
-        Self::of(by.into_iter().filter_map(|(it, said)| Some((it, lowered(said)?))).collect())
+        is_lower
+    }
+
+    /// What of `is`, which it becomes, lowers nothing that any of them said.
+    pub(crate) fn raised_to(&self, is: &Self) -> Self {
+        // Of what it is not known who said it, there is no more than the greatest.
+        if let Some(said) = self.0.get(&Speaker::unknown()) {
+            return if said.level > is.level() { self } else { is }.clone();
+        }
+        let level_by = |speaker: &Speaker| is.last(speaker).and_then(|said| said.level);
+        let lowered = self.0.iter().filter(|(speaker, said)| level_by(speaker) < said.level);
+        let lowered = lowered.map(|(speaker, said)| (speaker.clone(), said.clone()));
+        let mut raised = is.clone();
+        raised.0.extend(lowered);
+        raised
+    }
+
+    fn last(&self, speaker: &Speaker) -> Option<&Said> {
+        self.0.get(speaker).or_else(|| self.0.get(&Speaker::unknown()))
+    }
+
+    fn level(&self) -> Option<RiskLevel> {
+        self.0.values().filter_map(|said| said.level).max()
+    }
+}
+
+/// All that is said of the risk of somebody, as records have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Risks {
+    /// What is said here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+    /// What transmitters say.
+    #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
+    pub rated: Rated,
+    /// At what our own detector sees them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub departed: Option<RiskLevel>,
+}
+
+impl Risks {
+    /// The greatest of what all say but `speakers`.
+    pub fn level_without(&self, speakers: &BTreeSet<Speaker>) -> Option<RiskLevel> {
+        let others = self.rated.0.iter().filter(|(speaker, _)| !speakers.contains(*speaker));
+        let others = others.filter_map(|(_, said)| said.level).max();
+        self.risk.as_ref().map(|risk| risk.level).max(others).max(self.departed)
     }
 }
 
@@ -188,15 +263,25 @@ mod tests {
         Speaker::stream(&name.parse().expect("a source"))
     }
 
-    fn ann(rated: Option<Rated>) -> Person {
-        Person { rated, ..Person::new("ann".parse().expect("a person"), [].into()) }
+    fn ann() -> Person {
+        Person::new("ann".parse().expect("a person"), [].into())
+    }
+
+    fn rated(said: &[(&str, Risk)]) -> Rated {
+        let mut rated = Rated::default();
+        for (name, risk) in said {
+            rated.say(&speaker(name), Some(risk.clone()));
+        }
+        rated
     }
 
     /// Of what one says, the later counts, and of the same time the greater.
     #[test]
     fn what_was_said_stands_against_what_is_older() {
         let check = |known: Risk, other: Risk, expected: bool| {
-            assert_eq!(known.holds_against(&other), expected, "{known:?} {other:?}");
+            let known = rated(&[("one", known)]);
+            assert_eq!(known.has_later(&speaker("one"), &other), expected, "{known:?} {other:?}");
+            assert!(!known.has_later(&speaker("two"), &other), "that is another one's");
         };
         check(risk(Low, 2), risk(High, 1), true);
         check(risk(High, 1), risk(Low, 1), true);
@@ -209,43 +294,90 @@ mod tests {
     #[test]
     fn of_what_several_say_the_greatest_counts() {
         let (one, two) = (speaker("one"), speaker("two"));
-        let both = ann(None).with_rating(&one, Some(risk(High, 1)));
+        let both = ann().with_rating(&one, Some(risk(High, 1)));
         let both = both.with_rating(&two, Some(risk(Medium, 2)));
-        let level = |person: &Person| person.rated.as_ref().map(|rated| rated.level);
-        assert_eq!((level(&both), both.rated_by(&two)), (Some(High), Some(risk(Medium, 2))));
+        assert_eq!((both.risk_level(), both.rated.by(&two)), (Some(High), Some(risk(Medium, 2))));
         let lower = both.clone().with_rating(&one, Some(risk(Low, 3)));
-        assert_eq!((level(&lower), lower.risk_level()), (Some(Medium), Some(Medium)));
-        assert_eq!(level(&both.clone().with_rating(&two, None)), Some(High));
-        assert_eq!(ann(None).with_rating(&two, None).rated, None);
+        assert_eq!(lower.risk_level(), Some(Medium));
+        assert_eq!(both.clone().with_rating(&two, None).risk_level(), Some(High));
+        assert_eq!(ann().with_rating(&two, None), ann());
         for (to, expected) in [
             (Some(High), (false, [Some(High), Some(Medium)])),
             (Some(Medium), (true, [Some(Medium), Some(Medium)])),
             (Some(Low), (true, [Some(Low), Some(Low)])),
             (None, (true, [None, None])),
         ] {
-            let mut lowered = both.clone();
-            let is_lower = lowered.lower_ratings(to.map(|to| risk(to, 4)).as_ref());
-            let said = [&one, &two].map(|it| lowered.rated_by(it));
+            let mut lowered = both.rated.clone();
+            let is_lower = lowered.lower(to);
+            let said = [&one, &two].map(|it| lowered.by(it));
             let levels = said.each_ref().map(|it| it.as_ref().map(|said| said.level));
             assert_eq!((is_lower, levels), expected, "{to:?}");
             let since = said.map(|it| it.map_or(0, |said| said.since.as_millis()));
             assert!([[1, 2], [0, 0]].contains(&since), "by their clocks: {since:?}");
+            assert!(!lowered.lower(to), "nothing is greater");
         }
+    }
+
+    /// What was lowered to nothing is no risk, and what was said before that is older still.
+    #[test]
+    fn what_was_lowered_to_nothing_is_later_than_what_was_said_before() {
+        let (one, two) = (speaker("one"), speaker("two"));
+        let mut said = rated(&[("one", risk(High, 2))]);
+        assert!(said.lower(None));
+        assert_eq!(json!(said), json!({ "stream/one": { "since": 2 } }));
+        let mut read: Rated = serde_json::from_value(json!(said)).expect("it is kept so");
+        assert_eq!((&read, read.by(&one), read.level()), (&said, None, None));
+        let has_later = |rated: &Rated, speaker: &Speaker, at| {
+            [Low, High].map(|level| rated.has_later(speaker, &risk(level, at)))
+        };
+        assert_eq!(has_later(&read, &one, 1), [true; 2]);
+        assert_eq!(has_later(&read, &one, 2), [false; 2], "they may have been at once");
+        assert_eq!(has_later(&read, &one, 3), [false; 2]);
+        assert_eq!(has_later(&read, &two, 1), [false; 2], "that is another one's");
+        read.say(&one, Some(risk(Low, 3)));
+        assert_eq!((read.by(&one), has_later(&read, &one, 2)), (Some(risk(Low, 3)), [true; 2]));
     }
 
     /// What was kept before it was known who said it the next one speaks for.
     #[test]
     fn what_nobody_is_known_to_have_said_is_the_next_ones() {
-        let kept = json!({ "level": "high", "since": 1 });
-        let before = ann(serde_json::from_value(kept.clone()).expect("it was kept so"));
-        assert_eq!(json!(before.rated), kept);
+        let mut kept = json!(ann());
+        kept["rated"] = json!({ "level": "high", "since": 1 });
+        let before: Person = serde_json::from_value(kept).expect("it was kept so");
+        assert_eq!(before.risk_level(), Some(High));
         let one = speaker("one");
-        assert_eq!(before.rated_by(&one), Some(risk(High, 1)));
+        assert_eq!(before.rated.by(&one), Some(risk(High, 1)));
         let lower = before.clone().with_rating(&one, Some(risk(Low, 2)));
-        assert_eq!(lower.rated.map(|rated| rated.level), Some(Low));
+        assert_eq!(lower.risk_level(), Some(Low));
+        assert_eq!(before.restricted_to(&lower).rated, before.rated, "it lowers what was said");
+        let as_great = before.clone().with_rating(&one, Some(risk(High, 2)));
+        assert_eq!(before.restricted_to(&as_great).rated, as_great.rated);
         let mut lowered = before;
-        assert!(lowered.lower_ratings(Some(&risk(Medium, 2))));
+        assert!(lowered.rated.lower(Some(Medium)));
         assert_eq!(lowered.risk_level(), Some(Medium));
-        assert!(lowered.lower_ratings(None) && lowered.rated.is_none());
+        assert!(lowered.rated.lower(None));
+        assert_eq!(lowered.risk_level(), None);
+    }
+
+    /// However it was kept, of people, agents and instances, it is read, and kept in one way.
+    #[test]
+    fn whatever_was_kept_is_read() {
+        let check = |kept: serde_json::Value, expected: &Rated| {
+            let read: Rated = serde_json::from_value(kept.clone()).expect("it was kept so");
+            assert_eq!(&read, expected, "{kept}");
+            let again: Rated = serde_json::from_value(json!(read)).expect("it is kept so");
+            assert_eq!(&again, expected, "{kept}");
+        };
+        let each = json!({
+            "stream/one": { "level": "high", "since": 1 },
+            "stream/two": { "level": "low", "since": 2 },
+        });
+        let two = rated(&[("one", risk(High, 1)), ("two", risk(Low, 2))]);
+        check(json!({ "level": "high", "since": 1, "by": each }), &two);
+        check(each, &two);
+        let unknown = Said { level: Some(Medium), since: Timestamp::from_millis(3) };
+        let unknown = Rated([(Speaker::unknown(), unknown)].into());
+        check(json!({ "level": "medium", "since": 3 }), &unknown);
+        check(json!({}), &Rated::default());
     }
 }

@@ -1,4 +1,4 @@
-//! Scopes: the most that somebody may do, as a set of tools, harm classes and a number of calls.
+//! Scopes: the most that somebody may do, as a set of tools, harm classes, data objects and a number of calls.
 //!
 //! A purpose, an agent's ceiling, a mandate and a task each have one. Narrowing is
 //! [`Scope::includes`]: what it refuses is never granted.
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Harm, InvalidName, ServerName, ToolName, ToolRef};
+use crate::{Harm, InvalidName, ObjectPattern, ServerName, ToolName, ToolRef};
 
 /// The most patterns that one scope may hold.
 pub const MAX_PATTERNS: usize = 1_024;
@@ -100,6 +100,10 @@ pub struct Scope {
     /// The harm classes that a covered tool may have; reading is always among them.
     #[serde(default)]
     pub harm: BTreeSet<Harm>,
+    /// The data objects that anything may be done to, where they are named: none at all, if none is among them.
+    /// Where nobody named any, whatever the tools reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<BTreeSet<ObjectPattern>>,
     /// The most permitted calls in one session, if there is a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
@@ -129,6 +133,13 @@ impl Scope {
         Self {
             tools: pairs.filter_map(|(one, two)| one.meet(two)).collect(),
             harm: self.harm.intersection(&other.harm).copied().collect(),
+            objects: match (&self.objects, &other.objects) {
+                (Some(own), Some(others)) => {
+                    let pairs = own.iter().flat_map(|one| others.iter().map(move |two| (one, two)));
+                    Some(pairs.filter_map(|(one, two)| one.meet(two)).collect())
+                }
+                (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+            },
             max_calls: least(self.max_calls, other.max_calls),
             max_tasks_a_day: least(self.max_tasks_a_day, other.max_tasks_a_day),
         }
@@ -145,6 +156,21 @@ impl Scope {
         };
         let opened = self.max_tasks_a_day.zip(narrower.max_tasks_a_day);
         let tasks = opened.is_none_or(|(most, wanted)| wanted <= most);
-        narrower.tools.iter().all(tool) && narrower.harm.iter().all(harm) && calls && tasks
+        let objects = match (&self.objects, &narrower.objects) {
+            (None, _) => true,
+            (Some(held), Some(wanted)) => {
+                wanted.iter().all(|wanted| held.iter().any(|held| held.includes(wanted)))
+            }
+            (Some(_), None) => false,
+        };
+        let may = narrower.tools.iter().all(tool) && narrower.harm.iter().all(harm);
+        may && objects && calls && tasks
+    }
+
+    /// The same, if it names data objects, or else for those of `bound`: who names none asks for no more than
+    /// there is.
+    #[must_use]
+    pub fn for_objects_of(self, bound: &Self) -> Self {
+        Self { objects: self.objects.or_else(|| bound.objects.clone()), ..self }
     }
 }

@@ -161,6 +161,11 @@ impl Speaker {
     pub fn stream(name: &SourceName) -> Self {
         Self(format!("stream/{name}"))
     }
+
+    /// Somebody, of whom it was not kept who they are.
+    pub(crate) fn unknown() -> Self {
+        Self("unknown".to_owned())
+    }
 }
 
 impl fmt::Display for Speaker {

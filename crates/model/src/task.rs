@@ -22,7 +22,7 @@ pub struct Purpose {
     pub owned: Option<Timestamp>,
     /// The most that may be done for it.
     pub scope: Scope,
-    /// The categories of data that it may touch.
+    /// The categories of data that it is for; any, where none is named.
     #[serde(default)]
     pub data: BTreeSet<DataCategory>,
     /// What it is, for people.
@@ -31,6 +31,18 @@ pub struct Purpose {
 }
 
 impl Purpose {
+    /// Whether it is for data of all of these categories.
+    pub fn is_for(&self, data: &BTreeSet<DataCategory>) -> bool {
+        self.data.is_empty() || data.is_subset(&self.data)
+    }
+
+    /// Whether `narrower` is for no more.
+    pub fn includes(&self, narrower: &Self) -> bool {
+        let data =
+            self.data.is_empty() || (!narrower.data.is_empty() && self.is_for(&narrower.data));
+        data && self.scope.includes(&narrower.scope)
+    }
+
     /// Whether its owner is one of `people`, and still answers for it.
     pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
         // Of what was said before it was kept when, nobody knows that it was after anything.

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, EnvironmentName, Person, PersonId, PinDigest, RegionName, ServerName, Sha256Digest,
-    Timestamp, ToolRef,
+    AgentName, DataCategory, EnvironmentName, Objects, Person, PersonId, PinDigest, RegionName,
+    ServerName, Sha256Digest, Timestamp, ToolRef,
 };
 
 /// What a tool can do to the world. A tool with any class but the first is *consequential*.
@@ -158,6 +158,13 @@ pub struct Tool {
     /// What it can do; without a class it is not callable.
     #[serde(default)]
     pub harm: BTreeSet<Harm>,
+    /// Where its arguments name the data objects that it is used on (JSON pointers): none, where it is used on none.
+    /// Nothing, where nobody said so: then it may be used on any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<BTreeSet<String>>,
+    /// The categories of data that it touches, as far as anybody said.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data: BTreeSet<DataCategory>,
     /// Whether it may be called on behalf of a person only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requires_subject: bool,
@@ -199,6 +206,12 @@ impl Tool {
         // Of what was said before it was kept when, nobody knows that it was after anything.
         let owned = self.owned.unwrap_or(Timestamp::from_millis(0));
         self.owner.as_ref() == Some(&person.id) && person.answers_for(owned)
+    }
+
+    /// The data objects that a call with these arguments is used on.
+    pub fn objects_of(&self, input: &serde_json::Value) -> Objects {
+        let pointers = self.objects.as_ref();
+        pointers.map_or(Objects::Any, |pointers| Objects::named(pointers, input))
     }
 
     /// Whether the tool can do more than read.

@@ -110,6 +110,9 @@ pub struct Changed<T> {
 pub struct Position {
     /// The groups that count.
     pub groups: BTreeSet<GroupName>,
+    /// Since when, as far as that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<GroupName, Timestamp>,
     /// Those that they join, and that wait.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waits: BTreeSet<GroupName>,
@@ -193,7 +196,7 @@ impl Undo {
             was.put_back(&mut is);
         }
         if let Some(Changed { was, .. }) =
-            suspended.rated.as_ref().filter(|rated| rated.is == person.rated_by(&self.speaker))
+            suspended.rated.as_ref().filter(|rated| rated.is == person.rated.by(&self.speaker))
         {
             is = is.with_rating(&self.speaker, was.clone());
         }
@@ -215,7 +218,7 @@ impl Suspended {
     pub fn follow(&mut self, speaker: &Speaker, (was, is): (&Person, &Person)) {
         let positions = (Position::of(was), Position::of(is));
         follow(&mut self.moved, positions, Position::is_like);
-        let ratings = (was.rated_by(speaker), is.rated_by(speaker));
+        let ratings = (was.rated.by(speaker), is.rated.by(speaker));
         follow(&mut self.rated, ratings, PartialEq::eq);
     }
 
@@ -243,6 +246,7 @@ impl Position {
     fn of(person: &Person) -> Self {
         Self {
             groups: person.groups.clone(),
+            joined: person.joined.clone(),
             waits: person.waits.joins.keys().cloned().collect(),
             unit: person.unit.clone(),
             manager: person.manager.clone(),
@@ -272,6 +276,8 @@ impl Position {
     fn put_back(&self, person: &mut Person) {
         person.groups.retain(|group| self.waits.contains(group));
         person.groups.extend(self.groups.iter().cloned());
+        person.joined.retain(|group, _| self.waits.contains(group));
+        person.joined.extend(self.joined.clone());
         let joined = &person.groups;
         person.waits.joins.retain(|group, _| self.waits.contains(group) && !joined.contains(group));
         person.unit.clone_from(&self.unit);
@@ -293,7 +299,7 @@ impl SignalMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Due, RiskLevel};
+    use crate::{Due, Rated, RiskLevel};
 
     fn caep() -> Speaker {
         Speaker::stream(&"caep".parse().expect("a source"))
@@ -344,7 +350,7 @@ mod tests {
         let more = ann(&["leads", "staff"], "desk", Low);
         assert_eq!(undone(&[(&desk, &more)]), None);
         assert_eq!(undone(&[(&more, &desk)]), Some((text("desk"), None)));
-        let lower = Person { rated: None, ..desk.clone() };
+        let lower = Person { rated: Rated::default(), ..desk.clone() };
         assert_eq!(undone(&[(&desk, &lower)]), None);
     }
 

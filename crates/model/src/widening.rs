@@ -181,6 +181,10 @@ impl Widening {
                 is.waits.joins.insert(group.clone(), due);
             }
         }
+        is.joined = was.map(|was| was.joined.clone()).unwrap_or_default();
+        is.joined.retain(|group, _| is.groups.contains(group) && counted(group));
+        let joins = is.groups.iter().filter(|group| self.is_eligible(group) && !counted(group));
+        is.joined.extend(joins.map(|group| (group.clone(), now)));
         let Some(was) = was else { return is };
         if is.is_active() && !was.is_active() {
             is.waits.returns = if comes_back { new } else { known.returns.clone() };
@@ -226,10 +230,23 @@ impl Person {
             let joins = std::mem::take(&mut is.waits.joins);
             let (over, wait): (BTreeMap<_, _>, _) =
                 joins.into_iter().partition(|(_, due)| over(due));
+            is.joined.extend(over.keys().map(|group| (group.clone(), now)));
             is.groups.extend(over.into_keys());
             is.waits.joins = wait;
         }
         (is != *self).then_some(is)
+    }
+
+    /// The groups in which the person was that approve, administer, or make eligible to take over, and is not any
+    /// longer at `now`, as `is` tells, each with how long that was, as far as that is known.
+    pub fn left<'a>(
+        &'a self,
+        is: &'a Self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'a GroupName, Duration)> {
+        let goes = self.is_active() && !is.is_active();
+        let left = self.joined.iter().filter(move |(group, _)| goes || !is.groups.contains(*group));
+        left.map(move |(group, since)| (group, now.since(*since)))
     }
 
     /// The person, who is gone since `now`, unless they were told to be gone before.
@@ -293,11 +310,21 @@ mod tests {
         assert_eq!(again.widened(|due| due.is_over(at(0)), at(0)), None);
         let joined = again.widened(|due| due.is_over(at(1)), at(1)).expect("it is time");
         assert_eq!(stands(&joined), (true, vec!["approvers", "staff"], false, vec![]));
+        let since = joined.joined.iter().map(|(group, since)| (group.as_str(), *since));
+        assert_eq!(since.collect::<Vec<_>>(), [("approvers", at(1))]);
         // Who leaves it before never had it; who leaves it after affirms anew what they sponsor.
         let left = told(Some(&new), ann(&["staff"]), 1);
         assert_eq!((stands(&left), left.moved), ((true, vec!["staff"], false, vec![]), None));
         let left = told(Some(&joined), ann(&["staff"]), 2);
-        assert_eq!(left.moved, Some(at(2)));
+        assert_eq!((left.moved, &left.joined), (Some(at(2)), &BTreeMap::new()));
+        let was_in = |is: &Person, hour: i64| -> Vec<(String, Duration)> {
+            let left = joined.left(is, at(hour));
+            left.map(|(group, lasted)| (group.to_string(), lasted)).collect()
+        };
+        let an_hour = vec![("approvers".to_owned(), Duration::from_hours(1))];
+        assert_eq!(was_in(&left, 2), an_hour);
+        assert_eq!(was_in(&joined.gone(at(2)), 2), an_hour);
+        assert_eq!(was_in(&told(Some(&joined), ann(&["approvers"]), 2), 2), []);
         assert_eq!(told(Some(&joined), ann(&["approvers"]), 2).moved, None);
         // Who is gone is so at once, and comes back later, with what still waits.
         let gone = told(Some(&new), new.as_told().gone(at(1)), 1);
@@ -323,6 +350,7 @@ mod tests {
             let rule = Widening { after_s, ..rule() };
             let new = rule.becomes((None, ann(&["administrators"])), (None, at(0)));
             let later = new.widened(|due| due.is_over(at(1_000_000)), at(1_000_000));
+            assert_eq!(new.joined.len(), new.groups.len(), "since when they are in it is known");
             (stands(&new).3.len(), later.is_some())
         };
         assert_eq!(of(Some(0)), (0, false));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Harm, Scope, ToolPattern, ToolRef};
+use model::{Harm, ObjectPattern, Objects, Scope, ServerName, ToolPattern, ToolRef};
 use proptest::prelude::*;
 
 fn tool() -> impl Strategy<Value = ToolRef> {
@@ -18,23 +18,44 @@ fn harm() -> impl Strategy<Value = BTreeSet<Harm>> {
         .prop_map(|classes| classes.into_iter().collect())
 }
 
+fn object() -> impl Strategy<Value = ObjectPattern> {
+    let names = vec!["x", "xy", "x*", "xy*", "*", "x/../y", "x/*", "x/..*"];
+    ("[ab]", prop::sample::select(names))
+        .prop_map(|(server, name)| format!("{server}/{name}").parse().unwrap())
+}
+
+/// An object, by its server and name.
+fn named() -> impl Strategy<Value = (ServerName, String)> {
+    let names = vec!["x", "xy", "xyz", "z", "x/../y", "x/y", "x/..y", "x/%2e%2e/y"];
+    ("[ab]", prop::sample::select(names))
+        .prop_map(|(server, name)| (server.parse().unwrap(), name.to_owned()))
+}
+
+/// Whether `scope` is for the object.
+fn is_for(scope: &Scope, (server, name): &(ServerName, String)) -> bool {
+    let object = Objects::Named([name.clone()].into());
+    scope.objects.as_ref().is_none_or(|patterns| object.are_within(patterns, server))
+}
+
 prop_compose! {
     fn scope()(
         tools in proptest::collection::btree_set(pattern(), 0..4),
         harm in harm(),
+        objects in proptest::option::of(proptest::collection::btree_set(object(), 0..4)),
         max_calls in proptest::option::of(0_u64..3),
     ) -> Scope {
-        Scope { tools, harm, max_calls, max_tasks_a_day: None }
+        Scope { tools, harm, objects, max_calls, max_tasks_a_day: None }
     }
 }
 
 proptest! {
     #[test]
     fn i_08_an_included_scope_covers_nothing_more(
-        wide in scope(), narrow in scope(), tool in tool(), harm in harm(),
+        wide in scope(), narrow in scope(), tool in tool(), harm in harm(), object in named(),
     ) {
         let widened = narrow.covers(&tool, &harm) && !wide.covers(&tool, &harm);
-        prop_assert!(!(wide.includes(&narrow) && widened));
+        let is_wider = is_for(&narrow, &object) && !is_for(&wide, &object);
+        prop_assert!(!(wide.includes(&narrow) && (widened || is_wider)));
     }
 
     #[test]
@@ -45,13 +66,14 @@ proptest! {
 
     #[test]
     fn i_08_what_two_scopes_meet_in_is_the_widest_that_both_include(
-        a in scope(), b in scope(), c in scope(), tool in tool(), harm in harm(),
+        a in scope(), b in scope(), c in scope(), tool in tool(), harm in harm(), object in named(),
     ) {
         let met = a.meet(&b);
         prop_assert!(a.includes(&met) && b.includes(&met));
         prop_assert_eq!(met.includes(&c), a.includes(&c) && b.includes(&c));
         let both = a.covers(&tool, &harm) && b.covers(&tool, &harm);
         prop_assert_eq!(met.covers(&tool, &harm), both);
+        prop_assert_eq!(is_for(&met, &object), is_for(&a, &object) && is_for(&b, &object));
     }
 }
 
@@ -60,6 +82,31 @@ fn an_empty_scope_covers_nothing() {
     let tool: ToolRef = "crm/lookup".parse().unwrap();
     assert!(!Scope::default().covers(&tool, &BTreeSet::new()));
     assert!(!Scope::default().touches(&tool.server));
+}
+
+#[test]
+fn r_41_a_pattern_of_objects_says_what_it_covers() {
+    for said in ["crm/customer-7", "crm/customer-*", "crm/*", "crm/crm://customers/7", "crm/a b"] {
+        let pattern: ObjectPattern = said.parse().unwrap();
+        assert_eq!(pattern.to_string(), said);
+    }
+    let long = format!("crm/{}", "x".repeat(508));
+    assert!(long.parse::<ObjectPattern>().is_ok());
+    for invalid in [
+        "",
+        "crm",
+        "crm/",
+        "/x",
+        "*",
+        "*/x",
+        "CRM/x",
+        "crm/a*b",
+        "crm/**",
+        "crm/a\n",
+        (long + "x").as_str(),
+    ] {
+        assert!(invalid.parse::<ObjectPattern>().is_err(), "{invalid:?}");
+    }
 }
 
 #[test]

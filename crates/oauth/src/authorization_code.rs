@@ -62,7 +62,7 @@ pub enum Narrowed {
     /// To these tools, as `scope` has them.
     Tools(String),
     /// To one task (RFC 9396).
-    Task(consent::Asked),
+    Task(Box<consent::Asked>),
 }
 
 /// What a client that has no key of its own sends to the token endpoint.
@@ -130,7 +130,7 @@ fn asked(query: &mut Parameters) -> Result<Asked, OAuthError> {
             asked if asked.sub_id.is_some() => {
                 return Err(invalid("whoever is sent here is asked, and nobody else"));
             }
-            asked => Narrowed::Task(asked),
+            asked => Narrowed::Task(Box::new(asked)),
         },
         (Some(_), true) => {
             return Err(invalid("say what is asked for once: in `scope` or in details"));

@@ -34,6 +34,9 @@ pub struct AskedTask {
     /// The harm classes that those may have, beside reading.
     #[serde(default)]
     pub harm: Vec<String>,
+    /// The data objects, as `SERVER/NAME` or `SERVER/BEGINNING*`; whichever there may be, if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<String>,
     /// The most calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
@@ -120,6 +123,7 @@ mod tests {
             purpose: "care".to_owned(),
             tools: vec!["crm/lookup".to_owned()],
             harm: Vec::new(),
+            objects: Vec::new(),
             max_calls: None,
             max_tasks_a_day: None,
             until: NOW + 3_600,

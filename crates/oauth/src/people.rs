@@ -90,6 +90,11 @@ pub fn claimed(list: &str) -> Result<String, PeopleError> {
     Ok(text(&read(list)?.claims, "iss")?)
 }
 
+/// When it claims to have been signed, in seconds since the epoch. Nothing is verified.
+pub fn issued(list: &str) -> Result<i64, PeopleError> {
+    Ok(seconds(&read(list)?.claims, "iat")?)
+}
+
 fn read(list: &str) -> Result<Unverified<'_>, PeopleError> {
     if list.len() > FILE_MAX {
         return Err(PeopleError::TooLarge);
@@ -188,6 +193,7 @@ mod tests {
         assert_eq!((people.version, people.people.len()), (7, 2));
         let made = make(("hr", "https://g"), &key, NOW, &people).expect("signed");
         assert_eq!(claimed(&made).as_deref(), Ok("hr"));
+        assert_eq!(issued(&made), Ok(NOW));
         assert_eq!(verify(&made, ("hr", "https://g"), key.verifying(), NOW), Ok(people));
         let check = |parties, key: &SigningKey, now, expected: JwsError| {
             let read = verify(&made, parties, key.verifying(), now);

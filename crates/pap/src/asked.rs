@@ -18,7 +18,7 @@ use crate::people::SourceKey;
 use crate::receivers::ReceiverRegistration;
 use crate::release::ReleaseAsked;
 use crate::review::{ReviewAsked, ReviewFormat};
-use crate::said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
+use crate::said::{PurposeRegistration, PurposeSaid, Registration, ServerSaid, ToolSaid};
 use crate::streams::{StreamAnswered, StreamManaged, StreamRegistration};
 use crate::systems::SystemRegistration;
 use crate::undo::UndoAsked;
@@ -64,9 +64,19 @@ pub enum Command {
         said: Option<WideningSaid>,
     },
     /// Registers a directory that says who its people are.
-    PeopleSourceAdd(SourceKey),
+    PeopleSourceAdd {
+        said: SourceKey,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Gives one another key.
     PeopleSourceRekey(SourceKey),
+    /// Says anew for how many minutes there may be no newer list of one.
+    PeopleSilence {
+        name: String,
+        #[serde(default = "crate::heard::by_default")]
+        silence_min: Option<u32>,
+    },
     /// Lists them, each with the version that is in force.
     PeopleSourceList,
     /// Puts a signed list of people in force.
@@ -133,6 +143,17 @@ pub enum Command {
     SignalList,
     /// Adds a purpose.
     PurposeAdd(PurposeRegistration),
+    /// Says that a purpose is for no more than this.
+    PurposeNarrow(PurposeSaid),
+    /// Says that a purpose is for this as well.
+    PurposeWiden(PurposeSaid),
+    /// Lists purposes, or one, as they are or were at a time.
+    PurposeList {
+        #[serde(default)]
+        id: Option<String>,
+        #[serde(default)]
+        as_of: Option<String>,
+    },
     /// Names who answers for a purpose.
     PurposeOwner { id: String, owner: String },
     /// Registers an agent.
@@ -234,6 +255,13 @@ pub enum Command {
         #[serde(default)]
         #[schemars(with = "Option<i64>")]
         since: Option<Timestamp>,
+    },
+    /// Shows what agents, or one of them, could do now without anybody being asked: on which policies that rests, who answers
+    /// for it, and how often it was used since a time. Counting takes a while: it is asked again until it is done.
+    Unattended {
+        agent: Option<String>,
+        #[schemars(with = "i64")]
+        since: Timestamp,
     },
     /// Holds what an agent was given against what it used since a time, and suggests a narrower policy. Counting takes a
     /// while: it is asked again until it is done.

@@ -1,32 +1,42 @@
 //! Cases: what a policy set must answer, written beside it and run before it is relied on.
 //!
 //! A case is decided by the very [`Snapshot::decide`] that decides in service, on made-up facts: an
-//! active agent with an active sponsor, an open task, and the tools that the file itself describes.
+//! active agent with an active sponsor, an open task, and the tools that the file itself describes; or a person, or a
+//! directory, that administers.
 
+mod administrative;
+mod by_instance;
 mod made_up;
 mod recorded;
 mod result;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod varied;
+mod wanted;
 mod would;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use model::{
-    AgentName, Amount, Attestation, Binding, BudgetName, Decision, Denial, Enforcement,
-    EnvironmentName, GroupName, Harm, Label, Obligation, PersonId, PolicyId, Provenance, PurposeId,
-    RegionName, Remedy, RiskLevel, ServerName, Spend, Timestamp, Tool, ToolRef, UnitName,
+    AccessRequest, DataCategory, Decision, Denial, Facts, Harm, Timestamp, Tool, ToolRef,
 };
-use pdp::{AskedPolicy, Bundle, Explanation, LABELS_FILE, Snapshot, ToolSchema};
+use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::flips::PolicyFiles;
+use administrative::Administrative;
+use by_instance::ByInstance;
 pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};
-use varied::varied;
+pub(crate) use trial::tried;
+use varied::Varied;
+use wanted::Wanted;
 pub use would::ask;
+pub use written::{TOOLS_FILE, read_tools};
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -35,7 +45,7 @@ pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.ya
 const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 /// A file of cases.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseFile {
     /// The tools that its cases call, beside those that the set describes.
@@ -46,6 +56,9 @@ pub struct CaseFile {
     given: Map<String, Value>,
     /// The cases, each as it is written.
     cases: Vec<Map<String, Value>>,
+    /// On which line each begins, as far as that is known.
+    #[serde(skip)]
+    lines: Vec<Option<usize>>,
 }
 
 /// Tools as cases see them: what they can do, and their arguments.
@@ -66,179 +79,36 @@ pub struct CaseTool {
     /// The schema of its arguments; any object if it is left out.
     #[serde(default = "any_object")]
     pub input: Value,
+    /// Where its arguments name the data objects that it is used on; nothing, where nobody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<BTreeSet<String>>,
+    /// The categories of data that it touches.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data: BTreeSet<DataCategory>,
 }
 
 impl From<&Tool> for CaseTool {
     fn from(tool: &Tool) -> Self {
-        Self::described(tool.harm.clone(), &tool.descriptor)
+        Self {
+            objects: tool.objects.clone(),
+            data: tool.data.clone(),
+            ..Self::described(tool.harm.clone(), &tool.descriptor)
+        }
     }
 }
 
 impl CaseTool {
-    /// A tool that is described so (MCP), and can do so much.
+    /// A tool that is described so (MCP), and can do so much. Nobody said what data it is used on.
     pub fn described(harm: BTreeSet<Harm>, descriptor: &Value) -> Self {
         let input = descriptor.get("inputSchema").cloned();
-        Self { harm, input: input.unwrap_or_else(any_object) }
+        let input = input.unwrap_or_else(any_object);
+        Self { harm, input, objects: None, data: BTreeSet::new() }
     }
 }
 
 /// The schema of the arguments of a tool that has none.
 pub(crate) fn any_object() -> Value {
     json!({ "type": "object" })
-}
-
-/// One question, and what must be answered.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    /// A call of a tool, or else
-    call: Option<Call>,
-    /// a method.
-    method: Option<Method>,
-    #[serde(default = "some_agent")]
-    agent: AgentName,
-    #[serde(default = "some_purpose")]
-    purpose: PurposeId,
-    /// On whose behalf it is, if it is on anybody's.
-    subject: Option<Subject>,
-    /// Who vouches for the instance.
-    #[serde(default = "user")]
-    attestation: Attestation,
-    /// How its token is bound.
-    #[serde(default = "dpop")]
-    binding: Binding,
-    /// Whether who tells of its sponsor has been silent for too long.
-    #[serde(default)]
-    unconfirmed: bool,
-    /// What is said of the instance.
-    risk: Option<RiskLevel>,
-    /// When it is asked; 2026-01-01T00:00:00Z, a Thursday, if it is left out.
-    #[serde(default = "then", deserialize_with = "point_in_time")]
-    now: Timestamp,
-    /// In which environment the server acts.
-    environment: Option<EnvironmentName>,
-    /// In which region it keeps data.
-    region: Option<RegionName>,
-    /// Whether the server refuses what does not come from us.
-    #[serde(default = "mandatory")]
-    enforcement: Enforcement,
-    /// Whether other agents have called it with the same account.
-    #[serde(default)]
-    shared_account: bool,
-    /// How often the work was handed on.
-    #[serde(default)]
-    depth: u8,
-    /// How many calls of the task were permitted before.
-    #[serde(default)]
-    calls: i64,
-    /// What was read before, by the labels that it left.
-    #[serde(default)]
-    labels: BTreeSet<Label>,
-    /// The tools that were called before.
-    #[serde(default)]
-    used_tools: BTreeSet<ToolRef>,
-    /// How often tools were called before.
-    #[serde(default)]
-    counters: BTreeMap<ToolRef, u32>,
-    /// Where the arguments of the call come from; of those that are left out nobody knows.
-    #[serde(default)]
-    provenance: Provenance,
-    /// How much was used up of budgets before.
-    #[serde(default)]
-    used: BTreeMap<BudgetName, Amount>,
-    /// How long ago the token was issued that is shown, in seconds.
-    #[serde(default)]
-    token_age_s: u64,
-    /// Whether that was used before for such a call.
-    #[serde(default)]
-    token_used: bool,
-    expect: Expected,
-    /// Policies that are among those that decide.
-    by: Option<BTreeSet<PolicyId>>,
-    /// All policies that decide.
-    only: Option<BTreeSet<PolicyId>>,
-    /// What the permit owes; whatever it does, if it is left out.
-    obligations: Option<BTreeSet<Obligation>>,
-    /// The code of the denial (`not_granted`, `forbidden`, …); any, if it is left out.
-    reason: Option<String>,
-    /// What would lift the denial; whatever does, if it is left out.
-    remedies: Option<BTreeSet<Remedy>>,
-}
-
-fn some_agent() -> AgentName {
-    "agent".parse().expect("it is a name")
-}
-
-fn some_purpose() -> PurposeId {
-    "purpose".parse().expect("it is a name")
-}
-
-const fn user() -> Attestation {
-    Attestation::User
-}
-
-const fn then() -> Timestamp {
-    NOW
-}
-
-fn point_in_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(serde::de::Error::custom)
-}
-
-const fn mandatory() -> Enforcement {
-    Enforcement::Mandatory
-}
-
-const fn dpop() -> Binding {
-    Binding::Dpop
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Call {
-    tool: ToolRef,
-    #[serde(default = "no_arguments")]
-    input: Value,
-}
-
-/// A method of a server, whole or of one thing there; or work that is handed on, or taken over.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Method {
-    name: String,
-    server: Option<ServerName>,
-    /// The resource of the server that it is about, or
-    uri: Option<String>,
-    /// the prompt.
-    prompt: Option<String>,
-    /// The agent to which work is handed on.
-    agent: Option<AgentName>,
-    /// What a `server/request` asks.
-    #[serde(default)]
-    input: Value,
-}
-
-/// A person on whose behalf something is done: they are here, and consented to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Subject {
-    id: PersonId,
-    #[serde(default)]
-    groups: BTreeSet<GroupName>,
-    #[serde(default)]
-    unit: Option<UnitName>,
-}
-
-fn no_arguments() -> Value {
-    json!({})
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Expected {
-    Permit,
-    Deny,
 }
 
 impl CaseFile {
@@ -276,19 +146,37 @@ impl CaseFile {
         let tools = self.tools(beside);
         let bundle = bundle(set, &tools);
         let snapshot = Snapshot::compile(bundle).map_err(|errors| errors.to_string())?;
+        if self.count() > CASES_MAX {
+            return Err(format!("more than {CASES_MAX} cases"));
+        }
         let mut results = Vec::new();
-        for case in &self.cases {
-            match varied(self.whole(case)) {
-                Ok(all) if results.len() + all.len() > CASES_MAX => {
-                    return Err(format!("more than {CASES_MAX} cases"));
-                }
-                Ok(all) => {
-                    results.extend(all.into_iter().map(|it| result(it, (&snapshot, &tools))));
-                }
-                Err(why) => results.push(CaseResult::unaskable(case.get("name"), why)),
+        self.each((&snapshot, &tools), |result| {
+            results.push(result);
+            ControlFlow::Continue(())
+        });
+        Ok(results)
+    }
+
+    /// How many cases it has, each combination of what varies counted.
+    pub fn count(&self) -> usize {
+        let count = |case| Varied::of(self.whole(case)).map_or(1, |varied| varied.count());
+        self.cases.iter().map(count).fold(0, usize::saturating_add)
+    }
+
+    /// Decides one case after another by the set, which has these tools, and gives what comes of each to `take`, until
+    /// that wants no more.
+    fn each(&self, set: (&Snapshot, &Tools), mut take: impl FnMut(CaseResult) -> ControlFlow<()>) {
+        for (position, case) in self.cases.iter().enumerate() {
+            let line = self.lines.get(position).copied().flatten();
+            let mut take = |result| take(CaseResult { line, ..result });
+            let taken = match Varied::of(self.whole(case)) {
+                Ok(varied) => varied.all().try_for_each(|case| take(result(case, set))),
+                Err(why) => take(CaseResult::unaskable(case.get(NAME), why)),
+            };
+            if taken.is_break() {
+                return;
             }
         }
-        Ok(results)
     }
 
     /// A case with what is given for all.
@@ -310,122 +198,91 @@ fn result(mut case: Map<String, Value>, set: (&Snapshot, &Tools)) -> CaseResult 
     let Some(Value::String(name)) = case.remove(NAME) else {
         return CaseResult::unaskable(None, "it has no `name`".to_owned());
     };
-    let read: Result<Case, _> = serde_json::from_value(Value::Object(case));
-    let answered = read.map_err(|error| error.to_string()).and_then(|case| case.answered(set));
-    match answered {
-        Ok((held, asked)) => CaseResult { name, held, asked },
+    match Case::read(case).and_then(|case| case.answered(set)) {
+        Ok((held, asked)) => CaseResult { name, line: None, held, asked },
         Err(why) => CaseResult::unaskable(Some(&name.into()), why),
     }
+}
+
+/// One question, and what must be answered.
+struct Case {
+    question: Question,
+    wanted: Wanted,
+}
+
+/// What a case asks for.
+enum Question {
+    /// An act of an instance.
+    ByInstance(Box<ByInstance>),
+    /// An act of administration.
+    Administrative(Box<Administrative>),
 }
 
 /// Whether a case holds, with what was asked for it.
 type Answered = (Result<(), CaseError>, Vec<AskedPolicy>);
 
 impl Case {
-    fn answered(&self, (snapshot, tools): (&Snapshot, &Tools)) -> Result<Answered, String> {
-        if let Some(Call { tool, input }) = &self.call {
-            let valid = snapshot.validate_arguments(tool, input);
-            valid.map_err(|invalid| invalid.to_string())?;
-        }
-        self.was_possible((snapshot, tools))?;
-        let (request, facts) = self.question(tools)?;
-        let Explanation { decision, asked } = snapshot.explain(&request, &facts);
+    /// Reads a case, but for its name.
+    fn read(case: Map<String, Value>) -> Result<Self, String> {
+        let (wanted, question) = case.into_iter().partition(|(member, _)| wanted::is_said(member));
+        Ok(Self { question: Question::read(question)?, wanted: Wanted::read(wanted)? })
+    }
+
+    fn answered(&self, set: (&Snapshot, &Tools)) -> Result<Answered, String> {
+        let (_, Explanation { decision, asked, .. }) = self.question.answered(set)?;
         if matches!(decision, Decision::Deny(Denial::Malformed)) {
             return Err("nobody can ask so: it is denied before any policy".to_owned());
         }
-        let decision = self.counted(decision, snapshot)?;
-        let held = if self.holds(&decision) {
-            Ok(())
-        } else {
-            Err(CaseError::Differs { expected: self.expected(), answer: told(&decision) })
-        };
-        Ok((held, asked))
-    }
-
-    /// Whether what was read and called before is what can have been.
-    fn was_possible(&self, (snapshot, tools): (&Snapshot, &Tools)) -> Result<(), String> {
-        let declared = snapshot.labels().declared();
-        if let Some(label) = self.labels.iter().find(|label| !declared.contains(label)) {
-            return Err(format!("`{LABELS_FILE}` declares no label `{label}`"));
-        }
-        let mut called = self.used_tools.iter().chain(self.counters.keys());
-        if let Some(tool) = called.find(|tool| !tools.contains_key(tool)) {
-            return Err(format!("`tools` has no `{tool}`"));
-        }
-        let mut seen = BTreeSet::new();
-        let mut named = self.provenance.sets().into_iter().flatten();
-        let input = self.call.as_ref().map(|call| &call.input);
-        let is_given = |name: &str| input.is_some_and(|input| input.get(name).is_some());
-        match named.find(|name| !is_given(name) || !seen.insert(*name)) {
-            Some(name) => Err(format!("`provenance` names no argument by `{name}`, or one twice")),
-            None => Ok(()),
-        }
-    }
-
-    /// The decision as its commit would leave it, with what was used up before.
-    fn counted(&self, decision: Decision, snapshot: &Snapshot) -> Result<Decision, String> {
-        let unknown = self.used.keys().find(|budget| !snapshot.budgets().has(budget));
-        if let Some(budget) = unknown {
-            return Err(format!("the set has no budget `{budget}`"));
-        }
-        let Decision::Permit(grant) = &decision else { return Ok(decision) };
-        let used = |spend: &Spend| self.used.get(&spend.budget).copied().unwrap_or_default();
-        if let Some(Spend { budget, .. }) = grant.over(used) {
-            return Ok(Decision::Deny(Denial::BudgetExceeded { budget: budget.clone() }));
-        }
-        if grant.uses_token && self.token_used {
-            return Ok(Decision::Deny(Denial::TokenUsed));
-        }
-        Ok(decision)
-    }
-
-    fn holds(&self, decision: &Decision) -> bool {
-        let (answer, by, reason) = match decision {
-            Decision::Permit(grant) => (Expected::Permit, grant.basis.clone(), "granted"),
-            Decision::Deny(denial) => (Expected::Deny, denial.policies(), denial.code()),
-        };
-        let (obligations, remedies) = match decision {
-            Decision::Permit(grant) => (grant.obligations.clone(), BTreeSet::new()),
-            Decision::Deny(denial) => (BTreeSet::new(), denial.remedies()),
-        };
-        answer == self.expect
-            && self.by.as_ref().is_none_or(|wanted| wanted.is_subset(&by))
-            && self.only.as_ref().is_none_or(|wanted| *wanted == by)
-            && self.reason.as_ref().is_none_or(|wanted| wanted == reason)
-            && self.obligations.as_ref().is_none_or(|wanted| *wanted == obligations)
-            && self.remedies.as_ref().is_none_or(|wanted| *wanted == remedies)
-    }
-
-    fn expected(&self) -> String {
-        let Self { expect, by, only, reason, obligations, remedies, .. } = self;
-        let mut text = if *expect == Expected::Permit { "permit" } else { "deny" }.to_owned();
-        for (by, only) in [(by, ""), (only, " only")] {
-            let Some(by) = by else { continue };
-            let by: Vec<_> = by.iter().map(PolicyId::as_str).collect();
-            text = format!("{text} by {}{only}", by.join(", "));
-        }
-        if let Some(obligations) = obligations {
-            text = format!("{text}, owing {}", json!(obligations));
-        }
-        if let Some(reason) = reason {
-            text = format!("{text} ({reason})");
-        }
-        if let Some(remedies) = remedies {
-            text = format!("{text}, lifted by {}", json!(remedies));
-        }
-        text
+        Ok((self.wanted.held_against(&decision), asked))
     }
 }
 
-fn told(decision: &Decision) -> String {
-    match decision {
-        Decision::Permit(grant) => {
-            let basis: Vec<_> = grant.basis.iter().map(PolicyId::as_str).collect();
-            let owed = &grant.obligations;
-            let owed =
-                if owed.is_empty() { String::new() } else { format!(", owing {}", json!(owed)) };
-            format!("permit, by {}{owed}", basis.join(", "))
-        }
-        Decision::Deny(denial) => format!("deny ({}): {denial}", denial.code()),
+impl Question {
+    fn read(question: Map<String, Value>) -> Result<Self, String> {
+        let question = if administrative::is_one(&question) {
+            serde_json::from_value(question.into()).map(Self::Administrative)
+        } else {
+            serde_json::from_value(question.into()).map(Self::ByInstance)
+        };
+        question.map_err(|error| error.to_string())
     }
+
+    /// What is asked, and what is answered, as the commit of the act would leave that.
+    fn answered(
+        &self,
+        (snapshot, tools): (&Snapshot, &Tools),
+    ) -> Result<(AccessRequest, Explanation), String> {
+        if let Self::ByInstance(it) = self {
+            it.is_possible((snapshot, tools))?;
+        }
+        let (request, facts) = self.put(tools)?;
+        let Explanation { decision, asked, for_others } = snapshot.explain(&request, &facts);
+        let decision = self.counted(decision, snapshot)?;
+        Ok((request, Explanation { decision, asked, for_others }))
+    }
+
+    /// What is asked, and the facts that it is decided on.
+    fn put(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
+        match self {
+            Self::ByInstance(it) => it.put(tools),
+            Self::Administrative(it) => it.put(),
+        }
+    }
+
+    /// The decision as its commit would leave it.
+    fn counted(&self, decision: Decision, snapshot: &Snapshot) -> Result<Decision, String> {
+        match self {
+            Self::ByInstance(it) => it.counted(decision, snapshot),
+            Self::Administrative(_) => Ok(decision),
+        }
+    }
+}
+
+const fn then() -> Timestamp {
+    NOW
+}
+
+fn point_in_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }

@@ -3,15 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use async_trait::async_trait;
 use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
-use model::{
-    Enforcement, FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sha256Digest,
-    Sourced, Stranger, ToolName,
-};
+use model::{FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger};
 use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
@@ -22,26 +18,7 @@ use crate::policy::Publisher;
 use crate::register::put;
 use crate::release::PolicyKey;
 use crate::review::Counted;
-
-/// What a server lists, as somebody read it.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The descriptors, by name.
-    pub tools: BTreeMap<ToolName, Value>,
-    /// Where it is served from.
-    pub origin: String,
-    /// Whether it refuses who is not us.
-    pub enforcement: Enforcement,
-    /// The account with which it is called, by the digest of its credential, if it is by one.
-    pub account: Option<Sha256Digest>,
-}
-
-/// Reads what a configured server lists.
-#[async_trait]
-pub trait ToolSource: Send + Sync {
-    /// Reads the tools of `server`.
-    async fn read(&self, server: &ServerName) -> Result<Found, String>;
-}
+use crate::tools::ToolSource;
 
 /// Why an act was not done.
 #[derive(Debug, thiserror::Error)]
@@ -288,7 +265,6 @@ impl Administration {
             | Command::PersonDeactivate { .. }
             | Command::PersonConfirm { .. }
             | Command::PersonList
-            | Command::PurposeAdd(_)
             | Command::AgentAdd { .. }
             | Command::AgentAttest { .. }
             | Command::AgentClient { .. }
@@ -304,8 +280,12 @@ impl Administration {
             | Command::AgentOwners { .. }
             | Command::AgentReinstate { .. }
             | Command::AgentRenew { .. }
-            | Command::AgentTakeOver { .. }
-            | Command::PurposeOwner { .. } => self.sponsors(by, command).await,
+            | Command::AgentTakeOver { .. } => self.sponsors(by, command).await,
+            Command::PurposeAdd(_)
+            | Command::PurposeNarrow(_)
+            | Command::PurposeWiden(_)
+            | Command::PurposeOwner { .. }
+            | Command::PurposeList { .. } => self.purposes(by, command).await,
             Command::PeopleWidening { said } => self.people_widening(by, said).await,
             Command::PersonOffboard { id, since } => self.offboard_person(by, (&id, since)).await,
             Command::AgentOffboard { name, since } => self.offboard_agent(by, (&name, since)).await,
@@ -315,8 +295,9 @@ impl Administration {
             | Command::ReviewWithdraw { .. }
             | Command::ReviewShow { .. }
             | Command::ReviewList => self.reviews(by, command).await,
-            Command::PeopleSourceAdd(_)
+            Command::PeopleSourceAdd { .. }
             | Command::PeopleSourceRekey(_)
+            | Command::PeopleSilence { .. }
             | Command::PeopleSourceList
             | Command::PeopleApply { .. } => self.people(by, command).await,
             Command::DirectoryAdd(_)
@@ -342,6 +323,14 @@ impl Administration {
             | Command::ReceiverResume { .. }
             | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
+            other => self.work(by, other).await,
+        }
+    }
+
+    /// Does what concerns work: who begins it, on what it rests, what of it is under way, what stops it, and by what
+    /// policy.
+    async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
+        match command {
             Command::SignalUndo { .. } | Command::SignalApprove { .. } | Command::SignalList => {
                 self.undoing(by, command).await
             }
@@ -349,19 +338,15 @@ impl Administration {
                 self.stops(by, command).await
             }
             Command::RiskRaise { .. } | Command::RiskLower { .. } => self.risks(by, command).await,
-            other => self.work(by, other).await,
-        }
-    }
-
-    /// Does what concerns work: who begins it, on what it rests, what of it is under way, and by what policy.
-    async fn work(&self, by: &PersonId, command: Command) -> Result<Value, AdminError> {
-        match command {
             Command::DeviceRevoke { .. } | Command::DeviceList => self.devices(by, command).await,
             Command::SystemAdd(registration) => self.system_add(by, registration).await,
             Command::SystemSuspend { name, reason } => self.system_suspend(by, &name, reason).await,
             Command::SystemList => self.list(by, "system/", "").await,
             Command::Reach { instance, since } => {
                 Box::pin(self.reach(by, (&instance, since))).await
+            }
+            Command::Unattended { agent, since } => {
+                Box::pin(self.unattended(by, (agent.as_deref(), since))).await
             }
             Command::Suggest { agent, since } => self.suggest(by, (&agent, since)).await,
             Command::TaskList => self.list(by, "task/", "").await,
@@ -401,10 +386,7 @@ impl Administration {
             Command::ServerAdd { name, said } => self.server_add(by, &name, said).await,
             Command::FindingList => self.list(by, "finding/", "").await,
             Command::FindingClose { id, reason } => self.finding_close(by, &id, reason).await,
-            Command::ServerList => {
-                let rows = self.list_with_stops(by, "server/", "tool/").await;
-                rows.map(|rows| self.tell_isolation(rows))
-            }
+            Command::ServerList => self.server_list(by).await,
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use authority::{FactsError, Reader, Refused};
 use model::{
     Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Harm, Mandate,
-    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, ServerName, Sha256Digest,
-    Timestamp, Tool, ToolRef, Withdrawn,
+    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope, ServerName,
+    Sha256Digest, Timestamp, Tool, ToolRef, Withdrawn,
 };
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
@@ -368,6 +368,7 @@ impl Administration {
                 "Data",
                 listed(purpose.data.iter().map(DataCategory::as_str), "no category is registered"),
             ),
+            ("Data objects", objects(&asked.scope)),
         ]);
         all.extend(tools.into_iter().map(|tool| ("Tool", tool)));
         let hands_on = if *delegable {
@@ -432,6 +433,11 @@ async fn is_asked(
             Ok(whose.is_some_and(|whose| whose == *person))
         }
     }
+}
+
+fn objects(scope: &Scope) -> String {
+    let Some(objects) = &scope.objects else { return "whatever its tools reach".to_owned() };
+    listed(objects.iter().map(ToString::to_string), "none")
 }
 
 fn described(purpose: &Purpose) -> String {

@@ -97,13 +97,20 @@ pub struct DrillMeasured {
     pub stream_cut: bool,
     /// Whether who was not concerned went on; none if everybody was.
     pub others_go_on: Option<bool>,
+    /// How long after another person took the agent over the first effect of it came, at the tool server, in
+    /// milliseconds; none if nobody did, or none came.
+    pub back_after_ms: Option<u64>,
 }
 
 impl DrillMeasured {
-    /// What it says about the control: `held`, or `cosmetic` if anything happened that must not.
-    pub fn verdict(&self) -> &'static str {
-        let Self { attempts, done, last_effect_ms, stream_cut, others_go_on } = *self;
-        let held = attempts > 0
+    /// What it says about the control over `signal`: `held`, or `cosmetic` if anything happened that must not, or
+    /// nobody brings the agent back whose sponsor left.
+    pub fn verdict(&self, signal: DrillSignal) -> &'static str {
+        let Self { attempts, done, last_effect_ms, stream_cut, others_go_on, back_after_ms } =
+            *self;
+        let is_back = signal == DrillSignal::Revoke || back_after_ms.is_some();
+        let held = is_back
+            && attempts > 0
             && done == 0
             && last_effect_ms <= LAST_EFFECT_MAX_MS
             && stream_cut
@@ -111,14 +118,16 @@ impl DrillMeasured {
         if held { "held" } else { "cosmetic" }
     }
 
-    fn told(&self) -> [(&'static str, String); 5] {
+    fn told(&self) -> [(&'static str, String); 6] {
         let go_on = self.others_go_on.map_or("not asked", |so| if so { "yes" } else { "no" });
+        let back = self.back_after_ms.map_or_else(|| "never".to_owned(), |after| after.to_string());
         [
             ("attempts", self.attempts.to_string()),
             ("done", self.done.to_string()),
             ("last_effect_ms", self.last_effect_ms.to_string()),
             ("stream_cut", if self.stream_cut { "yes" } else { "no" }.to_owned()),
             ("others_go_on", go_on.to_owned()),
+            ("back_after_ms", back),
         ]
     }
 }
@@ -150,7 +159,7 @@ impl Administration {
         let change = json!({ "drill": signal, "version": version, "measured": measured });
         let result = measured.map(|measured| {
             let told = measured.told().map(|(name, told)| (name.to_owned(), told));
-            (BTreeMap::from(told), measured.verdict())
+            (BTreeMap::from(told), measured.verdict(signal))
         });
         self.drilled(by, (signal.event(), version, change), result).await
     }
@@ -217,9 +226,15 @@ mod tests {
             last_effect_ms: LAST_EFFECT_MAX_MS,
             stream_cut: true,
             others_go_on: Some(true),
+            back_after_ms: Some(9),
         };
-        assert_eq!(held.verdict(), "held");
-        assert_eq!(DrillMeasured { others_go_on: None, ..held }.verdict(), "held");
+        let (revoke, offboard) = (DrillSignal::Revoke, DrillSignal::Offboard);
+        for held in [held, DrillMeasured { others_go_on: None, ..held }] {
+            assert_eq!((held.verdict(revoke), held.verdict(offboard)), ("held", "held"));
+        }
+        // Who was revoked is not to come back; whoever's sponsor left is, by another.
+        let gone = DrillMeasured { back_after_ms: None, ..held };
+        assert_eq!((gone.verdict(revoke), gone.verdict(offboard)), ("held", "cosmetic"));
         for wrong in [
             DrillMeasured { attempts: 0, ..held },
             DrillMeasured { done: 1, ..held },
@@ -227,7 +242,8 @@ mod tests {
             DrillMeasured { stream_cut: false, ..held },
             DrillMeasured { others_go_on: Some(false), ..held },
         ] {
-            assert_eq!(wrong.verdict(), "cosmetic", "{wrong:?}");
+            assert_eq!(wrong.verdict(offboard), "cosmetic", "{wrong:?}");
+            assert_eq!(wrong.verdict(revoke), "cosmetic", "{wrong:?}");
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::record::Verdict;
-use model::{AccessRequest, Decision, Facts, Tool};
+use model::{AccessRequest, Decision, Denial, Facts};
 use pdp::{AskedPolicy, Explanation, Snapshot};
 use serde_json::{Map, Value, json};
 
-use crate::cases::{self, CaseTool, Tools};
+use crate::cases::{self, Tools};
 use crate::command::{AdminError, Administration};
 use crate::recall::{Question, Recall, Recorded};
 
@@ -43,10 +43,7 @@ impl Administration {
 
     /// Puts the question of `case` to the set in force, with the tools as they are onboarded.
     pub(crate) async fn ask(&self, case: Map<String, Value>) -> Result<Value, AdminError> {
-        let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
-        let listed = listed.map_err(AdminError::unavailable)?;
-        let tools: Tools =
-            listed.into_iter().map(|it| (it.tool.clone(), CaseTool::from(&it))).collect();
+        let tools = self.publisher.onboarded().await?;
         let in_force = self.authority.pip().policy();
         cases::ask(case, (&in_force.snapshot, &tools)).map_err(AdminError::Invalid)
     }
@@ -108,11 +105,13 @@ pub(crate) fn told(request: &AccessRequest, explained: &Explanation) -> Map<Stri
             ("permit", "granted", grant.basis.clone(), None, BTreeSet::new())
         }
         Decision::Deny(denial) => {
-            let why = Some(denial.to_string());
+            let why = Some(why(denial));
             ("deny", denial.code(), denial.policies(), why, denial.remedies())
         }
     };
     let missing = if answer == "deny" { missing(&explained.asked) } else { Vec::new() };
+    let is_not_granted = matches!(explained.decision, Decision::Deny(Denial::NotGranted { .. }));
+    let for_others = if is_not_granted { explained.for_others.as_slice() } else { &[] };
     let told = json!({
         "action": request.action,
         "resource": authority::resource_text(&request.resource),
@@ -121,11 +120,31 @@ pub(crate) fn told(request: &AccessRequest, explained: &Explanation) -> Map<Stri
         "by": by,
         "why": why,
         "remedies": remedies,
+        "owes": owes(&explained.decision),
         "missing": missing,
+        "for_others": for_others,
         "asked": explained.asked,
     });
     let Value::Object(told) = told else { unreachable!("it is an object") };
     told
+}
+
+/// Why it is denied, in words.
+fn why(denial: &Denial) -> String {
+    match denial {
+        Denial::Kernel(rule) => format!("{denial}: {}", rule.in_words()),
+        other => other.to_string(),
+    }
+}
+
+/// What a permit owes and uses up, in words.
+fn owes(decision: &Decision) -> Vec<String> {
+    let Decision::Permit(grant) = decision else { return Vec::new() };
+    let obligations = grant.obligations.iter().map(|it| format!("`{}`", it.0));
+    let token = grant.uses_token.then(|| "a token of its own".to_owned());
+    let spends =
+        grant.spends.iter().map(|it| format!("{} of the budget `{}`", it.amount, it.budget));
+    obligations.chain(token).chain(spends).collect()
 }
 
 /// What each permit lacks that is asked of somebody whom nothing permits it.
@@ -139,4 +158,52 @@ fn missing(asked: &[AskedPolicy]) -> Vec<Value> {
         json!({ "policy": it.policy, "of": it.of, "needs": needs })
     });
     needs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        ActionName, Answers, Grant, KernelRule, Obligation, Principal, ResourceRef, Spend,
+    };
+
+    use super::*;
+
+    /// What is told of `decision`.
+    fn explained(decision: Decision) -> Map<String, Value> {
+        let request = AccessRequest {
+            principal: Principal::Person("sam".parse().expect("a person")),
+            action: ActionName::method("tools/list"),
+            resource: ResourceRef::Server("crm".parse().expect("a server")),
+            input: Value::Null,
+        };
+        let (asked, for_others) = (Vec::new(), Vec::new());
+        told(&request, &Explanation { decision, asked, for_others })
+    }
+
+    #[test]
+    fn a_built_in_rule_and_what_is_owed_are_told_in_words() {
+        let told = explained(Decision::Deny(Denial::Kernel(KernelRule::SponsorMoved)));
+        assert_eq!((&told["reason"], &told["owes"]), (&json!("sponsor_moved"), &json!([])));
+        let why = "denied by the built-in rule `sponsor_moved`: its sponsor has another unit or manager: they affirm \
+                   that they still answer for it";
+        assert_eq!(told["why"], why);
+        let amount = serde_json::from_value(json!("2.50")).expect("an amount");
+        let spend = Spend {
+            budget: "refunds".parse().expect("a budget"),
+            place: "ever/deployment".to_owned(),
+            amount,
+            cap: amount,
+        };
+        let told = explained(Decision::Permit(Grant {
+            basis: ["lists".into()].into(),
+            obligations: [Obligation("notify:desk".to_owned())].into(),
+            answers: Answers::default(),
+            elevation: None,
+            observed: BTreeSet::new(),
+            spends: vec![spend],
+            uses_token: true,
+        }));
+        let owes = json!(["`notify:desk`", "a token of its own", "2.5 of the budget `refunds`"]);
+        assert_eq!((&told["answer"], &told["owes"]), (&json!("permit"), &owes));
+    }
 }

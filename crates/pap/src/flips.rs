@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
+use crate::owed;
 use crate::recall::{Question, Recall, Recorded};
 use crate::used_up::{Unknown, UsedUp};
 
@@ -30,7 +31,7 @@ const PAGE: usize = 2_000;
 /// The most kinds of flips that one page tells of.
 const KINDS_MAX: usize = 1_000;
 
-/// A policy set to try.
+/// A policy set, but for the tools that it is compiled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFiles {
@@ -48,10 +49,14 @@ pub struct PolicyFiles {
     /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
     #[serde(default)]
     pub strictness: Option<String>,
+    /// What it must answer (`cases/*.yaml`), and of which tools (`tools.yaml`), by the paths of the files in the set:
+    /// they decide nothing.
+    #[serde(default)]
+    pub cases: BTreeMap<String, String>,
 }
 
 impl PolicyFiles {
-    /// The set of these files, by name: policies, and what is said beside them. It has no schema parts.
+    /// The set of these files, by name: policies, and what is said beside them. It has neither schema parts nor cases.
     pub fn of(mut policies: BTreeMap<String, String>) -> Self {
         let (labels, budgets) = (policies.remove(LABELS_FILE), policies.remove(BUDGETS_FILE));
         let strictness = policies.remove(STRICTNESS_FILE);
@@ -60,7 +65,7 @@ impl PolicyFiles {
 
     /// What decides in it beside its policies, by file name.
     pub fn beside_policies(&self) -> BTreeMap<String, String> {
-        let Self { policies: _, schema, labels, budgets, strictness } = self;
+        let Self { policies: _, schema, labels, budgets, strictness, cases: _ } = self;
         let said = [(LABELS_FILE, labels), (BUDGETS_FILE, budgets), (STRICTNESS_FILE, strictness)];
         let said =
             said.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)));
@@ -71,15 +76,15 @@ impl PolicyFiles {
 impl From<PolicyFiles> for Bundle {
     /// The set without tools: what a release names by its digest.
     fn from(files: PolicyFiles) -> Self {
-        let PolicyFiles { policies, schema, labels, budgets, strictness } = files;
-        Self { policies, schema, labels, budgets, strictness, ..Self::default() }
+        let PolicyFiles { policies, schema, labels, budgets, strictness, cases } = files;
+        Self { policies, schema, labels, budgets, strictness, cases, ..Self::default() }
     }
 }
 
 impl From<Bundle> for PolicyFiles {
     fn from(bundle: Bundle) -> Self {
-        let Bundle { policies, schema, labels, budgets, strictness, tools: _ } = bundle;
-        Self { policies, schema, labels, budgets, strictness }
+        let Bundle { policies, schema, labels, budgets, strictness, cases, tools: _ } = bundle;
+        Self { policies, schema, labels, budgets, strictness, cases }
     }
 }
 
@@ -111,13 +116,13 @@ pub(crate) struct Tried {
 /// Decisions that flip alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Kind {
-    /// `newly_denied` or `newly_permitted`.
+    /// `newly_denied` or `newly_permitted`; of what is permitted as before, `owes_more` or `owes_less`.
     flip: &'static str,
     agent: Option<String>,
     sponsor: Option<String>,
     action: String,
     resource: String,
-    /// The rule or the policies that answer now.
+    /// The rule or the policies that answer now, or what is owed.
     by: String,
 }
 
@@ -188,7 +193,10 @@ impl Administration {
             }
             let now = tried.with_tools_of(&then).await?;
             match tried.answer((&now, &then), recorded.before(), (&request, &facts)) {
-                Ok(decision) => page.note(&recorded, &decision, (&request, &facts)),
+                Ok(decision) => {
+                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), &request);
+                    page.note((&recorded, otherwise), &decision, (&request, &facts));
+                }
                 Err(Unknown::Unnoted) => page.unknown += 1,
                 Err(Unknown::Token) => page.needs_token += 1,
             }
@@ -314,24 +322,23 @@ impl Recorded {
 impl Page {
     fn note(
         &mut self,
-        recorded: &Recorded,
+        (recorded, otherwise): (&Recorded, Option<(&'static str, String)>),
         now: &Decision,
         (request, facts): (&AccessRequest, &Facts),
     ) {
         self.decided += 1;
-        let flip = match (recorded.verdict, now) {
-            (Verdict::Permit, Decision::Deny(_)) => "newly_denied",
-            (Verdict::Deny, Decision::Permit(_)) => "newly_permitted",
-            (Verdict::Permit, Decision::Permit(_)) | (Verdict::Deny, Decision::Deny(_)) => {
+        let (flip, by) = match (recorded.verdict, now, otherwise) {
+            (Verdict::Permit, Decision::Deny(denial), _) => ("newly_denied", denial.to_string()),
+            (Verdict::Deny, Decision::Permit(grant), _) => {
+                let by = grant.basis.iter().map(ToString::to_string).collect::<Vec<_>>();
+                ("newly_permitted", by.join(", "))
+            }
+            (Verdict::Permit, Decision::Permit(_), Some(otherwise)) => otherwise,
+            (Verdict::Permit, Decision::Permit(_), None)
+            | (Verdict::Deny, Decision::Deny(_), _) => {
                 self.same += 1;
                 return;
             }
-        };
-        let by = match now {
-            Decision::Permit(grant) => {
-                grant.basis.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            }
-            Decision::Deny(denial) => denial.to_string(),
         };
         let (agent, sponsor) = match &facts.principal {
             PrincipalFacts::Instance(standing) => {

@@ -197,11 +197,15 @@ impl Administration {
         if person.groups.remove(&administrators()) {
             person.moved = Some(now);
         }
+        person.joined.remove(&administrators());
         // Also where somebody else took it from them before: undoing that gives it back to nobody.
         person.narrowed = Some(now);
         let change = json!({
             "founder": id, "reason": reason, "key": of.key, "person": person, "was": was,
         });
+        for stranger in widening::brief(&was, &person, now) {
+            draft.note_found(stranger).await?;
+        }
         let mut effects = widening::written(&person);
         effects.extend(of.ended(&id, now));
         let done = draft.make(change, effects).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Unit};
+use authority::{ADMINISTRATORS, CommitError, Effect, OnceScope, Reader, Unit};
 use journal::Journal;
 use model::record::{FounderMark, FoundingRecord, VERSION};
 use model::{
@@ -23,7 +23,7 @@ use crate::release::PolicyKey;
 pub const BOOTSTRAP: &str = "bootstrap-administrator";
 
 /// The version that a deployment begins with.
-const FIRST: u64 = 1;
+pub(crate) const FIRST: u64 = 1;
 
 /// A founder as they are named when the deployment begins.
 #[derive(Clone, Debug)]
@@ -49,6 +49,16 @@ pub struct Founding {
     pub policy: PolicyFiles,
     /// Whether it is for development only.
     pub development: bool,
+}
+
+/// What is kept of how a deployment began.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Founded {
+    founded: Timestamp,
+    /// Who founded it; not of one that was founded before that was kept.
+    #[serde(default)]
+    founders: Vec<PersonId>,
 }
 
 /// A founder's code, as it is kept: by its digest.
@@ -113,6 +123,19 @@ pub async fn is_for_development(journal: &Journal) -> Result<bool, AdminError> {
     Ok(founding.is_some_and(|it| it.is_ok_and(|it: FoundingRecord| it.development)))
 }
 
+/// The one person of a deployment for development, whose files are in force there; nobody, elsewhere or if there are
+/// more.
+pub(crate) async fn alone(journal: &Journal) -> Result<Option<PersonId>, AdminError> {
+    if !is_for_development(journal).await? {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(journal.store().as_ref());
+    let found = reader.find::<Founded>(FactKey::deployment()).await;
+    let founders = found.map_err(AdminError::unavailable)?.map(|it| it.founders);
+    let mut founders = founders.unwrap_or_default();
+    Ok(if founders.len() == 1 { founders.pop() } else { None })
+}
+
 /// Founds a deployment: writes leaf 0, the founders and the first release, which `policy_key` countersigns.
 pub async fn found(
     journal: &Journal,
@@ -121,7 +144,9 @@ pub async fn found(
     (clock, entropy): (&dyn Clock, &dyn Entropy),
 ) -> Result<(), AdminError> {
     let now = clock.now();
-    let mut effects = vec![put_new(FactKey::deployment(), &json!({ "founded": now }))];
+    let founders = founding.founders.iter().map(|founder| founder.id.clone()).collect();
+    let begun = Founded { founded: now, founders };
+    let mut effects = vec![put_new(FactKey::deployment(), &begun)];
     let bootstrap: PersonId = BOOTSTRAP.parse().expect("it is a person id");
     effects.extend(person(journal, &bootstrap, true));
     if founding.development {
@@ -167,7 +192,8 @@ pub async fn found(
     policy_key.remember(FIRST).map_err(AdminError::from)
 }
 
-/// The release that a deployment begins with: nobody could sign before it served.
+/// The release that a deployment begins with: nobody could sign before it served. The founders do when they redeem
+/// their codes.
 fn first(
     bundle: &Bundle,
     policy_key: &PolicyKey,
@@ -176,7 +202,7 @@ fn first(
     let content = bundle.digest();
     let (version, expires, rollback_of, proof, owner) = (FIRST, None, None, None, None);
     let terms = ReleaseTerms { version, content, expires, rollback_of, proof, owner };
-    let mut release = Release { terms, author: None, state: ReleaseState::Proposed };
+    let mut release = Release { terms, author: None, cases: None, state: ReleaseState::Proposed };
     let activation = policy_key.countersigned(&release, by)?;
     release.state = ReleaseState::Active { approval: None, activation };
     Ok([
@@ -233,7 +259,7 @@ impl Administration {
         let found = found.filter(|code| code.until.is_none_or(|until| now < until));
         let unknown =
             || AdminError::Invalid("the code is not known any more, or was redeemed".to_owned());
-        let Code { founder, change, gone, .. } = found.ok_or_else(unknown)?;
+        let Code { founder, until, change, gone } = found.ok_or_else(unknown)?;
         self.is_nobodys(&key).await?;
         let place = FactKey::person(&founder);
         let person: Person =
@@ -242,7 +268,8 @@ impl Administration {
         let former = draft.reader.find::<FormerKeys>(FactKey::former_keys(&founder)).await;
         let is_first = former.map_err(AdminError::unavailable)?.is_none();
         if is_first || change == Some(FounderChange::Add) {
-            person.groups.insert(administrators());
+            let joins = person.groups.insert(administrators());
+            person.joined.extend(joins.then(|| (administrators(), now)));
         }
         let effects = vec![
             Effect::Remove { key: code_key(&digest) },
@@ -256,9 +283,16 @@ impl Administration {
             put(place, &person),
             put_new(founder_key(&founder), &key.to_jwk()),
         ];
-        let change = json!({ "key": key.thumbprint_text(), "gone": gone });
-        let done = draft.make(change, effects).await?;
-        Ok(json!({ "founder": founder, "key": key.thumbprint_text(), "decision": done.decision }))
+        let told = json!({ "key": key.thumbprint_text(), "gone": gone });
+        let done = draft.make(told, effects).await?;
+        let mut told = json!({
+            "founder": founder, "key": key.thumbprint_text(), "decision": done.decision,
+        });
+        // By the code that they were given when it was founded.
+        if until.is_none() && change.is_none() {
+            told["signs"] = json!(self.founders_sign(&founder).await);
+        }
+        Ok(told)
     }
 
     /// Whether no founder is known by `key`: whoever had two names would be two people.

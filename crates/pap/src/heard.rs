@@ -1,4 +1,5 @@
-//! Until when whoever tells of a directory's people counts as heard: beyond that, they are unconfirmed.
+//! Until when whoever tells of a directory's people, or signs lists of them, counts as heard: beyond that, they are
+//! unconfirmed.
 //!
 //! INVARIANT: nobody counts as heard by what they said before: what comes once more, or late, counts from
 //! when it was said (`silence_makes_people_unconfirmed_and_nothing_old_breaks_it`), and another bound is nothing
@@ -9,7 +10,9 @@
 use std::time::Duration;
 
 use authority::{CommitError, Effect, FactsError, Reader, Unit, event};
-use model::{CLOCK_STEP_MAX, Directory, FactKey, Heard, SourceName, Speaker, Stream, Timestamp};
+use model::{
+    CLOCK_STEP_MAX, Directory, FactKey, Heard, PeopleSource, SourceName, Speaker, Stream, Timestamp,
+};
 
 use crate::command::{AdminError, Administration};
 use crate::register::put;
@@ -68,7 +71,7 @@ pub(crate) async fn bounded(
     Ok((heard != before).then(|| put(key, &heard)))
 }
 
-/// Who speaks: the `stream`, or the directory itself.
+/// Who speaks: the `stream`, or the directory itself, or whoever signs its lists.
 fn speaking(stream: Option<&SourceName>) -> Speaker {
     stream.map_or_else(Speaker::directory, Speaker::stream)
 }
@@ -83,12 +86,15 @@ async fn counting(
         let stream = reader.find::<Stream>(FactKey::stream(name)).await?;
         return Ok(stream.as_ref().and_then(Stream::waited_for));
     }
-    let directory = reader.find::<Directory>(FactKey::directory(directory)).await?;
-    Ok(directory.as_ref().and_then(Directory::waited_for))
+    if let Some(directory) = reader.find::<Directory>(FactKey::directory(directory)).await? {
+        return Ok(directory.waited_for());
+    }
+    let source = reader.find::<PeopleSource>(FactKey::people_source(directory)).await?;
+    Ok(source.and_then(|source| source.silence_min))
 }
 
 impl Administration {
-    /// Notes that `directory`, or the `stream` for it, told of its people at `said`.
+    /// Notes that `directory`, by itself or by a list that it signed, or the `stream` for it, told of its people at `said`.
     pub(crate) async fn note_heard(
         &self,
         directory: &SourceName,

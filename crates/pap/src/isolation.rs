@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use authority::{Unit, event};
-use model::ServerName;
+use model::{PersonId, ServerName};
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
@@ -33,8 +33,9 @@ impl Administration {
         Ok(())
     }
 
-    /// Says of each server among `rows` how it is kept apart, if it is started here.
-    pub(crate) fn tell_isolation(&self, mut rows: Value) -> Value {
+    /// Lists servers with their tools; of each server also how it is kept apart, if it is started here.
+    pub(crate) async fn server_list(&self, by: &PersonId) -> Result<Value, AdminError> {
+        let mut rows = self.list_with_stops(by, "server/", "tool/").await?;
         for row in rows.as_array_mut().into_iter().flatten() {
             let name = row["name"].as_str().and_then(|name| name.parse::<ServerName>().ok());
             let settled = name.and_then(|name| self.isolation.get()?.get(&name));
@@ -42,6 +43,6 @@ impl Administration {
                 row["isolation"] = Value::from(*isolation);
             }
         }
-        rows
+        Ok(rows)
     }
 }

@@ -26,12 +26,15 @@ mod isolation;
 mod labels;
 mod lease;
 mod log;
+mod loose;
 mod offboard;
 mod origin;
+mod owed;
 mod owners;
 mod past;
 mod people;
 mod policy;
+mod purposes;
 mod reach;
 mod recall;
 pub mod receivers;
@@ -57,9 +60,12 @@ mod words;
 
 pub use asked::Command;
 pub use authority::ADMINISTRATORS;
-pub use cases::{CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, Tools, ask, bundle};
+pub use cases::{
+    CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, TOOLS_FILE, Tools, ask, bundle,
+    read_tools,
+};
 pub use clients::ClientRegistration;
-pub use command::{AdminError, Administration, By, Found, ToolSource};
+pub use command::{AdminError, Administration, By};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use csv::TABLE_MAX as REVIEW_FILE_MAX;
 pub use directory::{DirectoryRegistration, NewToken};
@@ -80,11 +86,11 @@ pub use release::{
     PolicyKey, RELEASE_BRIEF, ReleaseAsked, Unsound, observed_release, release_at_start,
 };
 pub use review::{ReviewAsked, ReviewFormat};
-pub use said::{PurposeRegistration, Registration, ServerSaid, ToolSaid};
+pub use said::{PurposeRegistration, PurposeSaid, Registration, ServerSaid, ToolSaid};
 pub use sponsor::{REASON_MAX, SPONSORED_MAX, Sponsored, Stands};
 pub use streams::{ManagedAct, StreamAnswered, StreamManaged, StreamRegistration};
 pub use systems::SystemRegistration;
 pub use token_keys::{KeptTokenKeys, WrittenKeys};
-pub use tools::pin_digest;
+pub use tools::{Found, ToolSource, pin_digest};
 pub use undo::UndoAsked;
 pub use widening::WideningSaid;

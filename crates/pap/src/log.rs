@@ -238,7 +238,7 @@ impl Administration {
         let known = known.map_err(AdminError::unavailable)?.unwrap_or_default();
         Ok(json!({
             "boundary_set_by": standing.agent.bounded_by,
-            "policy": self.behind_policy(known.at(decision.time)).await?,
+            "policy": self.behind_policy(known.at(decision.time), decision.time).await?,
             "tool_owner": tool_owner.map(|owner| owner.id),
             "purpose_owner": standing.purpose.owner,
             "business_owner": standing.agent.business_owner,

@@ -1,38 +1,17 @@
-//! Who owns agents and purposes: without them nothing is done that can do more than read. And what those who keep an
-//! agent running declare of how it acts: what departs from that is seen.
+//! Who owns agents: without them nothing is done that can do more than read. And what those who keep an agent
+//! running declare of how it acts: what departs from that is seen.
 
 use authority::Reader;
-use model::{
-    Agent, AgentName, Declared, FactKey, PersonId, Purpose, PurposeId, ResourceRef, WeekHours,
-};
+use model::{Agent, AgentName, Declared, FactKey, PersonId, ResourceRef, WeekHours};
 use serde_json::{Value, json};
 
-use crate::asked::Command;
 use crate::command::{AdminError, Administration};
-use crate::register::{active, known, put, registered};
+use crate::register::{active, put, registered};
 
 impl Administration {
-    pub(crate) async fn owners(
-        &self,
-        by: &PersonId,
-        command: Command,
-    ) -> Result<Value, AdminError> {
-        match command {
-            Command::AgentOwners { name, business_owner, technical_owner } => {
-                let named = (business_owner.as_deref(), technical_owner.as_deref());
-                self.agent_owners(by, &name, named).await
-            }
-            Command::AgentDeclare { name, calls_an_hour, hours } => {
-                self.agent_declare(by, &name, (calls_an_hour, hours.as_deref())).await
-            }
-            Command::PurposeOwner { id, owner } => self.purpose_owner(by, &id, &owner).await,
-            other => unreachable!("{other:?} is about no owner"),
-        }
-    }
-
     /// Names who wants an agent and who keeps it running; who is not named is who they were, and must
     /// be here, and not have left since they were named. Of one of which nobody knows who set what it may be given, whoever says this did.
-    async fn agent_owners(
+    pub(crate) async fn agent_owners(
         &self,
         by: &PersonId,
         name: &str,
@@ -61,7 +40,7 @@ impl Administration {
     }
 
     /// Says how often and when the instances of an agent act. It permits nothing and denies nothing.
-    async fn agent_declare(
+    pub(crate) async fn agent_declare(
         &self,
         by: &PersonId,
         name: &str,
@@ -79,25 +58,6 @@ impl Administration {
         agent.declared = Declared { calls_an_hour, hours };
         let done = draft.make(json!(agent), vec![put(FactKey::agent(&name), &agent)]).await?;
         Ok(json!({ "agent": name, "declared": agent.declared, "decision": done.decision }))
-    }
-
-    /// Names who answers for a purpose.
-    async fn purpose_owner(
-        &self,
-        by: &PersonId,
-        id: &str,
-        owner: &str,
-    ) -> Result<Value, AdminError> {
-        let id: PurposeId = id.parse().map_err(AdminError::invalid)?;
-        let target = ResourceRef::Purpose(id.clone());
-        let mut draft = self.draft(by, "purpose/owner", target).await?;
-        let mut purpose =
-            known::<Purpose>(&mut draft.reader, FactKey::purpose(&id), &format!("purpose `{id}`"))
-                .await?;
-        purpose.owner = active(&mut draft.reader, owner, "owner").await?.id;
-        purpose.owned = Some(self.now());
-        let done = draft.make(json!(purpose), vec![put(FactKey::purpose(&id), &purpose)]).await?;
-        Ok(json!({ "purpose": id, "owner": purpose.owner, "decision": done.decision }))
     }
 }
 

@@ -26,7 +26,7 @@ const INSTANCES_MAX: usize = 100;
 
 /// Of when something is read.
 #[derive(Clone, Copy)]
-struct Moment {
+pub(crate) struct Moment {
     /// What was durable then is read, and deadlines are judged by it.
     at: Timestamp,
     /// Whether it is now: then what is is read, and what is not kept too.
@@ -155,7 +155,7 @@ impl Administration {
     }
 
     /// When `as_of` is; now, without one.
-    fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
+    pub(crate) fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
         let now = self.now();
         let Some(as_of) = as_of else {
             return Ok(Moment { at: now, is_now: true });
@@ -168,7 +168,7 @@ impl Administration {
         Ok(Moment { at, is_now: false })
     }
 
-    async fn facts_at<T: DeserializeOwned>(
+    pub(crate) async fn facts_at<T: DeserializeOwned>(
         &self,
         prefix: &str,
         moment: Moment,

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::cases::any_object;
+use crate::cases::{self, CaseTool, Tools, any_object};
 use crate::flips::PolicyFiles;
 use crate::founding::BOOTSTRAP;
+use crate::loose;
 use crate::register::put;
 
 /// Why a policy set is not in force.
@@ -21,6 +22,9 @@ pub enum PublishError {
     /// It does not compile. What was in force stays.
     #[error("the policy set does not compile:\n{0}")]
     Invalid(String),
+    /// It is not what its cases say. What was in force stays.
+    #[error("{0}")]
+    Fails(String),
     /// The tools cannot be read, or it cannot be recorded.
     #[error("the policy set could not be put in force: {0}")]
     Unavailable(String),
@@ -50,7 +54,7 @@ pub(crate) struct Activation {
 impl From<PublishError> for crate::AdminError {
     fn from(reason: PublishError) -> Self {
         match reason {
-            PublishError::Invalid(_) => Self::Invalid(reason.to_string()),
+            PublishError::Invalid(_) | PublishError::Fails(_) => Self::Invalid(reason.to_string()),
             PublishError::Unavailable(_) => Self::Unavailable(reason.to_string()),
         }
     }
@@ -246,6 +250,17 @@ impl Publisher {
         self.whole(self.bundle(files).await?).await
     }
 
+    /// The same, and how many cases of it there are, if all of them hold with these tools.
+    pub(crate) async fn tried(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<(Arc<Snapshot>, u64), PublishError> {
+        let tools = self.onboarded().await?;
+        let snapshot = self.whole(cases::bundle(files, &tools)).await?;
+        let held = cases::tried(files, (&self.compiler, &snapshot, &tools)).await;
+        Ok((snapshot, held.map_err(PublishError::Fails)?))
+    }
+
     async fn whole(&self, bundle: Bundle) -> Result<Arc<Snapshot>, PublishError> {
         let snapshot = self.compiler.compile(bundle).await;
         let snapshot = snapshot.map_err(|errors| PublishError::Invalid(errors.to_string()))?;
@@ -318,18 +333,31 @@ impl Publisher {
         let store = self.authority.journal().store();
         let now = self.authority.clock().now();
         let activation = Activation { by: by.clone(), since: now, release: content.release };
-        let unit = self.unit(&snapshot, (activation, known)).await?;
+        let mut unit = self.unit(&snapshot, (activation, known)).await?;
+        let noted = loose::noted(&self.authority, content, now).await;
+        let (effects, mut found) = noted.map_err(|it| PublishError::Unavailable(it.to_string()))?;
+        let is_found = !found.is_empty();
+        unit.effects.extend(effects);
+        found.append(&mut unit.entries);
+        unit.entries = found;
         let committed = store.commit(unit).await.map_err(unavailable)?;
+        if is_found {
+            self.authority.note_committed();
+        }
         pip.put_in_force(snapshot, committed.revision);
         pip.policy_expires(content.expires);
         Ok(warnings)
     }
 
     async fn bundle(&self, files: &PolicyFiles) -> Result<Bundle, PublishError> {
+        Ok(cases::bundle(files, &self.onboarded().await?))
+    }
+
+    /// The tools as they are onboarded now.
+    pub(crate) async fn onboarded(&self) -> Result<Tools, PublishError> {
         let listed = authority::all::<Tool>(self.authority.pip().store(), "tool/").await;
         let listed = listed.map_err(|error| PublishError::Unavailable(error.to_string()))?;
-        let tools = listed.into_iter().map(|it| (it.tool, schema_of(&it.descriptor)));
-        Ok(Bundle { tools: tools.collect(), ..files.clone().into() })
+        Ok(listed.into_iter().map(|it| (it.tool.clone(), CaseTool::from(&it))).collect())
     }
 
     async fn unit(

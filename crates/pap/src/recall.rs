@@ -300,37 +300,22 @@ fn administrative_question(
     record: &AdministrationRecord,
     own: &Disclosure,
 ) -> Result<(AccessRequest, Facts), String> {
-    let (principal, facts_of_principal) = asking(own)?;
-    let request = AccessRequest {
-        principal,
-        action: ActionName::method(&record.action),
-        resource: member(own, "target")?.ok_or("it was done to nothing")?,
-        input: Value::Null,
-    };
-    let facts = Facts {
-        revision: record.revision,
-        now: record.time,
-        principal: facts_of_principal,
-        tool: None,
-        server: None,
-        tool_owner: None,
-        agent: member(own, "agent")?.map(Arc::new),
-        session: SessionFacts::default(),
-        binding: Binding::None,
-        stops: Arc::default(),
-    };
+    let principal = asking(own)?;
+    let target = member(own, "target")?.ok_or("it was done to nothing")?;
+    let request = AccessRequest::of_administration(principal.principal(), &record.action, target);
+    let agent = member(own, "agent")?.map(Arc::new);
+    let facts = Facts::of_administration((record.revision, record.time), principal, agent);
     Ok((request, facts))
 }
 
 /// Who asked, as the record discloses it.
-fn asking(own: &Disclosure) -> Result<(Principal, PrincipalFacts), String> {
+fn asking(own: &Disclosure) -> Result<PrincipalFacts, String> {
     if let Some(directory) = member::<Directory>(own, "directory")? {
         let gives = member(own, "gives")?.ok_or("the directory gave nothing")?;
-        let name = directory.name.clone();
-        return Ok((Principal::Directory(name), PrincipalFacts::Directory(directory, gives)));
+        return Ok(PrincipalFacts::Directory(directory, gives));
     }
     let person: Person = member(own, "administrator")?.ok_or("nobody asked for it")?;
-    Ok((Principal::Person(person.id.clone()), PrincipalFacts::Administrator(person)))
+    Ok(PrincipalFacts::Administrator(person))
 }
 
 fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, String> {

@@ -1,15 +1,14 @@
-//! The register: people, purposes, agents.
+//! The register: people and agents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use authority::{Effect, Fact, Reader};
 use keys::VerifyingKey;
 use model::workload::RULES_MAX;
 use model::{
-    Agent, AgentName, AgentReview, AgentState, BACKUPS_MAX, DataCategory, FactKey, Harm,
-    InstanceId, LEASE_MAX, Mandate, MandateId, Memory, Person, PersonId, PersonState, Purpose,
-    PurposeId, ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, ToolPattern,
-    WorkloadRule,
+    Agent, AgentName, AgentReview, AgentState, BACKUPS_MAX, FactKey, Harm, InstanceId, LEASE_MAX,
+    Mandate, MandateId, Memory, Person, PersonId, PersonState, Purpose, PurposeId, Rated,
+    ResourceRef, Scope, Sha256Digest, Stranger, Thumbprint, Timestamp, WorkloadRule,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,11 +17,8 @@ use crate::asked::Command;
 use crate::clients::check_client;
 use crate::command::{AdminError, Administration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate, with_lease};
-use crate::said::{PurposeRegistration, Registration};
+use crate::said::Registration;
 use crate::widening;
-
-/// The most categories of data of one purpose.
-const CATEGORIES_MAX: usize = 32;
 
 pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
     Effect::Put { key, body: json::canonical_of(fact) }
@@ -43,7 +39,6 @@ impl Administration {
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonConfirm { id, word } => self.person_confirm(by, (&id, word)).await,
             Command::PersonList => self.list(by, "person/", "").await,
-            Command::PurposeAdd(registration) => self.purpose_add(by, registration).await,
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
             Command::AgentAttest { name, host, workloads } => {
                 check_rules(&workloads)?;
@@ -103,35 +98,14 @@ impl Administration {
         let key = FactKey::person(&id);
         let mut person =
             known::<Person>(&mut draft.reader, key.clone(), &format!("person `{id}`")).await?;
-        person.state = PersonState::Inactive { since: self.now() };
+        let (was, now) = (person.clone(), self.now());
+        person.state = PersonState::Inactive { since: now };
         person.waits.returns = None;
+        for stranger in widening::brief(&was, &person, now) {
+            draft.note_found(stranger).await?;
+        }
         let done = draft.make(json!(person), vec![put(key, &person)]).await?;
         Ok(json!({ "person": id, "decision": done.decision }))
-    }
-
-    async fn purpose_add(
-        &self,
-        by: &PersonId,
-        registration: PurposeRegistration,
-    ) -> Result<Value, AdminError> {
-        let PurposeRegistration { max_calls, max_tasks_a_day, description, .. } = registration;
-        let scope = scope(&registration.tools, &registration.harm)?;
-        let scope = Scope { max_calls, max_tasks_a_day, ..scope };
-        let data = categories(&registration.data)?;
-        let id: PurposeId = registration.id.parse().map_err(AdminError::invalid)?;
-        let mut draft = self.draft(by, "purpose/add", ResourceRef::Purpose(id.clone())).await?;
-        let owner = active(&mut draft.reader, &registration.owner, "owner").await?;
-        let purpose = Purpose {
-            id: id.clone(),
-            owner: owner.id,
-            owned: Some(self.now()),
-            scope,
-            data,
-            description,
-        };
-        let effects = vec![put_new(FactKey::purpose(&id), &purpose)];
-        let done = draft.make(json!(purpose), effects).await?;
-        Ok(json!({ "purpose": id, "decision": done.decision }))
     }
 
     async fn agent_add(
@@ -153,6 +127,7 @@ impl Administration {
         let technical = &registration.technical_owner;
         let technical_owner = active(reader, technical, "technical owner").await?.id;
         let purpose = owned_purpose(reader, &wanted).await?;
+        self.is_answered_for(reader).await?;
         let backups = backups(reader, &registration.backups, &sponsor.id).await?;
         let now = self.now();
         let people = (sponsor.id, business_owner, technical_owner);
@@ -242,7 +217,8 @@ pub(crate) fn new_agent(
         owned: Some(now),
         backups: BTreeSet::new(),
         purposes: BTreeSet::from([purpose.id.clone()]),
-        ceiling: purpose.scope.clone(),
+        // Which data it is for, the purpose and each mandate say.
+        ceiling: Scope { objects: None, ..purpose.scope.clone() },
         bounded_by: None,
         key: Value::Null,
         key_expires: now,
@@ -258,7 +234,7 @@ pub(crate) fn new_agent(
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     }
@@ -357,23 +333,6 @@ fn check_rules(workloads: &[WorkloadRule]) -> Result<(), AdminError> {
         return Ok(());
     }
     Err(AdminError::Invalid(format!("an agent has at most {RULES_MAX} rules for workloads")))
-}
-
-fn scope(tools: &[String], harm: &[String]) -> Result<Scope, AdminError> {
-    if tools.len() > model::MAX_PATTERNS {
-        return Err(AdminError::Invalid("too many tools".to_owned()));
-    }
-    let tools = tools.iter().map(|tool| tool.parse::<ToolPattern>()).collect::<Result<_, _>>();
-    let tools = tools.map_err(AdminError::invalid)?;
-    Ok(Scope { tools, harm: classes(harm)?, ..Scope::default() })
-}
-
-fn categories(names: &[String]) -> Result<BTreeSet<DataCategory>, AdminError> {
-    if names.len() > CATEGORIES_MAX {
-        let why = format!("a purpose has at most {CATEGORIES_MAX} categories of data");
-        return Err(AdminError::Invalid(why));
-    }
-    names.iter().map(|name| name.parse().map_err(AdminError::invalid)).collect()
 }
 
 /// The harm classes with these names.

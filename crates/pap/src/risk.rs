@@ -5,12 +5,10 @@
 //! who answers for the agent, or is the person (`n_096_…`). A restart sheds nothing: the instances of an
 //! agent begin with the greatest risk that was said of one, until it is lowered for the agent.
 
-use std::collections::BTreeMap;
-
 use authority::{Effect, Fact, Reader, Refused};
 use model::{
     Agent, Departed, FactKey, Instance, InstanceId, InstanceState, Person, PersonId, ResourceRef,
-    Risk, RiskLevel, RiskTarget, Speaker, Timestamp,
+    Risk, RiskLevel, RiskTarget, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -64,18 +62,18 @@ impl Administration {
             Ok(())
         };
         let mut effects = Vec::new();
-        let comes_to = match &what {
+        let is = match &what {
             RiskTarget::Person(id) => {
                 let mut person: Person = known(&mut draft.reader, &what).await?;
                 raised(&mut person.risk)?;
                 effects.push(put(FactKey::person(id), &person));
-                person.risk_level()
+                person.risks()
             }
             RiskTarget::Agent(name) => {
                 let mut agent: Agent = known(&mut draft.reader, &what).await?;
                 raised(&mut agent.risk)?;
                 effects.push(put(FactKey::agent(name), &agent));
-                greatest(agent.risks()).map(|risk| risk.level)
+                agent.risks()
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
@@ -86,11 +84,11 @@ impl Administration {
                     effects.extend(self.at_high(&mut draft.reader, &mut instance, since).await?);
                 }
                 effects.push(put(FactKey::instance(*id), &instance));
-                self.comes_to(&instance)
+                instance.risks(self.now())
             }
         };
         // What transmitters say beside may be greater.
-        let change = json!({ "what": what, "risk": risk, "comes_to": comes_to, "reason": reason });
+        let change = json!({ "what": what, "risk": risk, "is": is, "reason": reason });
         let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
     }
@@ -114,24 +112,24 @@ impl Administration {
             }
             is_lower
         };
-        let (is_lower, comes_to, effect) = match &what {
+        let (is_lower, is, effect) = match &what {
             RiskTarget::Person(id) => {
                 let mut person: Person = known(&mut draft.reader, &what).await?;
                 if *id == by {
                     return Err(self.lowers_their_own(Refused::default()));
                 }
                 let said = lowered(&mut person.risk);
-                let rated = person.lower_ratings(risk.as_ref());
-                (said || rated, person.risk_level(), put(FactKey::person(id), &person))
+                let rated = person.rated.lower(level);
+                (said || rated, person.risks(), put(FactKey::person(id), &person))
             }
             RiskTarget::Agent(name) => {
                 let mut agent: Agent = known(&mut draft.reader, &what).await?;
                 self.is_not_its_own(&by, &agent, None)?;
                 let (own, of_new) = (lowered(&mut agent.risk), lowered(&mut agent.risk_of_new));
-                let rated = lowered_all(&mut agent.rated, risk.as_ref());
+                let rated = agent.rated.lower(level);
                 let departed = self.lower_departed(&mut agent.departed, level);
-                let comes_to = greatest(agent.risks()).map(|risk| risk.level);
-                (own || of_new || rated || departed, comes_to, put(FactKey::agent(name), &agent))
+                let is_lower = own || of_new || rated || departed;
+                (is_lower, agent.risks(), put(FactKey::agent(name), &agent))
             }
             RiskTarget::Instance(id) => {
                 let mut instance = found(&mut draft, *id).await?;
@@ -139,10 +137,10 @@ impl Administration {
                 let agent: Agent = known(&mut draft.reader, &agent).await?;
                 self.is_not_its_own(&by, &agent, Some(*id))?;
                 let own = lowered(&mut instance.risk);
-                let rated = lowered_all(&mut instance.rated, risk.as_ref());
+                let rated = instance.rated.lower(level);
                 let departed = self.lower_departed(&mut instance.departed, level);
-                let comes_to = self.comes_to(&instance);
-                (own || rated || departed, comes_to, put(FactKey::instance(*id), &instance))
+                let is = instance.risks(self.now());
+                (own || rated || departed, is, put(FactKey::instance(*id), &instance))
             }
         };
         if !is_lower {
@@ -150,7 +148,7 @@ impl Administration {
                 "the risk of `{what}` is no higher than that"
             )));
         }
-        let change = json!({ "what": what, "risk": risk, "comes_to": comes_to, "reason": reason });
+        let change = json!({ "what": what, "risk": risk, "is": is, "reason": reason });
         effects.push(effect);
         let done = draft.make(change, effects).await?;
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
@@ -159,12 +157,6 @@ impl Administration {
     /// Lowers what our own detector says to `level`; says whether it was higher.
     fn lower_departed(&self, departed: &mut Option<Departed>, level: Option<RiskLevel>) -> bool {
         departed.as_mut().is_some_and(|departed| departed.lower(level, self.now()))
-    }
-
-    /// What all that is said of `instance` comes to.
-    fn comes_to(&self, instance: &Instance) -> Option<RiskLevel> {
-        let said = greatest(instance.risks()).map(|risk| risk.level);
-        said.max(instance.departed.as_ref().and_then(|departed| departed.level_at(self.now())))
     }
 
     /// Quarantines `instance`, which is at high risk, from `since` on, or revokes it, if that is what follows here,
@@ -226,11 +218,6 @@ async fn known<T: Fact>(reader: &mut Reader<'_>, what: &RiskTarget) -> Result<T,
     crate::register::known(reader, what.key(), &format!("`{what}`")).await
 }
 
-/// The greatest of what is said, which counts.
-pub(crate) fn greatest<'a>(said: impl Iterator<Item = &'a Risk>) -> Option<Risk> {
-    said.max_by_key(|risk| risk.level).cloned()
-}
-
 /// What makes the instances of the same agent that begin after `instance` begin with its `risk`.
 pub(crate) async fn passed_on(
     reader: &mut Reader<'_>,
@@ -243,17 +230,4 @@ pub(crate) async fn passed_on(
     }
     agent.risk_of_new = Some(risk.clone());
     Ok(Some(put(FactKey::agent(&agent.name), &agent)))
-}
-
-/// Lowers what transmitters said to the level of `risk`, where it was higher; says whether it was anywhere. Since when
-/// they said so stays: by their clock, what they say next is later than that, and may be earlier than now.
-fn lowered_all(rated: &mut BTreeMap<Speaker, Risk>, risk: Option<&Risk>) -> bool {
-    let level = risk.map(|risk| risk.level);
-    let above: Vec<_> = rated.extract_if(.., |_, known| Some(known.level) > level).collect();
-    let is_lower = !above.is_empty();
-    let lowered = above
-        .into_iter()
-        .filter_map(|(speaker, known)| Some((speaker, Risk { level: level?, since: known.since })));
-    rated.extend(lowered);
-    is_lower
 }

@@ -35,6 +35,15 @@ pub struct ToolSaid {
     pub requires_subject: Option<bool>,
     /// Whether nobody may call it in work that was handed on.
     pub not_delegable: Option<bool>,
+    /// Where its arguments name the data objects that it is used on (JSON pointers).
+    #[serde(default)]
+    pub objects: Vec<String>,
+    /// That it is used on none.
+    #[serde(default)]
+    pub no_object: bool,
+    /// The categories of data that it touches.
+    #[serde(default)]
+    pub data: Vec<String>,
 }
 
 /// What a registration of a purpose names.
@@ -47,10 +56,35 @@ pub struct PurposeRegistration {
     pub tools: Vec<String>,
     pub harm: Vec<String>,
     #[serde(default)]
+    pub objects: Vec<String>,
+    #[serde(default)]
     pub data: Vec<String>,
     pub max_calls: Option<u64>,
     pub max_tasks_a_day: Option<u64>,
     pub description: String,
+}
+
+/// What somebody says of what a purpose is for; of what is left out, it stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurposeSaid {
+    /// Which.
+    pub id: String,
+    /// Tools.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// Data objects, as patterns.
+    #[serde(default)]
+    pub objects: Vec<String>,
+    /// Any of them.
+    #[serde(default)]
+    pub any_object: bool,
+    /// Categories of data.
+    #[serde(default)]
+    pub data: Vec<String>,
+    /// Any of them.
+    #[serde(default)]
+    pub any_data: bool,
 }
 
 /// What a registration of an agent names.

@@ -72,7 +72,14 @@ impl Administration {
                 let done = self.agent_reinstate(&by, uses.clone(), (&name, &reason)).await;
                 self.settled(done, uses).await
             }
-            owners => self.owners(by, owners).await,
+            Command::AgentOwners { name, business_owner, technical_owner } => {
+                let named = (business_owner.as_deref(), technical_owner.as_deref());
+                self.agent_owners(by, &name, named).await
+            }
+            Command::AgentDeclare { name, calls_an_hour, hours } => {
+                self.agent_declare(by, &name, (calls_an_hour, hours.as_deref())).await
+            }
+            other => unreachable!("{other:?} is about nobody who answers for an agent"),
         }
     }
 

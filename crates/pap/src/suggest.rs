@@ -61,7 +61,7 @@ impl Administration {
 }
 
 /// What is told of a tool that the agent was given.
-fn row(tool: &Tool, used: Option<&Used>) -> Value {
+pub(crate) fn row(tool: &Tool, used: Option<&Used>) -> Value {
     json!({
         "tool": tool.tool,
         "harm": tool.harm,

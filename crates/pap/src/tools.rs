@@ -2,16 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use authority::{CommitError, Effect, Unit, Urgency};
 use model::{
-    FactKey, Harm, PersonId, PinDigest, Place, ResourceRef, Server, ServerName, Timestamp, Tool,
-    ToolName, ToolRef, ToolState,
+    Enforcement, FactKey, Harm, PersonId, PinDigest, Place, ResourceRef, Server, ServerName,
+    Sha256Digest, Timestamp, Tool, ToolName, ToolRef, ToolState,
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, Draft, Found};
+use crate::command::{AdminError, Administration, Draft};
 use crate::register::{active, classes, known, put};
 use crate::said::{ServerSaid, ToolSaid};
+
+/// What a server lists, as somebody read it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The descriptors, by name.
+    pub tools: BTreeMap<ToolName, Value>,
+    /// Where it is served from.
+    pub origin: String,
+    /// Whether it refuses who is not us.
+    pub enforcement: Enforcement,
+    /// The account with which it is called, by the digest of its credential, if it is by one.
+    pub account: Option<Sha256Digest>,
+}
+
+/// Reads what a configured server lists.
+#[async_trait]
+pub trait ToolSource: Send + Sync {
+    /// Reads the tools of `server`.
+    async fn read(&self, server: &ServerName) -> Result<Found, String>;
+}
 
 /// The pin of a tool: its descriptor, and where it is served from.
 pub fn pin_digest(descriptor: &Value, origin: &str) -> PinDigest {
@@ -132,22 +153,27 @@ impl Administration {
         tool: &str,
         said: ToolSaid,
     ) -> Result<Value, AdminError> {
-        let ToolSaid { owner, harm, requires_subject, not_delegable } = said;
         let tool: ToolRef = tool.parse().map_err(AdminError::invalid)?;
         let target = ResourceRef::Tool(tool.clone());
         let mut draft = self.draft(by, "tool/describe", target).await?;
         let mut found = onboarded(&mut draft.reader, &tool).await?;
-        if let Some(owner) = owner {
-            let owner = active(&mut draft.reader, &owner, "owner").await?;
+        if let Some(owner) = &said.owner {
+            let owner = active(&mut draft.reader, owner, "owner").await?;
             found.give_to(owner.id, self.now());
         }
-        if !harm.is_empty() {
-            found.harm = classes(&harm)?;
+        if !said.harm.is_empty() {
+            found.harm = classes(&said.harm)?;
         }
-        found.requires_subject = requires_subject.unwrap_or(found.requires_subject);
-        found.not_delegable = not_delegable.unwrap_or(found.not_delegable);
+        if let Some(places) = object_places(&said, &found)? {
+            found.objects = Some(places);
+        }
+        if !said.data.is_empty() {
+            found.data = crate::purposes::categories(&said.data)?;
+        }
+        found.requires_subject = said.requires_subject.unwrap_or(found.requires_subject);
+        found.not_delegable = said.not_delegable.unwrap_or(found.not_delegable);
         let change = json!({
-            "owner": found.owner, "harm": found.harm,
+            "owner": found.owner, "harm": found.harm, "objects": found.objects, "data": found.data,
             "requires_subject": found.requires_subject, "not_delegable": found.not_delegable,
         });
         let done = draft.make(change, vec![put(FactKey::tool(&tool), &found)]).await?;
@@ -277,6 +303,9 @@ impl Administration {
 /// The most tools of one act: each is read and written, and one unit may only have so much.
 pub(crate) const TOOLS_OF_ONE_ACT: usize = 24;
 
+/// The most arguments of one tool that name data objects.
+const OBJECT_PLACES_MAX: usize = 8;
+
 /// How often a comparison is made again because somebody changed a tool meanwhile.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -300,6 +329,8 @@ impl Onboarding<'_> {
                 owned: owner.as_ref().map(|_| now),
                 owner,
                 harm,
+                objects: None,
+                data: BTreeSet::new(),
                 requires_subject: false,
                 not_delegable: false,
                 state,
@@ -326,6 +357,29 @@ fn needs(told: &Value, policy: &pdp::Snapshot) -> Vec<&'static str> {
     let has_harm = told["harm"].as_array().is_some_and(|harm| !harm.is_empty());
     let all = [("owner", !told["owner"].is_null()), ("harm", has_harm), ("policy", is_named)];
     all.into_iter().filter(|(_, has)| !has).map(|(what, _)| what).collect()
+}
+
+/// Where the arguments of `tool` name data objects, if anything is said of that.
+fn object_places(said: &ToolSaid, tool: &Tool) -> Result<Option<BTreeSet<String>>, AdminError> {
+    let ToolSaid { objects, no_object, .. } = said;
+    if *no_object && !objects.is_empty() {
+        return Err(AdminError::Invalid("it is used on no object, or on some".to_owned()));
+    }
+    if objects.len() > OBJECT_PLACES_MAX {
+        let why = format!("at most {OBJECT_PLACES_MAX} arguments of a tool name data objects");
+        return Err(AdminError::Invalid(why));
+    }
+    let known = tool.descriptor["inputSchema"]["properties"].as_object();
+    for place in objects {
+        pdp::is_pointer(place).map_err(AdminError::Invalid)?;
+        let name =
+            place.split('/').nth(1).unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        if known.is_some_and(|known| !known.contains_key(&name)) {
+            return Err(AdminError::Invalid(format!("`{}` has no argument `{name}`", tool.tool)));
+        }
+    }
+    let is_said = *no_object || !objects.is_empty();
+    Ok(is_said.then(|| objects.iter().cloned().collect()))
 }
 
 /// The tool `tool`, which must be onboarded.

@@ -439,6 +439,7 @@ async fn regrouped(
             (Some(key), false) => effects.push(Effect::Remove { key }),
             (None, true) => {
                 is.groups.clone_from(&was.groups);
+                is.joined.clone_from(&was.joined);
                 is.waits.joins.clone_from(&was.waits.joins);
                 is.narrowed = was.narrowed;
                 return Ok(Vec::new());

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use authority::{Effect, FactsError, Reader, Unit, event};
 use model::{
-    Directory, Due, ELIGIBLE_MAX, FactKey, Person, PersonId, ResourceRef, Timestamp, WAITING,
-    WAITS_MAX, Widening,
+    Directory, Due, ELIGIBLE_MAX, FactKey, Person, PersonId, ResourceRef, Stranger, Timestamp,
+    WAITING, WAITS_MAX, Widening,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::command::{AdminError, Administration};
 use crate::founding::{BOOTSTRAP, is_for_development};
 use crate::register::{known, put};
+use crate::release::RELEASE_BRIEF;
 use crate::words::Acting;
 
 /// How many people are looked at at once of whom something may be due.
@@ -39,6 +40,20 @@ pub struct WideningSaid {
 /// What waits, and for how long.
 pub(crate) async fn rule(reader: &mut Reader<'_>) -> Result<Widening, FactsError> {
     Ok(reader.find(FactKey::widening()).await?.unwrap_or_default())
+}
+
+/// What of a person who `was` so, and `is` so at `now`, people have to be told: that they were but briefly in a group
+/// that approves, administers, or makes eligible to take over. One finding for each person and group.
+pub(crate) fn brief(was: &Person, is: &Person, now: Timestamp) -> Vec<Stranger> {
+    let left = was.left(is, now).filter(|(_, lasted)| *lasted < RELEASE_BRIEF);
+    let found = left.map(|(group, lasted)| Stranger {
+        cause: format!("group_brief/{group}"),
+        tried: "group".to_owned(),
+        claimed: Some(was.id.to_string()),
+        client: Some(format!("`{}` was in `{group}` for {} s", was.id, lasted.as_secs())),
+        ..Stranger::default()
+    });
+    found.collect()
 }
 
 /// What is written of `person`.

@@ -42,7 +42,7 @@ pub(crate) fn read(policy: &Policy) -> Result<Annotations, Vec<String>> {
             errors.push(format!("unknown annotation `@{key}`; known are {}", list(&KNOWN)));
         }
         if value.len() > VALUE_MAX {
-            errors.push(format!("`@{key}` is longer than {VALUE_MAX} bytes"));
+            errors.push(format!("`@{key}` is longer than {VALUE_MAX} bytes: shorten it"));
         }
     }
     let mut read = Annotations::default();
@@ -59,7 +59,7 @@ pub(crate) fn read(policy: &Policy) -> Result<Annotations, Vec<String>> {
 }
 
 fn id(value: Option<&str>) -> Result<String, String> {
-    let value = value.ok_or("every policy needs an `@id`")?;
+    let value = value.ok_or("every policy needs an `@id`: write `@id(\"NAME\")` before it")?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
     if (1..=128).contains(&value.len()) && value.bytes().all(allowed) {
         return Ok(value.to_owned());
@@ -81,7 +81,9 @@ fn mode(value: Option<&str>) -> Result<bool, String> {
 fn remedy(value: Option<&str>, effect: Effect) -> Result<Option<Remedy>, String> {
     let Some(value) = value else { return Ok(None) };
     if effect != Effect::Forbid {
-        return Err("`@remedy` says what lifts a forbid, and this is a permit".to_owned());
+        return Err(
+            "`@remedy` says what lifts a forbid, and this is a permit: take it out".to_owned()
+        );
     }
     match value {
         "approval" => Ok(Some(Remedy::Approval)),
@@ -90,10 +92,16 @@ fn remedy(value: Option<&str>, effect: Effect) -> Result<Option<Remedy>, String>
     }
 }
 
-fn obligations(value: Option<&str>, effect: Effect) -> Result<BTreeSet<Obligation>, String> {
+/// What the value of `@obligation` says that a policy of this effect owes.
+pub(crate) fn obligations(
+    value: Option<&str>,
+    effect: Effect,
+) -> Result<BTreeSet<Obligation>, String> {
     let Some(value) = value else { return Ok(BTreeSet::new()) };
     if effect != Effect::Permit {
-        return Err("`@obligation` says what a permit owes, and this is a forbid".to_owned());
+        return Err(
+            "`@obligation` says what a permit owes, and this is a forbid: take it out".to_owned()
+        );
     }
     value.split(';').map(|part| obligation(part.trim())).collect()
 }
@@ -113,7 +121,7 @@ fn obligation(part: &str) -> Result<Obligation, String> {
 fn property(given: &BTreeMap<&str, &str>, effect: Effect) -> Result<bool, String> {
     let Some(value) = given.get(PROPERTY) else { return Ok(false) };
     if let Some(name) = OF_DECIDING.into_iter().find(|name| given.contains_key(name)) {
-        return Err(format!("`@{name}` means nothing of a property"));
+        return Err(format!("`@{name}` means nothing of a property: take it out"));
     }
     let wanted = match *value {
         NEVER_PERMITS | NEVER_REACHES => Effect::Forbid,
@@ -123,12 +131,18 @@ fn property(given: &BTreeMap<&str, &str>, effect: Effect) -> Result<bool, String
             return Err(format!("unknown property `{other}`; known are {known}"));
         }
     };
-    if effect == wanted { Ok(true) } else { Err(format!("`{value}` is written as a {wanted}")) }
+    if effect == wanted {
+        Ok(true)
+    } else {
+        Err(format!("`{value}` is written as a {wanted}: write `{wanted} (…)`"))
+    }
 }
 
 fn control(value: Option<&str>) -> Result<(), String> {
     match value {
-        Some(value) if value.trim().is_empty() => Err("`@control` names no control".to_owned()),
+        Some(value) if value.trim().is_empty() => {
+            Err("`@control` names no control: say which, or take it out".to_owned())
+        }
         _ => Ok(()),
     }
 }

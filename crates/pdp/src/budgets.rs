@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Bundle;
 use crate::candidates::{Asked, Placed};
+use crate::differing::Change;
 use crate::evaluate::Question;
+use crate::parts::{Calls, PartChange};
 use crate::report::{CompileErrors, Finding};
 use crate::snapshot::Compiled;
 pub use read::{BUDGETS_FILE, BUDGETS_MAX};
@@ -174,11 +176,27 @@ impl Budgets {
         all.filter(|(_, _, places)| !places.is_empty())
     }
 
-    /// Whether it surely limits as much as `other`: each budget of that is here, for all those calls, counted in the
-    /// same places, and with no higher cap.
-    pub fn is_at_least(&self, other: &Self) -> bool {
-        let mut others = other.0.iter();
-        others.all(|(name, it)| self.0.get(name).is_some_and(|own| own.is_at_least(it)))
+    /// What is otherwise in `after`, budget by budget. One widens that is not there any more, for all those calls,
+    /// counted in the same places, and with no higher cap.
+    pub(crate) fn differing(&self, after: &Self) -> Vec<PartChange> {
+        let names: BTreeSet<&BudgetName> = self.0.keys().chain(after.0.keys()).collect();
+        let change = |name: &BudgetName| {
+            let (old, new) = (self.0.get(name), after.0.get(name));
+            let (widens, narrows) = match (old, new) {
+                (Some(old), Some(new)) => (!new.is_at_least(old), !old.is_at_least(new)),
+                (old, new) => (old.is_some(), new.is_some()),
+            };
+            let is = match (old, new) {
+                _ if !widens && !narrows => return None,
+                (None, _) => Change::New,
+                (_, None) => Change::Gone,
+                _ => Change::Changed,
+            };
+            let of = [old, new].into_iter().flatten().map(|budget| budget.of.calls()).collect();
+            let part = format!("budget `{name}`");
+            Some(PartChange { file: BUDGETS_FILE, part, is, widens, of })
+        };
+        names.into_iter().filter_map(change).collect()
     }
 
     /// Those of `bundle`, which is held against no tools but its own.
@@ -265,6 +283,12 @@ impl Budget {
 }
 
 impl Of {
+    fn calls(&self) -> Calls {
+        let Self { tools, harm, agents, purposes: _, when: _ } = self;
+        let (agents, tools, harm) = (agents.clone(), tools.clone(), harm.clone());
+        Calls { agents, tools, harm, ..Calls::default() }
+    }
+
     /// Whether it is for all calls that `other` is for.
     fn is_for_all_of(&self, other: &Self) -> bool {
         let Self { tools, harm, agents, purposes, when } = self;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::{PolicyDigest, ToolRef};
 use serde::{Deserialize, Serialize};
 
-/// A policy set as it is published: everything that decides, as text.
+/// A policy set as it is published: everything that decides, as text, and what it was tried on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
@@ -26,6 +26,10 @@ pub struct Bundle {
     /// How strict it is beyond what it permits (`strictness.yaml`), if that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strictness: Option<String>,
+    /// What it must answer (`cases/*.yaml`), and of which tools (`tools.yaml`), by the paths of the files in the set:
+    /// they decide nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cases: BTreeMap<String, String>,
     /// The tools that may be called, with the schemas that were pinned.
     #[serde(default)]
     pub tools: BTreeMap<ToolRef, ToolSchema>,

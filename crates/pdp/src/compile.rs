@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 use jsonschema::Validator;
-use miette::Diagnostic as _;
 use model::{PolicyId, Sha256Digest};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
@@ -19,7 +18,7 @@ use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::nesting::is_shallow;
 use crate::remembered::Remembered;
-use crate::report::{CompileErrors, Finding};
+use crate::report::{CompileErrors, Finding, parsed};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::split;
@@ -91,6 +90,17 @@ impl Fault {
         };
         messages.join("; ")
     }
+}
+
+/// The schema by which a set with the schema parts and tools of `bundle` is checked, for editors (Cedar schema
+/// syntax), and which tools it leaves out, and why. Its policies are not looked at.
+pub fn schema_text(bundle: &Bundle) -> Result<(String, Vec<Finding>), CompileErrors> {
+    limits(bundle)?;
+    let mut vocabulary = Vocabulary::of(bundle).map_err(CompileErrors)?;
+    let mut left_out = Vec::new();
+    let tools = Compiler::default().tools(bundle, &mut vocabulary, &mut left_out);
+    let text = vocabulary.text(tools.keys()).map_err(Finding::general)?;
+    Ok((text, left_out))
 }
 
 impl Snapshot {
@@ -165,7 +175,8 @@ impl Compiler {
                     let place = format!("{}:{}", source.file, source.line);
                     let id = policy.id.as_str();
                     if let Some(first) = places.insert(id.to_owned(), place) {
-                        errors.push(source.finding(format!("`@id` is also at {first}")).of(id));
+                        let message = format!("`@id` is also at {first}: give one of them another");
+                        errors.push(source.finding(message).of(id));
                     }
                     warnings.extend(doubts.into_iter().map(|it| source.finding(it).of(id)));
                     policies.push(policy.clone());
@@ -246,7 +257,9 @@ impl Compiler {
             let (mut from, mut line) = (0, 1);
             for piece in split(text) {
                 if sources.len() == POLICIES_MAX {
-                    let message = format!("more than {POLICIES_MAX} policies");
+                    let message = format!(
+                        "more than {POLICIES_MAX} policies: say of several tools or agents at once what is alike"
+                    );
                     return Err(Finding::general(message).into());
                 }
                 // Counted on from the policy before, so that a long file takes linear time.
@@ -343,12 +356,14 @@ pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
     let texts = texts.chain(&bundle.budgets).chain(&bundle.strictness);
     let bytes: usize = texts.map(String::len).sum();
     if bytes > POLICY_BYTES_MAX {
-        return Err(
-            Finding::general(format!("more than {POLICY_BYTES_MAX} bytes of policy")).into()
+        let message = format!(
+            "more than {POLICY_BYTES_MAX} bytes of policy: say of several tools or agents at once what is alike"
         );
+        return Err(Finding::general(message).into());
     }
     if bundle.tools.len() > TOOLS_MAX {
-        return Err(Finding::general(format!("more than {TOOLS_MAX} tools")).into());
+        let message = format!("more than {TOOLS_MAX} tools: onboard only what is called");
+        return Err(Finding::general(message).into());
     }
     Ok(())
 }
@@ -426,6 +441,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         obligations: annotations.obligations,
         remedy: annotations.remedy,
         reads: reads.input,
+        compared: reads.compared,
         attributes: reads.attributes,
         actions: reads.actions,
         looks_at_provenance: reads.provenance,
@@ -434,13 +450,9 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
 
 pub(crate) fn parse(text: &str) -> Result<Policy, Fault> {
     is_shallow(text).map_err(|(at, why)| Fault::Syntax(vec![(Some(at), why)]))?;
-    let set = PolicySet::from_str(text).map_err(|found| {
-        let place = |error: &cedar_policy::ParseError| {
-            error.labels().into_iter().flatten().next().map(|label| label.offset())
-        };
-        Fault::Syntax(found.iter().map(|error| (place(error), chain(error))).collect())
-    })?;
-    let message = "templates are not supported".to_owned();
+    let set = PolicySet::from_str(text)
+        .map_err(|found| Fault::Syntax(found.iter().map(parsed).collect()))?;
+    let message = "templates are not supported: write out whom it is about".to_owned();
     set.policies().next().cloned().ok_or(Fault::Syntax(vec![(None, message)]))
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
 use model::{
-    Agent, Elevation, Facts, PrincipalFacts, Provenance, Provisioning, RiskLevel, Standing,
-    Succession, Timestamp, ToolRef,
+    Agent, Elevation, Facts, PrincipalFacts, Provenance, Provisioning, Purpose, RiskLevel,
+    Standing, Succession, Timestamp, ToolRef,
 };
 
 use crate::entities::{person_named, person_uid};
@@ -18,6 +18,9 @@ pub(crate) const COUNTERS: &str = "counters";
 
 /// The attribute that says where arguments come from.
 pub(crate) const PROVENANCE: &str = "provenance";
+
+/// The attribute that says whether an act is done to what the work is not for.
+pub(crate) const OUTSIDE_PURPOSE: &str = "outside_purpose";
 
 /// The counter of all calls.
 const CALLS: &str = "calls";
@@ -49,13 +52,15 @@ pub(crate) struct Given<'a> {
     pub(crate) unread: &'a BTreeSet<String>,
     /// Where they come from, if that is not what the facts say.
     pub(crate) provenance: Option<RestrictedExpression>,
+    /// Whether what they name is outside of what the work is for.
+    pub(crate) outside: bool,
 }
 
 /// The context of one question, which may rest on an elevation, if all of it can be said exactly: with the
 /// counters of the tools that are `counted`.
 pub(crate) fn of(
     (facts, elevation): (&Facts, Option<&Elevation>),
-    Given { input, unread, provenance }: Given<'_>,
+    Given { input, unread, provenance, outside }: Given<'_>,
     (counted, asked): (&BTreeSet<ToolRef>, &AskedFor<'_>),
 ) -> Option<Context> {
     let mut members = Members { pairs: Vec::with_capacity(16), asked };
@@ -65,6 +70,7 @@ pub(crate) fn of(
     match &facts.principal {
         PrincipalFacts::Instance(standing) => {
             members.circumstances(standing, (facts, counted));
+            members.add("ends", || ends(&standing.purpose, outside));
             let said = || where_from(&facts.session.provenance);
             members.add(PROVENANCE, || provenance.or_else(said));
             if let Some(elevation) = elevation {
@@ -156,6 +162,19 @@ impl Members<'_> {
         });
         self.add("risk", || Some(text(standing.risk(facts.now).map_or("none", RiskLevel::as_str))));
     }
+}
+
+/// What the purpose says of data, and whether the act is outside of that.
+fn ends(purpose: &Purpose, outside: bool) -> Option<RestrictedExpression> {
+    let objects = purpose.scope.objects.iter().flatten().map(ToString::to_string).collect();
+    let categories = purpose.data.iter().map(ToString::to_string).collect();
+    record([
+        ("any_object", RestrictedExpression::new_bool(purpose.scope.objects.is_none())),
+        ("objects", texts(&objects)),
+        ("any_category", RestrictedExpression::new_bool(purpose.data.is_empty())),
+        ("categories", texts(&categories)),
+        (OUTSIDE_PURPOSE, RestrictedExpression::new_bool(outside)),
+    ])
 }
 
 fn session(facts: &Facts, counted: &BTreeSet<ToolRef>) -> Option<RestrictedExpression> {

@@ -74,7 +74,12 @@ impl Snapshot {
                 uses_token: false,
             });
         };
-        let grant = self.answer(&self.ask_each(&prepared)?, &passed)?;
+        let answered = self.answer(&self.ask_each(&prepared)?, &passed);
+        if let Some(outside) = passed.outside {
+            // Nothing permits it: a policy that looks at this can say that an approval would lift it.
+            return Err(answered.err().filter(|it| self.sends_on(it)).unwrap_or(outside.denial));
+        }
+        let grant = answered?;
         let Prepared { question, actor, .. } = &prepared;
         let spends = self.budgets.spent_by((request, facts), (question, actor))?;
         let grant = Grant { spends, ..grant };
@@ -127,7 +132,8 @@ impl Snapshot {
         let conditions = self.budgets.asked(&asked).map(|it| &it.attributes);
         let asked = candidates.map(|position| &self.policies[*position].attributes);
         let asked = AskedFor::By(asked.chain(conditions).collect());
-        let given = Given { input, unread: &unread, provenance: None };
+        let outside = passed.outside.is_some();
+        let given = Given { input, unread: &unread, provenance: None, outside };
         let named = (&self.remembered.counted, &asked);
         let context = context::of((facts, passed.elevation), given, named);
         let context = context.ok_or(Denial::Malformed)?;
@@ -240,6 +246,14 @@ impl Snapshot {
             spends: Vec::new(),
             uses_token: false,
         })
+    }
+
+    /// Whether policies that forbid an act, one of them because of what it is done to, name what would lift that.
+    fn sends_on(&self, denial: &Denial) -> bool {
+        let by = denial.policies();
+        let mut deciding = self.policies.iter().filter(|policy| by.contains(&policy.id));
+        let looks = deciding.any(|it| it.attributes.contains(context::OUTSIDE_PURPOSE));
+        looks && !denial.remedies().is_empty()
     }
 
     fn forbidden(&self, forbids: &BTreeSet<usize>, answers: Answers) -> Denial {

@@ -3,22 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Effect, EntityUid, Policy};
-use model::{AgentName, PolicyId, ToolRef};
+use model::{AgentName, Obligation, PolicyId, ToolRef};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Bundle;
-use crate::budgets::{BUDGETS_FILE, Budgets};
+use crate::annotations;
 use crate::candidates::{Constraint, Placed};
 use crate::entities::{agent_uid, server_uid, tool_uid};
 use crate::format::policies;
-use crate::report::{CompileErrors, Finding};
+use crate::report::Finding;
 use crate::schema::type_name;
 use crate::snapshot::Snapshot;
-use crate::strictness::{STRICTNESS_FILE, Strictness};
 
 /// The annotation by which a policy is only observed.
 const MODE: &str = "mode";
+
+/// The annotation that says what a permit owes.
+const OBLIGATION: &str = "obligation";
+
+/// The annotation that says what lifts a forbid.
+const REMEDY: &str = "remedy";
 
 /// How a policy is otherwise than it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,6 +38,10 @@ pub enum Change {
     IntoObservation,
     /// It was only observed, and decides now.
     OutOfObservation,
+    /// It owes something else.
+    Owes,
+    /// Something else lifts it.
+    Lifted,
 }
 
 impl Change {
@@ -55,8 +63,9 @@ pub struct PolicyChange {
     pub policy: PolicyId,
     /// How it is otherwise.
     pub is: Change,
-    /// Whether that alone may permit more: a policy that is only observed neither forbids nor fails any more, and a
-    /// permit that is not only observed any more permits.
+    /// Whether that alone may permit more, or for less: a policy that is only observed neither forbids nor fails any
+    /// more, a permit that is not only observed any more permits, one that owed something may not owe it any more, and
+    /// something may lift a forbid that did not.
     pub widens: bool,
 }
 
@@ -71,29 +80,12 @@ pub fn changes(
         let (old, new) = (old.get(id), new.get(id));
         let changes = changes_of(old, new).into_iter();
         let policy = PolicyId::from(id.as_str());
-        changes.map(move |is| PolicyChange { policy: policy.clone(), is, widens: widens(is, new) })
+        changes.map(move |is| {
+            let widens = widens(is, (old, new));
+            PolicyChange { policy: policy.clone(), is, widens }
+        })
     };
     Ok(ids.into_iter().flat_map(changed).collect())
-}
-
-/// The files beside the policies that only hold back, of those by which `after` does not surely hold back as much as
-/// `before`.
-pub fn loosened(before: &Bundle, after: &Bundle) -> BTreeSet<&'static str> {
-    let sets = [before, after];
-    let budgets = is_loosened(sets, Budgets::of, Budgets::is_at_least);
-    let strictness = is_loosened(sets, Strictness::of, Strictness::is_at_least);
-    let files = [(BUDGETS_FILE, budgets), (STRICTNESS_FILE, strictness)];
-    files.into_iter().filter_map(|(file, is_loosened)| is_loosened.then_some(file)).collect()
-}
-
-fn is_loosened<T>(
-    sets: [&Bundle; 2],
-    of: impl Fn(&Bundle) -> Result<T, CompileErrors>,
-    is_at_least: impl Fn(&T, &T) -> bool,
-) -> bool {
-    let [before, after] = sets.map(of);
-    // What cannot be read is not known to hold anything back, nor how much it did.
-    !matches!((before, after), (Ok(before), Ok(after)) if is_at_least(&after, &before))
 }
 
 impl Snapshot {
@@ -119,13 +111,23 @@ fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {
         (Some(true), Some(false)) => Some(Change::OutOfObservation),
         _ => None,
     };
-    says.into_iter().chain(moved).collect()
+    let of_both = |name: &str, is: Change| {
+        let (old, new) = (old?.annotation(name), new?.annotation(name));
+        (old != new).then_some(is)
+    };
+    let said = [of_both(OBLIGATION, Change::Owes), of_both(REMEDY, Change::Lifted)];
+    says.into_iter().chain(moved).chain(said.into_iter().flatten()).collect()
 }
 
-fn widens(change: Change, new: Option<&Policy>) -> bool {
+fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> bool {
     match change {
         Change::IntoObservation => true,
         Change::OutOfObservation => new.is_some_and(|it| it.effect() == Effect::Permit),
+        Change::Owes => {
+            let [old, new] = [old, new].map(|it| it.map(owed).unwrap_or_default());
+            !old.is_subset(&new)
+        }
+        Change::Lifted => new.is_some_and(|it| it.annotation(REMEDY).is_some()),
         Change::New | Change::Gone | Change::Changed => false,
     }
 }
@@ -134,11 +136,18 @@ fn is_observed(policy: &Policy) -> bool {
     policy.annotation(MODE).is_some()
 }
 
-/// What a policy says, but for whether it is only observed; none if that has no form.
+/// What a permit owes.
+fn owed(policy: &Policy) -> BTreeSet<Obligation> {
+    annotations::obligations(policy.annotation(OBLIGATION), policy.effect()).unwrap_or_default()
+}
+
+/// What a policy says, but for whether it is only observed, what it owes, and what lifts it; none if that has no form.
 fn says(policy: &Policy) -> Option<Value> {
     let mut form = policy.to_json().ok()?;
     if let Some(annotations) = form.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove(MODE);
+        for name in [MODE, OBLIGATION, REMEDY] {
+            annotations.remove(name);
+        }
     }
     Some(form)
 }

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, AgentName, Directory, EnvironmentName, Facts, Label, Person, PersonId,
-    PrincipalFacts, Provisioning, RegionName, ResourceRef, ServerName, Standing, ToolRef,
+    AccessRequest, Agent, AgentName, DataCategory, Directory, EnvironmentName, Facts, Label,
+    Person, PersonId, PrincipalFacts, Provisioning, RegionName, ResourceRef, ServerName, Standing,
+    ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -295,6 +296,8 @@ fn add_tool(
     attributes.extend(of_server(facts));
     attributes.push(("sink", RestrictedExpression::new_bool(labels.is_sink(tool))));
     attributes.push(("carries", texts(labels.carried_by(tool).map(Label::as_str))));
+    let data = known.into_iter().flat_map(|tool| &tool.data);
+    attributes.push(("data", texts(data.map(DataCategory::as_str))));
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
         let owner = uid(&TYPES.person, owner.as_str());

@@ -8,18 +8,21 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
-use cedar_policy::{Authorizer, Expression, Policy, PolicySet, Request, eval_expression};
+use cedar_policy::{Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::candidates::Placed;
+use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
 use crate::evaluate::Question;
 use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
 const SHOWN_MAX: usize = 200;
+
+/// The most permits that are told of which others are asked.
+const FOR_OTHERS_MAX: usize = 20;
 
 /// An answer, and how it came about.
 #[derive(Clone, Debug)]
@@ -29,6 +32,17 @@ pub struct Explanation {
     /// The policies whose scope matches, by id and by whom they were asked of; none if a built-in rule,
     /// or the shape of the request, decided before any policy.
     pub asked: Vec<AskedPolicy>,
+    /// Permits that were asked of nobody here, as their scope is about others; some, if there are many.
+    pub for_others: Vec<ForOthers>,
+}
+
+/// A permit of the same act that is about others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForOthers {
+    /// Its `@id`.
+    pub policy: PolicyId,
+    /// Whom it is about, as its scope says it.
+    pub whom: String,
 }
 
 /// One policy, as it was asked of one principal.
@@ -69,11 +83,38 @@ impl Snapshot {
         let prepared = self
             .before_policies(request, facts)
             .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
-        let asked = match prepared {
-            Ok(Some(prepared)) => self.asked(&prepared),
-            Ok(None) | Err(_) => Vec::new(),
+        let (asked, for_others) = match prepared {
+            Ok(Some(prepared)) => (self.asked(&prepared), self.for_others(&prepared)),
+            Ok(None) | Err(_) => (Vec::new(), Vec::new()),
         };
-        Explanation { decision, asked }
+        Explanation { decision, asked, for_others }
+    }
+
+    /// The permits in force of such an act whose scope lets in nobody of whom it is asked.
+    fn for_others(&self, prepared: &Prepared<'_>) -> Vec<ForOthers> {
+        let Prepared { question, of_actor, of_person, .. } = prepared;
+        let is_asked = |at: &usize| of_actor.contains(at) || of_person.contains(at);
+        let all: BTreeSet<usize> =
+            self.index.whoever(question.action, &question.resource).collect();
+        let permits = all.into_iter().filter(|at| {
+            let policy = &self.policies[*at];
+            policy.effect == Effect::Permit && !policy.observe && !is_asked(at)
+        });
+        let told = permits.map(|at| {
+            let policy = self.policies[at].id.clone();
+            ForOthers { policy, whom: whom(&self.index.scope(at).principal) }
+        });
+        told.take(FOR_OTHERS_MAX).collect()
+    }
+
+    /// Every condition of its policies, with the policy, as [`Condition::text`] tells it.
+    pub fn conditions(&self) -> impl Iterator<Item = (&PolicyId, String)> {
+        self.policies.iter().flat_map(|compiled| {
+            let parts = compiled.alone.policies().next().map(conditions).unwrap_or_default();
+            let told =
+                |(kind, body): (String, Value)| (&compiled.id, text(&kind, alone(&body).as_ref()));
+            parts.into_iter().map(told).collect::<Vec<_>>()
+        })
     }
 
     fn asked(&self, prepared: &Prepared<'_>) -> Vec<AskedPolicy> {
@@ -95,6 +136,20 @@ impl Snapshot {
     }
 }
 
+/// A constraint on the principal as policies spell it.
+fn whom(principal: &Constraint) -> String {
+    match principal {
+        Constraint::Any => "principal".to_owned(),
+        Constraint::Eq(uid) => format!("principal == {uid}"),
+        Constraint::In(uids) => {
+            let uids: Vec<_> = uids.iter().map(ToString::to_string).collect();
+            format!("principal in {}", uids.join(", "))
+        }
+        Constraint::Is(kind) => format!("principal is {kind}"),
+        Constraint::IsIn(kind, uid) => format!("principal is {kind} in {uid}"),
+    }
+}
+
 fn explained(
     compiled: &Compiled,
     (question, principal, of): (&Question<'_>, &Placed, &'static str),
@@ -105,7 +160,7 @@ fn explained(
         .into_iter()
         .map(|(kind, body)| condition(&kind, &body, (&request, question)))
         .collect();
-    let forbids = compiled.effect == cedar_policy::Effect::Forbid;
+    let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
         policy: compiled.id.clone(),
         description: compiled.description.clone(),
@@ -148,6 +203,15 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
     let mut paths = BTreeSet::new();
     looked_at(body, &mut paths);
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
+    let alone = alone(body);
+    let text = text(kind, alone.as_ref());
+    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
+    let held = set.and_then(|set| holds(&set, asked));
+    Condition { text, met: held.map(|held| held == (kind == "when")), saw }
+}
+
+/// A policy that has this condition alone.
+fn alone(body: &Value) -> Option<Policy> {
     let form = json!({
         "effect": "permit",
         "principal": { "op": "All" },
@@ -155,16 +219,16 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
         "resource": { "op": "All" },
         "conditions": [{ "kind": "when", "body": body }],
     });
-    let alone = Policy::from_json(None, form).ok();
-    let text = alone.as_ref().and_then(Policy::to_cedar).unwrap_or_default();
+    Policy::from_json(None, form).ok()
+}
+
+/// A condition as it is written, which the policy `alone` has alone.
+fn text(kind: &str, alone: Option<&Policy>) -> String {
+    let text = alone.and_then(Policy::to_cedar).unwrap_or_default();
     let text = text.split_once("when {").and_then(|(_, rest)| rest.rsplit_once('}'));
     let text = text.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
     let text = text.unwrap_or_else(|| "a condition that has no text".to_owned());
-    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = set.and_then(|set| holds(&set, asked));
-    let must = kind == "when";
-    let text = if must { text } else { format!("unless {text}") };
-    Condition { text, met: held.map(|held| held == must), saw }
+    if kind == "when" { text } else { format!("unless {text}") }
 }
 
 /// Whether the one policy of `set` applies; none if it cannot be evaluated.

@@ -9,6 +9,7 @@ use model::{
     Standing, TaskSubject, ToolRef,
 };
 
+use crate::ends::{self, Outside};
 use crate::schema::{Action, AskedBy, DELEGATE};
 use crate::stands;
 
@@ -119,13 +120,16 @@ pub(crate) struct Passed<'a> {
     pub(crate) answers: Answers,
     /// What lifts the scope of the task, if the act is beyond that.
     pub(crate) elevation: Option<&'a Elevation>,
+    /// That the act is done to what the work is not for, if it is: it is denied, and all that policy says of that is
+    /// whether an approval would lift it.
+    pub(crate) outside: Option<Outside>,
 }
 
 impl Passed<'_> {
     /// That the kernel rules permit, where there is no scope.
     fn by_kernel() -> Self {
         let answers = Answers { kernel: Some(Answer::Permit), ..Answers::default() };
-        Self { answers, elevation: None }
+        Self { answers, elevation: None, outside: None }
     }
 }
 
@@ -269,7 +273,7 @@ fn scopes<'a>(
         scope: permit,
         ..Answers::default()
     };
-    Ok(Passed { answers, elevation })
+    Ok(Passed { answers, elevation, outside: ends::outside(standing, request, facts) })
 }
 
 /// The elevation in force of the task, not of one above it, that names the tool, with no other harm than

@@ -5,6 +5,8 @@
 //! which labels there may be, all of them are there: an argument that is missing meets every condition,
 //! and an object that is not named is whatever the server keeps: what is stored so is read under every name.
 
+mod compared;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AccessRequest, FactKey, Label, ResourceRef, ServerName, ToolRef};
@@ -121,7 +123,12 @@ impl Labels {
         let declared: BTreeSet<Label> = labels.into_keys().collect();
         let mut check = Check { declared: &declared, found: Vec::new() };
         if declared.len() > LABELS_MAX {
-            check.finding(None, format!("more than {LABELS_MAX} labels"));
+            check.finding(
+                None,
+                format!(
+                    "more than {LABELS_MAX} labels: have one stand for what policies tell apart"
+                ),
+            );
         }
         for label in &outsiders {
             check.label(label);
@@ -296,13 +303,18 @@ impl Check<'_> {
         tool.all().for_each(|label| self.label(label));
         if tool.when.len() > CONDITIONS_MAX {
             let line = tool.when[CONDITIONS_MAX].argument.referenced.line();
-            self.finding(Some(line), format!("more than {CONDITIONS_MAX} conditions of one tool"));
+            self.finding(Some(line), format!(
+                    "more than {CONDITIONS_MAX} conditions of one tool: have it carry the labels whatever its arguments"
+                ));
         }
         for condition in &tool.when {
             self.pointer(&condition.argument);
             if condition.equals.is_some() == condition.prefix.is_some() {
                 let line = condition.argument.referenced.line();
-                self.finding(Some(line), "needs either `equals` or `prefix`".to_owned());
+                self.finding(
+                    Some(line),
+                    "needs either `equals` or `prefix`: say one of both".to_owned(),
+                );
             }
         }
         let places = tool.reads.iter().chain(&tool.stores);

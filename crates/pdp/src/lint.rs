@@ -7,9 +7,10 @@ use model::{Harm, ToolRef};
 
 use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
+use crate::extent::{Extent, Kinds};
 use crate::report::Finding;
 use crate::schema::{TOOL_CALLS, action_uid};
-use crate::snapshot::{Compiled, Snapshot};
+use crate::snapshot::{Compiled, Snapshot, names_of};
 
 impl Snapshot {
     /// What is doubtful in the set, with the harm that each tool can do: what compiling it warned of; permits of
@@ -17,8 +18,12 @@ impl Snapshot {
     /// than read and that no forbid guards; obligations that nothing discharges.
     pub fn lint(&self, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<Finding> {
         let mut findings = self.warnings.clone();
+        let kinds = Kinds::of(&self.vocabulary);
+        let extent = |position| Extent::of(self.index.scope(position), (&self.vocabulary, &kinds));
+        let extents: Vec<_> = (0..self.policies.len()).map(extent).collect();
         for (position, policy) in self.policies.iter().enumerate() {
-            let own = self.doubts(position, policy);
+            let mut own = self.doubts(position, policy);
+            own.extend(self.idle(position, &extents));
             findings.extend(
                 own.into_iter().map(|message| Finding::general(message).of(policy.id.as_str())),
             );
@@ -39,9 +44,17 @@ impl Snapshot {
         if !policy.obligations.is_empty() {
             doubts.push("owes an obligation that nothing discharges: it is never begun".to_owned());
         }
-        let others = self.policies.iter().enumerate().filter(|(other, _)| *other != position);
-        for (other, by) in others {
-            if by.observe || !by.is_unconditional || !self.index.scope(other).covers(scope) {
+        doubts
+    }
+
+    /// By which others the policy at `position` does nothing, or nothing more.
+    fn idle(&self, position: usize, extents: &[Extent]) -> Vec<String> {
+        let policy = &self.policies[position];
+        let covers = |wide: usize, narrow: usize| self.index.scope(wide).covers(&extents[narrow]);
+        let mut doubts = Vec::new();
+        for (other, by) in self.policies.iter().enumerate() {
+            let is_in_force = by.is_unconditional && !by.observe && other != position;
+            if !is_in_force || !covers(other, position) {
                 continue;
             }
             let id = &by.id;
@@ -50,8 +63,8 @@ impl Snapshot {
                     doubts.push(format!("is unreachable: `{id}` forbids all that it permits"));
                 }
                 // Of two that say the same, the second is idle.
-                (effect, same) if effect == same => {
-                    let twins = policy.is_unconditional && scope.covers(self.index.scope(other));
+                (effect, same) if effect == same && self.names_all_of(policy, by) => {
+                    let twins = policy.is_unconditional && covers(position, other);
                     if !twins || other < position {
                         doubts.push(format!("is shadowed: `{id}` applies wherever it does"));
                     }
@@ -60,6 +73,21 @@ impl Snapshot {
             }
         }
         doubts
+    }
+
+    /// Whether `by` makes all tools callable that `policy` does: a permit that names more is not idle.
+    fn names_all_of(&self, policy: &Compiled, by: &Compiled) -> bool {
+        let wider = by.names();
+        let names = policy.names().into_iter().filter(|_| policy.effect == Effect::Permit);
+        let is_method = |uid: &EntityUid| {
+            let action = self.vocabulary.actions.get(uid.id().unescaped());
+            uid.type_name().basename() == "Action" && action.is_some_and(|it| it.tool.is_none())
+        };
+        names.filter(|uid| !is_method(uid)).all(|uid| {
+            let tool = uid.id().unescaped().parse::<ToolRef>().ok();
+            wider.contains(&uid)
+                || tool.is_some_and(|tool| names_of(&tool).iter().any(|it| wider.contains(it)))
+        })
     }
 
     /// The tools that can do more than read, and that some permit names and no forbid guards.
@@ -94,26 +122,5 @@ impl ScopeOf {
     fn is_open(&self) -> bool {
         let is_any = |constraint: &Constraint| *constraint == Constraint::Any;
         is_any(&self.principal) && is_any(&self.action) && is_any(&self.resource)
-    }
-
-    /// Whether whatever `other` matches is matched by this, as far as the constraints alone tell.
-    fn covers(&self, other: &Self) -> bool {
-        self.principal.covers(&other.principal)
-            && self.action.covers(&other.action)
-            && self.resource.covers(&other.resource)
-    }
-}
-
-impl Constraint {
-    fn covers(&self, other: &Self) -> bool {
-        let within = |uids: &[EntityUid], uid: &EntityUid| uids.contains(uid);
-        match (self, other) {
-            (Self::Any, _) => true,
-            (Self::In(uids), Self::Eq(uid) | Self::IsIn(_, uid)) => within(uids, uid),
-            (Self::In(uids), Self::In(others)) => others.iter().all(|uid| within(uids, uid)),
-            (Self::Is(kind), Self::Eq(uid)) => uid.type_name() == kind,
-            (Self::Is(kind), Self::Is(other) | Self::IsIn(other, _)) => kind == other,
-            (mine, other) => mine == other,
-        }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn is_shallow(text: &str) -> Result<(), (usize, String)> {
             b"(" | b"[" | b"{" => {
                 if open.len() == BRACKETS_MAX {
                     let why = "brackets stand in one another";
-                    return Err((at, format!("more than {BRACKETS_MAX} {why}")));
+                    return Err((at, format!("more than {BRACKETS_MAX} {why}: nest less")));
                 }
                 if open.is_empty() && *byte == b'{' {
                     level.join();

@@ -21,6 +21,9 @@ impl Snapshot {
 
     fn observing(&self, request: &AccessRequest, facts: &Facts) -> Result<BTreeSet<usize>, Denial> {
         let (action, passed) = self.built_in(request, facts)?;
+        if passed.outside.is_some() {
+            return Ok(BTreeSet::new());
+        }
         let prepared = self.prepare((request, facts), (action, &passed))?;
         let is_observed = |position: &usize| self.policies[*position].observe;
         let Some(prepared) =

@@ -11,7 +11,7 @@ use cedar_policy::{
     Context, Decision as CedarDecision, Effect, EntityId, EntityUid, PartialEntities,
     PartialEntity, PartialEntityUid, PartialRequest, PolicySet, RestrictedExpression, Schema,
 };
-use model::{AccessRequest, AgentName, Decision, Elevation, Facts, ServerName, ToolRef};
+use model::{AccessRequest, AgentName, Decision, Elevation, Facts, PolicyId, ServerName, ToolRef};
 
 use crate::candidates::{Asked, Placed, ScopeOf};
 use crate::context::{self, AskedFor, Given};
@@ -32,6 +32,21 @@ pub enum Outlook {
     Untold,
 }
 
+/// What could come of a call whose arguments are not known, and on what that would rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// What could come of it.
+    pub outlook: Outlook,
+    /// The permits on which it would rest with some arguments; none, where none would do.
+    pub basis: BTreeSet<PolicyId>,
+}
+
+impl Foreseen {
+    const fn nothing(outlook: Outlook) -> Self {
+        Self { outlook, basis: BTreeSet::new() }
+    }
+}
+
 /// Which forbids count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counting {
@@ -46,24 +61,20 @@ impl Snapshot {
     /// Also `false` if that cannot be told because something fails.
     pub fn could_permit(&self, request: &AccessRequest, facts: &Facts) -> bool {
         // What something could lift hides nothing: who asks is told what would.
-        self.foreseen(request, facts, Counting::Lasting) == Some(true)
+        self.counting(request, facts, Counting::Lasting).outlook == Outlook::Possible
     }
 
     /// What could come of `request`, whose `input` is ignored.
-    pub fn outlook(&self, request: &AccessRequest, facts: &Facts) -> Outlook {
-        let foreseen = |counting| self.foreseen(request, facts, counting);
-        match foreseen(Counting::All) {
-            Some(true) => Outlook::Possible,
-            None => Outlook::Untold,
-            Some(false) if self.policies.iter().all(|policy| policy.remedy.is_none()) => {
-                Outlook::Denied
-            }
-            Some(false) => match foreseen(Counting::Lasting) {
-                Some(true) => Outlook::Liftable,
-                Some(false) => Outlook::Denied,
-                None => Outlook::Untold,
-            },
+    pub fn foresee(&self, request: &AccessRequest, facts: &Facts) -> Foreseen {
+        let foreseen = self.counting(request, facts, Counting::All);
+        let has_remedy = || self.policies.iter().any(|policy| policy.remedy.is_some());
+        if foreseen.outlook != Outlook::Denied || !has_remedy() {
+            return foreseen;
         }
+        let lasting = self.counting(request, facts, Counting::Lasting);
+        let is_lifted = lasting.outlook == Outlook::Possible;
+        let outlook = if is_lifted { Outlook::Liftable } else { lasting.outlook };
+        Foreseen { outlook, ..lasting }
     }
 
     /// Whether some permit in force could match `method` of an instance of `agent` on something of `server`,
@@ -83,15 +94,26 @@ impl Snapshot {
         })
     }
 
-    fn foreseen(&self, request: &AccessRequest, facts: &Facts, counting: Counting) -> Option<bool> {
-        let Ok((action, passed)) = self.before_policies(request, facts) else { return Some(false) };
-        match &action.tool {
-            Some(tool) => {
-                let asked = (action, tool, counting);
-                self.possible(request, (facts, passed.elevation), asked)
-            }
-            None => Some(matches!(self.decide(request, facts), Decision::Permit(_))),
+    /// What could come of `request` if of the forbids those alone hold that count: it is possible, denied, or nobody can
+    /// tell.
+    fn counting(&self, request: &AccessRequest, facts: &Facts, counting: Counting) -> Foreseen {
+        let Ok((action, passed)) = self.before_policies(request, facts) else {
+            return Foreseen::nothing(Outlook::Denied);
+        };
+        if passed.outside.as_ref().is_some_and(|outside| !outside.by_arguments) {
+            return Foreseen::nothing(Outlook::Denied);
         }
+        let Some(tool) = &action.tool else {
+            return match self.decide(request, facts) {
+                Decision::Permit(grant) => {
+                    Foreseen { outlook: Outlook::Possible, basis: grant.basis }
+                }
+                Decision::Deny(_) => Foreseen::nothing(Outlook::Denied),
+            };
+        };
+        let asked = (action, tool, counting);
+        let possible = self.possible(request, (facts, passed.elevation), asked);
+        possible.unwrap_or(Foreseen::nothing(Outlook::Untold))
     }
 
     fn possible(
@@ -99,14 +121,15 @@ impl Snapshot {
         request: &AccessRequest,
         (facts, elevation): (&Facts, Option<&Elevation>),
         (action, tool, counting): (&Action, &ToolRef, Counting),
-    ) -> Option<bool> {
+    ) -> Option<Foreseen> {
         let schema = self.schema_without_input(tool)?;
         let world = World::of(request, facts, &self.labels);
         let unknown = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE]
             .map(|kind| EntityUid::from_type_name_and_id(type_name(kind), EntityId::new("given")));
         let [input, provenance] = unknown.clone().map(RestrictedExpression::new_entity_uid);
         let unread = BTreeSet::new();
-        let given = Given { input, unread: &unread, provenance: Some(provenance) };
+        // What is outside is never permitted, whatever a policy says of it.
+        let given = Given { input, unread: &unread, provenance: Some(provenance), outside: false };
         let named = (&self.remembered.counted, &AskedFor::Everything);
         let context = context::of((facts, elevation), given, named)?;
         let unknown = unknown.map(|it| PartialEntity::new(it, None, None, None, schema).ok());
@@ -115,6 +138,7 @@ impl Snapshot {
             entities.push(partial(node, schema)?);
         }
         let entities = PartialEntities::from_partial_entities(entities, schema).ok()?;
+        let mut basis = BTreeSet::new();
         for principal in world.subject.iter().chain([&world.actor]) {
             let asked = Asked { principal, action: &action.placed, resource: &world.resource };
             let candidates = self.index.candidates(&asked).ok()?;
@@ -124,11 +148,13 @@ impl Snapshot {
             let policies = policies.flat_map(|policy| policy.alone.policies().cloned());
             let policies = PolicySet::from_policies(policies).ok()?;
             let request = partial_request(&asked, context.clone(), schema)?;
-            if !could_permit(&policies, &request, &entities, schema)? {
-                return Some(false);
+            let permits = permits(&policies, &request, &entities, schema)?;
+            if permits.is_empty() {
+                return Some(Foreseen::nothing(Outlook::Denied));
             }
+            basis.extend(permits);
         }
-        Some(true)
+        Some(Foreseen { outlook: Outlook::Possible, basis })
     }
 
     /// The schema for one tool in which its arguments are unknown.
@@ -168,15 +194,20 @@ fn partial_request(asked: &Asked<'_>, context: Context, schema: &Schema) -> Opti
     PartialRequest::new(principal, action, resource, Some(context), schema).ok()
 }
 
-fn could_permit(
+/// The permits on which `request` would rest with some arguments: none, if it is denied with all.
+fn permits(
     policies: &PolicySet,
     request: &PartialRequest,
     entities: &PartialEntities,
     schema: &Schema,
-) -> Option<bool> {
+) -> Option<BTreeSet<PolicyId>> {
     let response = policies.tpe(request, entities, schema).ok()?;
-    // What fails whatever the arguments are denies whatever they are.
+    // What fails whatever the arguments denies whatever they are.
     let fails =
         response.error_permits().next().is_some() || response.error_forbids().next().is_some();
-    Some(!fails && response.decision() != Some(CedarDecision::Deny))
+    if fails || response.decision() == Some(CedarDecision::Deny) {
+        return Some(BTreeSet::new());
+    }
+    let permits = response.true_permits().chain(response.residual_permits());
+    Some(permits.map(|id| PolicyId::from(AsRef::<str>::as_ref(id))).collect())
 }

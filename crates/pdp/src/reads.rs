@@ -4,12 +4,15 @@
 //! look at it must then not be asked. The answer here is an upper bound: what a policy mentions,
 //! it reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::Policy;
 use serde_json::Value;
 
 use crate::context::{COUNTERS, PROVENANCE};
+
+/// The operators that compare with a text, or with those of a set.
+const COMPARING: [&str; 5] = ["==", "!=", "contains", "containsAll", "containsAny"];
 
 /// JSON pointers of the arguments that a policy looks at.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub struct InputReads {
 pub(crate) struct Reads {
     /// What it looks at below `context.input`.
     pub(crate) input: InputReads,
+    /// The texts that it compares arguments with, or elements of them, by their JSON pointers.
+    pub(crate) compared: BTreeMap<String, BTreeSet<String>>,
     /// The names of all attributes, of whatever.
     pub(crate) attributes: BTreeSet<String>,
     /// The ids of all `Action` entities, in scope and conditions.
@@ -107,6 +112,9 @@ impl Reads {
             Value::Array(items) => items.iter().for_each(|item| self.expression(item)),
             Value::Object(members) => {
                 for (operator, operand) in members {
+                    if COMPARING.contains(&operator.as_str()) {
+                        self.comparison(operand);
+                    }
                     match (operator.as_str(), operand) {
                         ("Value", literal) => self.actions_in(literal),
                         ("Var", name) => self.principal |= name == "principal",
@@ -128,10 +136,7 @@ impl Reads {
             ["input"] if presence => {}
             [] | ["input"] => self.whole = true,
             ["input", members @ ..] => {
-                let mut pointer = String::new();
-                for member in members {
-                    push_token(&mut pointer, member);
-                }
+                let pointer = pointer(members);
                 let uses = &mut self.input;
                 let set = if presence { &mut uses.presence } else { &mut uses.values };
                 set.insert(pointer);
@@ -143,6 +148,18 @@ impl Reads {
                 self.whole |= members.is_empty() && !presence;
             }
             _ => {}
+        }
+    }
+
+    /// Notes which texts an argument is compared with.
+    fn comparison(&mut self, operand: &Value) {
+        let (left, right) = (&operand["left"], &operand["right"]);
+        for (argument, other) in [(left, right), (right, left)] {
+            let Some((path, false)) = context_path(argument) else { continue };
+            if let ["input", members @ ..] = path.as_slice() {
+                let texts = self.compared.entry(pointer(members)).or_default();
+                texts.extend(literals(other).map(str::to_owned));
+            }
         }
     }
 
@@ -172,6 +189,21 @@ impl Reads {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
+}
+
+/// The JSON pointer of the argument that these names lead to.
+fn pointer(members: &[&str]) -> String {
+    let mut pointer = String::new();
+    for member in members {
+        push_token(&mut pointer, member);
+    }
+    pointer
+}
+
+/// The text that stands there, or those of a set that does.
+fn literals(node: &Value) -> impl Iterator<Item = &str> {
+    let set = node["Set"].as_array().into_iter().flatten();
+    set.chain([node]).filter_map(|it| it["Value"].as_str())
 }
 
 /// The attributes after `context`, if the expression is such a path, and whether it only asks if

@@ -55,7 +55,9 @@ impl Remembered {
     pub(crate) fn wrong(&self, labels: &Labels) -> Vec<Finding> {
         let mut found = Vec::new();
         if self.counted.len() > COUNTED_TOOLS_MAX {
-            let message = format!("counts the calls of more than {COUNTED_TOOLS_MAX} tools");
+            let message = format!(
+                "counts the calls of more than {COUNTED_TOOLS_MAX} tools: count those of others by a budget"
+            );
             found.push(Finding::general(message));
         }
         // Nobody would be an outsider, and so all that is read trusted.

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use miette::Diagnostic;
+
+use crate::schema::chain;
+
 /// One thing that is wrong, or doubtful, in a policy set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -42,6 +46,16 @@ impl fmt::Display for Finding {
         }
         f.write_str(&self.message)
     }
+}
+
+/// What Cedar's parser says of a text: at which byte it is, if that is known, and what is the matter, with what it
+/// expected there or advises.
+pub(crate) fn parsed<E: Diagnostic>(error: &E) -> (Option<usize>, String) {
+    let label = error.labels().into_iter().flatten().next();
+    let expected = label.as_ref().and_then(|it| it.label()).map(str::to_owned);
+    let remedy = expected.or_else(|| error.help().map(|help| help.to_string()));
+    let remedy = remedy.map(|it| format!(" ({})", it.replace('\n', " "))).unwrap_or_default();
+    (label.map(|it| it.offset()), chain(error) + &remedy)
 }
 
 /// Why a policy set could not be compiled: every reason that was found, one a line.

@@ -12,18 +12,22 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
+use crate::compile::line_of;
 use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
-use crate::report::Finding;
-use crate::shape::{self, Members};
+use crate::report::{Finding, parsed};
+use crate::shape::{self, Members, Notes};
 
 /// The base schema, the same in every policy set.
 pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarschema");
+
+/// Where is said what a schema part can declare.
+const PAGE: &str = "see docs/policy-sets.md";
 
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
 /// The types of those who ask for calls: the instance, and the person on whose behalf it acts.
-const CALLERS: [&str; 2] = ["Person", "Instance"];
+pub(crate) const CALLERS: [&str; 2] = ["Person", "Instance"];
 
 /// What hands a part of a task on to another agent.
 pub(crate) const DELEGATE: &str = "delegate";
@@ -50,6 +54,8 @@ pub(crate) struct Action {
     pub(crate) tool: Option<ToolRef>,
     /// The members of its arguments.
     pub(crate) input: Arc<Members>,
+    /// What is said of the texts among them.
+    pub(crate) notes: Arc<Notes>,
     /// Names what its declaration rests on beside the base schema: the members of its arguments.
     pub(crate) form: Sha256Digest,
     /// The declaration of a method in a schema (JSON form); a tool's is made when it is needed.
@@ -60,7 +66,8 @@ pub(crate) struct Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     members: Arc<Members>,
-    /// Names them.
+    notes: Arc<Notes>,
+    /// Names the members.
     form: Sha256Digest,
 }
 
@@ -135,6 +142,13 @@ pub fn begins_methods(name: &str) -> bool {
     methods.into_iter().any(|(method, _)| method.split('/').next() == Some(name))
 }
 
+/// Whether entities of type `kind` can be in one of type `place`, or be it.
+pub(crate) fn can_be_in(kind: &str, place: &str) -> bool {
+    let above = BASE[""]["entityTypes"][kind]["memberOfTypes"].as_array();
+    let mut above = above.into_iter().flatten().filter_map(Value::as_str);
+    kind == place || above.any(|it| can_be_in(it, place))
+}
+
 pub(crate) fn type_name(name: &str) -> EntityTypeName {
     name.parse().expect("type names here are identifiers")
 }
@@ -168,22 +182,40 @@ impl Vocabulary {
                     vocabulary.extra.push(fragment);
                     syntax.push(own);
                 }
-                Err(message) => findings.push(Finding::at(file, None, message)),
+                Err((at, why)) => {
+                    let line = at.map(|at| line_of(text, at));
+                    findings.push(Finding::at(file, line, format!("{why}: {PAGE}")));
+                }
             }
         }
         if !types_are_small(&syntax) {
             let why = "types of schema parts nest too deep, or come to more than";
             findings.push(Finding::general(format!(
-                "{why} {MEMBERS_MAX} members with those they name"
+                "{why} {MEMBERS_MAX} members with those they name: declare fewer, or flatter ones"
             )));
         }
         let nothing = Part::default();
         if findings.is_empty()
-            && let Err(message) = vocabulary.part(&nothing)
+            && let Err(why) = vocabulary.part(&nothing)
         {
-            findings.push(Finding::general(message));
+            findings.push(vocabulary.does_not_go(bundle, &why));
         }
         if findings.is_empty() { Ok(vocabulary) } else { Err(findings) }
+    }
+
+    /// That the schema parts of `bundle` do not go together, or with what is declared here, and why: told of the first
+    /// part without which they do.
+    fn does_not_go(&self, bundle: &Bundle, why: &str) -> Finding {
+        let without = |at: usize| {
+            let others = self.extra.iter().enumerate().filter(move |(it, _)| *it != at);
+            self.built(&Part::default(), others.map(|(_, part)| part))
+        };
+        let message = format!("{why}: {PAGE}");
+        let file = bundle.schema.keys().enumerate().find(|(at, _)| without(*at).is_ok());
+        match file {
+            Some((_, file)) => Finding::at(file, None, message),
+            None => Finding::general(message),
+        }
     }
 
     /// Adds the action of `tool`, unless a method has that name.
@@ -208,7 +240,8 @@ impl Vocabulary {
         self.extra_form = Sha256Digest::of(&json::canonical_of(&(self.extra_form, tools)));
     }
 
-    /// The whole schema, in Cedar's syntax, with counters of these tools.
+    /// The whole schema, in Cedar's syntax, with counters of these tools, and of the texts among their arguments
+    /// which there can be (`@doc`).
     pub(crate) fn text<'a>(
         &self,
         counted: impl IntoIterator<Item = &'a ToolRef>,
@@ -217,6 +250,11 @@ impl Vocabulary {
         let mut whole = BASE.clone();
         count_in(&mut whole, counted);
         whole[""]["actions"] = self.declarations(&Part { actions, ..Part::default() });
+        for (name, action) in self.actions.iter().filter(|(_, action)| !action.notes.is_empty()) {
+            let context = &mut whole[""]["actions"][name]["appliesTo"]["context"];
+            let input = &mut context["attributes"]["input"];
+            shape::annotate(input, &action.notes, &mut String::new());
+        }
         let own = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
         let texts = std::iter::once(&own).chain(&self.extra);
         let texts = texts.map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
@@ -225,6 +263,14 @@ impl Vocabulary {
 
     /// Builds the schema with the actions of `part`.
     pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
+        self.built(part, self.extra.iter())
+    }
+
+    fn built<'f>(
+        &self,
+        part: &Part<'_>,
+        extra: impl Iterator<Item = &'f SchemaFragment>,
+    ) -> Result<Schema, String> {
         let mut own = json!({ "entityTypes": {}, "actions": self.declarations(part) });
         if part.unknown_input {
             for action in part.actions.iter().filter_map(|name| self.actions.get(*name)) {
@@ -236,7 +282,7 @@ impl Vocabulary {
         }
         let own = SchemaFragment::from_json_value(json!({ "": own }));
         let own = own.map_err(|error| chain(&error))?;
-        let fragments = [self.types.clone(), own].into_iter().chain(self.extra.iter().cloned());
+        let fragments = [self.types.clone(), own].into_iter().chain(extra.cloned());
         Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
     }
 
@@ -264,14 +310,15 @@ impl Vocabulary {
 impl Input {
     /// The arguments that `schema` allows.
     pub(crate) fn of(schema: &Value) -> Self {
-        Self::from(shape::of_arguments(schema))
+        let (members, notes) = shape::with_notes(schema);
+        Self { notes: Arc::new(notes), ..Self::from(members) }
     }
 }
 
 impl From<Members> for Input {
     fn from(members: Members) -> Self {
         let form = Sha256Digest::of(shape::record_type(&members).to_string().as_bytes());
-        Self { members: Arc::new(members), form }
+        Self { members: Arc::new(members), notes: Arc::default(), form }
     }
 }
 
@@ -312,16 +359,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-fn extra_part(text: &str) -> Result<(SchemaFragment, Value), String> {
+/// What a schema part declares; else what is wrong with it, and at which byte, if that is known.
+fn extra_part(text: &str) -> Result<(SchemaFragment, Value), (Option<usize>, String)> {
     // What a set is of stands in brackets, too.
-    is_shallow(&text.replace('<', "(").replace('>', ")")).map_err(|(_, why)| why)?;
+    let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
+    shallow.map_err(|(at, why)| (Some(at), why))?;
     let (fragment, _warnings) =
-        SchemaFragment::from_cedarschema_str(text).map_err(|error| chain(&error))?;
-    let syntax = fragment.clone().to_json_value().map_err(|error| chain(&error))?;
+        SchemaFragment::from_cedarschema_str(text).map_err(|error| parsed(&error))?;
+    let syntax = fragment.clone().to_json_value().map_err(|error| (None, chain(&error)))?;
     let mut namespaces = syntax.as_object().into_iter().flatten();
     let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
     if namespaces.any(|(_, part)| declares(part)) {
-        return Err("a schema part declares types; actions come from methods and tools".to_owned());
+        let why = "a schema part declares types; actions come from methods and tools";
+        return Err((None, why.to_owned()));
     }
     Ok((fragment, syntax))
 }
@@ -348,13 +398,14 @@ fn method(name: &str, declaration: &Value) -> Action {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
     let resources = applies_to(&declaration, "resourceTypes");
-    let Input { members: input, form } = input.into();
+    let Input { members: input, notes, form } = input.into();
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
         asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),
         resources: resources.into_iter().map(type_name).collect(),
         tool: None,
         input,
+        notes,
         form,
         declared: Some(declaration),
     }
@@ -367,7 +418,7 @@ fn circumstances(input: &Members) -> Value {
     context
 }
 
-fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
+fn tool_action(tool: &ToolRef, Input { members, notes, form }: Input) -> Action {
     Action {
         placed: Placed {
             uid: action_uid(&tool.to_string()),
@@ -377,6 +428,7 @@ fn tool_action(tool: &ToolRef, Input { members, form }: Input) -> Action {
         resources: vec![type_name("Tool")],
         tool: Some(tool.clone()),
         input: members,
+        notes,
         form,
         declared: None,
     }

@@ -2,7 +2,7 @@
 //!
 //! The table is `docs/policy-schema.md`. What has no exact Cedar type is no member of
 //! `context.input` at all; what has a type but, in one call, no exact value is left out of that
-//! call and named in `context.unread`. Nothing is ever rounded or converted.
+//! call and named in `context.unread`. Nothing is ever rounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use cedar_policy::RestrictedExpression;
 use model::Amount;
 use serde_json::{Map, Value, json};
 
+use crate::formats::Format;
 use crate::reads::push_token;
 
 /// How deep a schema is read; what lies deeper is left out.
@@ -21,10 +22,15 @@ const MEMBERS_MAX: usize = 512;
 /// The most arguments of one call that may be left out.
 pub(crate) const UNREAD_MAX: usize = 1_024;
 
+/// The most bytes of texts to choose from that are told; how many more there are is said.
+const LISTED_BYTES_MAX: usize = 1_024;
+
 /// The Cedar type of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
     Text,
+    /// A text with a format that has a type of its own.
+    Formatted(Format),
     Long,
     Bool,
     Decimal,
@@ -42,43 +48,107 @@ pub(crate) struct Member {
     pub(crate) required: bool,
 }
 
+/// What a schema says of a text, or of the texts in a list, that no type says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// Which texts there can be, if only these.
+    pub(crate) one_of: Option<BTreeSet<String>>,
+    /// The format that the schema names.
+    pub(crate) format: Option<String>,
+}
+
+/// What is said of each text among the arguments, by its JSON pointer; of those in a list, by the list's.
+pub(crate) type Notes = BTreeMap<String, Note>;
+
 /// A value that its shape rules out: it was never validated against its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Misfit;
 
 /// The members of a tool's arguments.
 pub(crate) fn of_arguments(schema: &Value) -> Members {
-    members(schema, schema, 0).unwrap_or_default()
+    with_notes(schema).0
 }
 
-fn of(schema: &Value, root: &Value, depth: usize) -> Option<Shape> {
-    const MIXED: [&str; 6] = ["anyOf", "oneOf", "allOf", "not", "if", "$dynamicRef"];
-    let keywords = schema.as_object().filter(|_| depth < DEPTH_MAX)?;
-    if MIXED.iter().any(|keyword| keywords.contains_key(*keyword)) {
-        return None;
-    }
-    if let Some(reference) = keywords.get("$ref") {
-        let target = root.pointer(reference.as_str()?.strip_prefix('#')?)?;
-        return of(target, root, depth + 1);
-    }
-    let only = |wanted: fn(&Value) -> bool| match keywords.get("enum") {
-        Some(Value::Array(values)) => values.iter().all(wanted),
-        Some(_) => false,
-        None => true,
-    };
-    match single_type(keywords)? {
-        "string" if only(Value::is_string) => Some(Shape::Text),
-        "integer" if only(Value::is_number) => Some(Shape::Long),
-        "number" if only(Value::is_number) => Some(Shape::Decimal),
-        "boolean" if only(Value::is_boolean) => Some(Shape::Bool),
-        "array" if !keywords.contains_key("prefixItems") => {
-            let items = of(keywords.get("items")?, root, depth + 1)?;
-            Some(Shape::Set(Box::new(items)))
+/// The members of a tool's arguments, and what is said of the texts among them.
+pub(crate) fn with_notes(schema: &Value) -> (Members, Notes) {
+    let mut reader = Reader { root: schema, pointer: String::new(), notes: Notes::new() };
+    let members = reader.members(schema, 0).unwrap_or_default();
+    (members, reader.notes)
+}
+
+/// Reads a schema.
+struct Reader<'a> {
+    root: &'a Value,
+    /// The argument that is read.
+    pointer: String,
+    notes: Notes,
+}
+
+impl Reader<'_> {
+    fn of(&mut self, schema: &Value, depth: usize) -> Option<Shape> {
+        const MIXED: [&str; 6] = ["anyOf", "oneOf", "allOf", "not", "if", "$dynamicRef"];
+        let keywords = schema.as_object().filter(|_| depth < DEPTH_MAX)?;
+        if MIXED.iter().any(|keyword| keywords.contains_key(*keyword)) {
+            return None;
         }
-        "object" if keywords.contains_key("properties") => {
-            members(schema, root, depth).map(Shape::Record)
+        if let Some(reference) = keywords.get("$ref") {
+            let target = self.root.pointer(reference.as_str()?.strip_prefix('#')?)?;
+            return self.of(target, depth + 1);
         }
-        _ => None,
+        let only = |wanted: fn(&Value) -> bool| match keywords.get("enum") {
+            Some(Value::Array(values)) => values.iter().all(wanted),
+            Some(_) => false,
+            None => true,
+        };
+        match single_type(keywords)? {
+            "string" if only(Value::is_string) => Some(self.text(keywords)),
+            "integer" if only(Value::is_number) => Some(Shape::Long),
+            "number" if only(Value::is_number) => Some(Shape::Decimal),
+            "boolean" if only(Value::is_boolean) => Some(Shape::Bool),
+            "array" if !keywords.contains_key("prefixItems") => {
+                let items = self.of(keywords.get("items")?, depth + 1)?;
+                Some(Shape::Set(Box::new(items)))
+            }
+            "object" if keywords.contains_key("properties") => {
+                self.members(schema, depth).map(Shape::Record)
+            }
+            _ => None,
+        }
+    }
+
+    fn text(&mut self, keywords: &Map<String, Value>) -> Shape {
+        let only = match (keywords.get("const"), keywords.get("enum")) {
+            (Some(only), _) => Some(std::slice::from_ref(only)),
+            (None, listed) => listed.and_then(Value::as_array).map(Vec::as_slice),
+        };
+        let texts = |only: &[Value]| -> BTreeSet<String> {
+            only.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let format = keywords.get("format").and_then(Value::as_str);
+        let note = Note { one_of: only.map(texts), format: format.map(str::to_owned) };
+        self.notes.insert(self.pointer.clone(), note);
+        format.and_then(Format::named).map_or(Shape::Text, Shape::Formatted)
+    }
+
+    fn members(&mut self, schema: &Value, depth: usize) -> Option<Members> {
+        let properties = schema.get("properties")?.as_object()?;
+        if properties.len() > MEMBERS_MAX {
+            return None;
+        }
+        let listed = schema.get("required").and_then(Value::as_array);
+        let required: BTreeSet<&str> =
+            listed.into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut members = Members::new();
+        for (name, schema) in properties {
+            let parent = self.pointer.len();
+            push_token(&mut self.pointer, name);
+            if let Some(shape) = self.of(schema, depth + 1) {
+                let required = required.contains(name.as_str());
+                members.insert(name.clone(), Member { shape, required });
+            }
+            self.pointer.truncate(parent);
+        }
+        Some(members)
     }
 }
 
@@ -95,18 +165,49 @@ fn single_type(keywords: &Map<String, Value>) -> Option<&str> {
     }
 }
 
-fn members(schema: &Value, root: &Value, depth: usize) -> Option<Members> {
-    let properties = schema.get("properties")?.as_object()?;
-    if properties.len() > MEMBERS_MAX {
-        return None;
+/// Says of the texts in `record`, which has its JSON form, what `notes` say of them, as editors show it.
+pub(crate) fn annotate(record: &mut Value, notes: &Notes, pointer: &mut String) {
+    for (name, attribute) in record["attributes"].as_object_mut().into_iter().flatten() {
+        let parent = pointer.len();
+        push_token(pointer, name);
+        if let Some(doc) = notes.get(pointer.as_str()).and_then(Note::doc) {
+            attribute["annotations"] = json!({ "doc": doc });
+        }
+        let mut of = attribute;
+        while of["type"] == "Set" {
+            of = &mut of["element"];
+        }
+        if of["type"] == "Record" {
+            annotate(of, notes, pointer);
+        }
+        pointer.truncate(parent);
     }
-    let listed = schema.get("required").and_then(Value::as_array);
-    let required: BTreeSet<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
-    let typed = |(name, schema): (&String, &Value)| {
-        let shape = of(schema, root, depth + 1)?;
-        Some((name.clone(), Member { shape, required: required.contains(name.as_str()) }))
-    };
-    Some(properties.iter().filter_map(typed).collect())
+}
+
+impl Note {
+    fn doc(&self) -> Option<String> {
+        let one_of = self.one_of.as_ref();
+        let one_of = one_of.map(|texts| format!("one of {}", listed(texts.iter())));
+        let format = self.format.as_ref().map(|name| format!("format {name:?}"));
+        let said: Vec<_> = one_of.into_iter().chain(format).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// `texts`, each quoted, as many as are easily read.
+pub(crate) fn listed<T: AsRef<str>>(texts: impl ExactSizeIterator<Item = T>) -> String {
+    let (all, mut shown) = (texts.len(), Vec::new());
+    let mut bytes = 0;
+    for text in texts {
+        let text = format!("{:?}", text.as_ref());
+        bytes += text.len();
+        if bytes > LISTED_BYTES_MAX {
+            shown.push(format!("{} more", all - shown.len()));
+            break;
+        }
+        shown.push(text);
+    }
+    shown.join(", ")
 }
 
 /// The type of `members` in a Cedar schema (JSON form).
@@ -128,6 +229,7 @@ impl Shape {
     fn cedar_type(&self) -> Value {
         match self {
             Self::Text => json!({ "type": "String" }),
+            Self::Formatted(format) => json!({ "type": "Extension", "name": format.type_name() }),
             Self::Long => json!({ "type": "Long" }),
             Self::Bool => json!({ "type": "Boolean" }),
             Self::Decimal => json!({ "type": "Extension", "name": "decimal" }),
@@ -193,6 +295,7 @@ impl Converter {
             (Shape::Text, Value::String(text)) => {
                 Some(RestrictedExpression::new_string(text.clone()))
             }
+            (Shape::Formatted(format), Value::String(text)) => format.value(text),
             (Shape::Bool, Value::Bool(value)) => Some(RestrictedExpression::new_bool(*value)),
             (Shape::Long, Value::Number(number)) => {
                 exact_long(number).map(RestrictedExpression::new_long)
@@ -243,6 +346,11 @@ fn exact_long(number: &serde_json::Number) -> Option<i64> {
 
 /// The number as a Cedar decimal: at most four places, and within the range of one.
 fn exact_decimal(number: &serde_json::Number) -> Option<String> {
-    let text = Amount::of_number(number)?.to_string();
-    Some(if text.contains('.') { text } else { format!("{text}.0") })
+    Amount::of_number(number).map(decimal)
+}
+
+/// The amount as Cedar spells decimals.
+pub(crate) fn decimal(amount: Amount) -> String {
+    let text = amount.to_string();
+    if text.contains('.') { text } else { format!("{text}.0") }
 }

@@ -25,7 +25,8 @@ use crate::strictness::Strictness;
 pub const STARTER_POLICY: &str = include_str!("../../../policies/starter.cedar");
 
 /// What is said of a set in which nothing is.
-pub(crate) const NO_POLICY: &str = "there is no policy in the set";
+pub(crate) const NO_POLICY: &str =
+    "there is no policy in the set: write one (`*.cedar`), or begin with `chancery policy new`";
 
 /// A policy set, compiled and validated, with the digest that names it in every record.
 pub struct Snapshot {
@@ -61,6 +62,8 @@ pub(crate) struct Compiled {
     pub(crate) remedy: Option<Remedy>,
     /// The arguments that it can look at.
     pub(crate) reads: InputReads,
+    /// The texts that it compares arguments with, by their JSON pointers.
+    pub(crate) compared: BTreeMap<String, BTreeSet<String>>,
     /// The attributes that it names anywhere.
     pub(crate) attributes: BTreeSet<String>,
     /// The actions that it names anywhere.
@@ -148,11 +151,6 @@ impl Snapshot {
         let wants =
             |policy: &&Arc<Compiled>| policy.remedy == Some(Remedy::Approval) && !policy.observe;
         self.policies.iter().filter(wants).map(|policy| &policy.id)
-    }
-
-    /// The schema of the set, with an action for each tool, for editors (Cedar schema syntax).
-    pub fn schema_text(&self) -> Result<String, String> {
-        self.vocabulary.text(self.tools.keys())
     }
 
     /// Whether some permit in force names the tool in its scope, directly or by its server.

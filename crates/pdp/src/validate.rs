@@ -5,7 +5,7 @@
 //! per tool that is quadratic. A policy can tell tools apart only by the arguments that it reads, and by
 //! name; so of those that it does not name one of each kind stands for the others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use cedar_policy::{ValidationMode, Validator};
@@ -13,7 +13,7 @@ use model::Sha256Digest;
 
 use crate::candidates::{Constraint, ScopeOf};
 use crate::schema::{Part, TOOL_CALLS, Vocabulary};
-use crate::shape::Member;
+use crate::shape::{Member, listed};
 use crate::snapshot::Compiled;
 
 /// How many dereferences a policy may chain: facts are gathered that far.
@@ -27,8 +27,13 @@ pub(crate) struct Checker<'a> {
     vocabulary: &'a Vocabulary,
     has_tools: bool,
     parts: HashMap<Seen, Rc<Matched<'a>>>,
+    choices: HashMap<(Constraint, Constraint), Choices<'a>>,
     validators: HashMap<Sha256Digest, Validator>,
 }
+
+/// Which texts there can be at a JSON pointer, in a call of any tool that a scope can match; none where there can be
+/// any, or no text at all.
+type Choices<'a> = BTreeMap<String, Option<Rc<BTreeSet<&'a str>>>>;
 
 /// All of a policy that its part of the schema depends on.
 #[derive(PartialEq, Eq, Hash)]
@@ -58,7 +63,8 @@ impl Matched<'_> {
 impl<'a> Checker<'a> {
     pub(crate) fn new(vocabulary: &'a Vocabulary) -> Self {
         let has_tools = vocabulary.actions.values().any(|action| action.tool.is_some());
-        Self { vocabulary, has_tools, parts: HashMap::new(), validators: HashMap::new() }
+        let (parts, choices, validators) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { vocabulary, has_tools, parts, choices, validators }
     }
 
     /// What `policy` is checked against.
@@ -85,14 +91,15 @@ impl<'a> Checker<'a> {
         Sha256Digest::of(&json::canonical_of(&(self.vocabulary.extra_form, forms, names)))
     }
 
-    /// What is doubtful in a policy whatever its conditions are.
-    pub(crate) fn doubts(&self, policy: &Compiled, part: &Matched<'_>) -> Vec<String> {
+    /// What is doubtful in a policy though it may be of the right types.
+    pub(crate) fn doubts(&mut self, policy: &Compiled, part: &Matched<'_>) -> Vec<String> {
         let named = policy.actions.iter();
         let mut doubts: Vec<String> = named
             .filter(|name| *name != TOOL_CALLS && !self.vocabulary.actions.contains_key(*name))
             .map(|name| format!("names `{name}`, which is no method and no tool in the set"))
             .collect();
         doubts.extend(self.unknown_tool(&policy.scope));
+        doubts.extend(self.never(policy));
         // A new deployment has no tools yet, and policies for those to come.
         if part.is_empty() && self.has_tools {
             doubts.push("matches no action, so it was not type-checked".to_owned());
@@ -114,6 +121,41 @@ impl<'a> Checker<'a> {
         let doubts: BTreeSet<String> =
             result.validation_warnings().map(|it| tidy(it, id)).collect();
         if errors.is_empty() { Ok(Vec::from_iter(doubts)) } else { Err(Vec::from_iter(errors)) }
+    }
+
+    /// The texts that an argument is compared with and never is: no schema of a tool that could be called has them.
+    fn never(&mut self, policy: &Compiled) -> Vec<String> {
+        let mut found = Vec::new();
+        for (pointer, texts) in policy.compared.iter().filter(|(_, texts)| !texts.is_empty()) {
+            let Some(choices) = self.choices(&policy.scope, pointer) else { continue };
+            for text in texts.iter().filter(|text| !choices.contains(text.as_str())) {
+                let one_of = listed(choices.iter());
+                found.push(format!(
+                    "compares the argument `{pointer}` with {text:?}, which it never is: name one of {one_of}, or leave \
+                     that out"
+                ));
+            }
+        }
+        found
+    }
+
+    /// Which texts there can be at `pointer` in a call that `scope` can match, if only these.
+    fn choices(&mut self, scope: &ScopeOf, pointer: &str) -> Option<Rc<BTreeSet<&'a str>>> {
+        let of = (scope.action.clone(), scope.resource.clone());
+        if let Some(known) = self.choices.get(&of).and_then(|choices| choices.get(pointer)) {
+            return known.clone();
+        }
+        let (vocabulary, mut all) = (self.vocabulary, Some(BTreeSet::new()));
+        for name in self.reachable(scope).into_iter().filter(|name| self.matches(scope, name)) {
+            let Some(note) = vocabulary.actions[name].notes.get(pointer) else { continue };
+            match (&mut all, &note.one_of) {
+                (Some(all), Some(texts)) => all.extend(texts.iter().map(String::as_str)),
+                _ => all = None,
+            }
+        }
+        let all = all.filter(|texts| !texts.is_empty()).map(Rc::new);
+        self.choices.entry(of).or_default().insert(pointer.to_owned(), all.clone());
+        all
     }
 
     fn unknown_tool(&self, scope: &ScopeOf) -> Option<String> {

@@ -118,7 +118,7 @@ impl TokenService {
             TokenRefusal::of(cause, OAuthError::new(ErrorCode::InvalidScope, why), agent)
         };
         let wanted = match narrowed {
-            Narrowed::Task(asked) => asked.clone(),
+            Narrowed::Task(asked) => asked.as_ref().clone(),
             Narrowed::Not => beside_tools(self.all_of(agent, &server).await?, &server),
             Narrowed::Tools(text) => {
                 let all = self.all_of(agent, &server).await?;
@@ -161,6 +161,7 @@ impl TokenService {
             purpose: id.to_string(),
             tools: tools.iter().map(ToString::to_string).collect(),
             harm: harm.copied().map(Harm::as_str).map(str::to_owned).collect(),
+            objects: Vec::new(),
             max_calls: least(|scope| scope.max_calls),
             max_tasks_a_day: least(|scope| scope.max_tasks_a_day),
             until: self.authority.clock().now().plus(TASK_LIFETIME).as_seconds(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use authority::{Authority, CounterKey, Effect, FactsError, Reader};
 use model::{
     Agent, AgentName, Attestation, Delegation, Delegator, Entropy, FactKey, Instance, InstanceId,
-    InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Scope, Source, Sourced,
+    InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Rated, Scope, Source, Sourced,
     Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
@@ -269,7 +269,7 @@ pub(crate) async fn entered(
         departed: agent.departed.clone().filter(|it| it.level_at(now).is_some()),
         started: now,
         risk: agent.risk_of_new.clone(),
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         state: InstanceState::Active,
     };
     instance.state = state_of_new(reader, &instance).await?;

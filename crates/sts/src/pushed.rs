@@ -126,7 +126,10 @@ impl TokenService {
         };
         let scope = narrow::scope(task).filter(|scope| scope.tools.len() <= TOOLS_MAX);
         let Some(scope) = scope else {
-            let why = format!("name 1 to {TOOLS_MAX} tools, and harm classes that there are");
+            let why = format!(
+                "name 1 to {TOOLS_MAX} tools, harm classes that there are, and data objects as \
+                 `SERVER/NAME`"
+            );
             return refuse(malformed, "consent_malformed", &why);
         };
         let Some(resources) = servers(&wanted.resources, &scope) else {
@@ -145,6 +148,7 @@ impl TokenService {
         }
         let key = FactKey::purpose(&purpose);
         let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
+        let scope = scope.for_objects_of(&registered.scope.meet(&agent.ceiling));
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
             return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
         }

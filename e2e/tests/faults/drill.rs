@@ -60,6 +60,8 @@ fn r_33_what_is_taken_away_in_a_drill_stops_at_once_and_that_is_recorded() {
         assert!(measured["last_effect_ms"].as_u64() <= Some(1_000), "{told}");
         assert_eq!((&measured["done"], &measured["stream_cut"]), (&0.into(), &true.into()));
         assert_eq!(measured["others_go_on"], others, "{told}");
+        // Whoever was named takes over what nobody answers for, and it comes back; what was revoked does not.
+        assert_eq!(measured["back_after_ms"].is_u64(), name == "offboard", "{told}");
         let id = told["record"].as_str().expect("it is recorded");
         let shown = stage.deployment.run(&["log", "show", id]);
         let shown: Value = serde_json::from_str(&shown).expect("it is JSON");
@@ -67,10 +69,12 @@ fn r_33_what_is_taken_away_in_a_drill_stops_at_once_and_that_is_recorded() {
         assert_eq!(record["event"], format!("drill_{name}"));
         assert_eq!(record["details"]["verdict"], "held", "{record}");
         assert_eq!(record["details"]["stream_cut"], "yes", "{record}");
+        let back = &measured["back_after_ms"];
+        let back = back.as_u64().map_or_else(|| "never".to_owned(), |after| after.to_string());
+        assert_eq!(record["details"]["back_after_ms"], back, "{record}");
     }
     assert_eq!(stage.canary.effects().len(), before, "the deployment's own tools saw nothing");
-    let late =
-        r#"{"attempts":9,"done":0,"last_effect_ms":1001,"stream_cut":true,"others_go_on":null}"#;
+    let late = r#"{"attempts":9,"done":0,"last_effect_ms":1001,"stream_cut":true,"others_go_on":null,"back_after_ms":9}"#;
     let command =
         format!(r#"{{"do":"drill-signal","version":"0","signal":"offboard","measured":{late}}}"#);
     assert_eq!(administer(&stage.deployment, &command)["verdict"], "cosmetic");

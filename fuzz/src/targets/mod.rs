@@ -1,6 +1,7 @@
 //! The parsers of untrusted bytes, each with what it promises.
 
 pub mod authorization;
+pub mod cases;
 pub mod csv;
 pub mod json;
 pub mod log;
@@ -17,7 +18,7 @@ pub mod workload;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by the name of the folder with its examples.
-pub const TARGETS: [(&str, Target); 50] = [
+pub const TARGETS: [(&str, Target); 51] = [
     ("json", json::strict),
     ("number", json::number),
     ("jsonrpc", mcp::message),
@@ -57,6 +58,7 @@ pub const TARGETS: [(&str, Target); 50] = [
     ("tool-schema", pdp::tool_schema),
     ("policy", pdp::policy),
     ("policy-beside", pdp::beside),
+    ("case-file", cases::file),
     ("agentcore", pdp::imported),
     ("spiffe-id", workload::spiffe_id),
     ("workload-rule", workload::rule),

@@ -15,20 +15,19 @@ static TOOL: LazyLock<ToolRef> = LazyLock::new(|| "up/tool".parse().expect("a to
 fn bundle(policy: &str, input_schema: Value) -> Bundle {
     Bundle {
         policies: BTreeMap::from([("policy.cedar".to_owned(), policy.to_owned())]),
-        schema: BTreeMap::new(),
         tools: BTreeMap::from([(TOOL.clone(), ToolSchema { input_schema })]),
-        labels: None,
-        budgets: None,
-        strictness: None,
+        ..Bundle::default()
     }
 }
 
-/// A schema and arguments: no server's schema keeps a policy set from being compiled, and whether
-/// arguments fit it is said in the end.
+/// A schema and arguments: no server's schema keeps a policy set from being compiled, or editors from being told of it,
+/// and whether arguments fit it is said in the end.
 pub fn tool_schema(bytes: &[u8]) -> bool {
     let limits = Limits { bytes: 8 << 10, depth: 48 };
     let Ok(value) = json::parse(bytes, limits) else { return false };
-    let compiled = Snapshot::compile(bundle(STARTER_POLICY, value["schema"].clone()));
+    let bundle = bundle(STARTER_POLICY, value["schema"].clone());
+    pdp::schema_text(&bundle).expect("what a server lists keeps no editor from being told");
+    let compiled = Snapshot::compile(bundle);
     let snapshot = compiled.expect("what a server lists keeps no policy set from being compiled");
     let fits = snapshot.validate_arguments(&TOOL, &value["arguments"]);
     assert!(fits.as_ref().err().is_none_or(|invalid| invalid.message.len() <= 300));

@@ -6,7 +6,8 @@ use model::record::{
     MAX_RECORD_BYTES, OutcomeRecord, Record, RefusalRecord, SignalRecord, SystemRecord,
 };
 use model::{
-    AgentName, DecisionId, InstanceId, RecordId, ServerName, TaskId, ToolPattern, ToolRef,
+    AgentName, DecisionId, InstanceId, ObjectPattern, RecordId, ServerName, TaskId, ToolPattern,
+    ToolRef,
 };
 use serde::de::DeserializeOwned;
 
@@ -44,6 +45,7 @@ pub fn name(bytes: &[u8]) -> bool {
         super::is_written_back::<AgentName>,
         super::is_written_back::<DecisionId>,
         super::is_written_back::<InstanceId>,
+        super::is_written_back::<ObjectPattern>,
         super::is_written_back::<RecordId>,
         super::is_written_back::<ServerName>,
         super::is_written_back::<TaskId>,

@@ -205,6 +205,41 @@ async fn sets_with_other_labels_are_not_held_against_each_other() {
     assert_ne!(Some(assumed.content), assumed.against_content);
 }
 
+/// Budgets only deny: with those that hold back as much a set permits no more, whatever they are.
+#[tokio::test]
+async fn a_set_with_tighter_budgets_is_held_against_the_other() {
+    let budget = |cap: u8| {
+        let it = format!("match: {{}}, amount: calls, cap: {cap}, per: task");
+        format!("budgets: {{ b: {{ description: x, {it} }} }}")
+    };
+    let (few, many) = (budget(5), budget(9));
+    let [few, many] = [Some(few.as_str()), Some(many.as_str())];
+    let asked = |budgets, equivalent| Asked {
+        set: LOOKUP,
+        against: Some(LOOKUP),
+        equivalent,
+        budgets,
+        ..Asked::default()
+    };
+    let why = Why::Differs("budgets".to_owned()).to_string();
+    for (budgets, is_tighter) in
+        [([few, many], true), ([many, few], false), ([few, None], true), ([None, few], false)]
+    {
+        let expected = if is_tighter { "proved" } else { why.as_str() };
+        check(asked(budgets, false), expected).await;
+        check(asked(budgets, true), &why).await;
+    }
+    let assumed = report(asked([few, many], false)).await.assumptions;
+    assert!(assumed.tighter.contains(pdp::BUDGETS_FILE), "{:?}", assumed.tighter);
+    let alike = report(asked([few, few], true)).await.assumptions.tighter;
+    assert!(alike.is_empty(), "{alike:?}");
+    // What the policies permit beyond the other set is found all the same.
+    let (small, large) = (refunds("100.0"), refunds("100.01"));
+    let budgets = [few, many];
+    let widened = Asked { set: &large, against: Some(&small), budgets, ..Asked::default() };
+    check(widened, r#"Instance Action::"payments/refund" by refunds"#).await;
+}
+
 /// What somebody in particular never does, they could have others do.
 #[tokio::test]
 async fn over_chains_whom_a_property_names_hands_nothing_on() {
@@ -249,6 +284,7 @@ async fn what_a_proof_rests_on_is_told() {
     assert_eq!(assumed.queries, 0);
     assert!(assumed.solver.starts_with("cvc5 version "), "{}", assumed.solver);
     assert!(assumed.guaranteed.contains("context.sponsor.active"), "{:?}", assumed.guaranteed);
+    assert_eq!(assumed.steps, model::DELEGATIONS_MAX);
     assert_eq!(assumed.tools.len(), 2);
     assert_eq!(assumed.environments, report.shown[0].environments);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) properties: Option<&'a str>,
     /// The labels of the other set, which has none else.
     pub(crate) labels: Option<&'a str>,
+    /// The budgets of the set, and of the other one.
+    pub(crate) budgets: [Option<&'a str>; 2],
 }
 
 pub(crate) fn cvc5() -> PathBuf {
@@ -39,14 +41,11 @@ fn bundle(policies: &str) -> Bundle {
     let name = |name: &str| name.parse::<ToolRef>().expect("a tool");
     Bundle {
         policies: BTreeMap::from([("it.cedar".to_owned(), policies.to_owned())]),
-        schema: BTreeMap::new(),
-        labels: None,
-        budgets: None,
-        strictness: None,
         tools: tools
             .into_iter()
             .map(|(tool, input_schema)| (name(tool), ToolSchema { input_schema }))
             .collect(),
+        ..Bundle::default()
     }
 }
 
@@ -62,9 +61,13 @@ fn harm() -> BTreeMap<ToolRef, BTreeSet<Harm>> {
 /// What the solver at `program` says within `time`.
 pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration) -> Report {
     let solver = Solver::at(program, time).await.expect("there is a solver");
-    let (set, tools) = (snapshot(asked.set), harm());
+    let tools = harm();
+    let [own, others] = asked.budgets.map(|text| text.map(str::to_owned));
+    let set = Bundle { budgets: own, ..bundle(asked.set) };
+    let set = Snapshot::compile(set).expect("it compiles");
     let against = asked.against.map(|policies| {
-        let bundle = Bundle { labels: asked.labels.map(str::to_owned), ..bundle(policies) };
+        let labels = asked.labels.map(str::to_owned);
+        let bundle = Bundle { labels, budgets: others, ..bundle(policies) };
         Snapshot::compile(bundle).expect("it compiles")
     });
     let properties = asked

@@ -58,8 +58,14 @@ async fn what_is_told_of_commands_is_what_is_read() {
     check(agent(json!({ "workloads": ["any"] })), false);
     check(json!({ "do": "stop", "what": "all", "reason": "r" }), true);
     check(json!({ "do": "stop", "what": { "all": null }, "reason": "r" }), false);
-    check(json!({ "do": "people-source-add", "name": "hr", "key": key, "expires": 9 }), true);
-    check(json!({ "do": "people-source-add", "name": "hr", "key": key, "expires": "9" }), false);
+    check(
+        json!({ "do": "people-source-add", "said": { "name": "hr", "key": key, "expires": 9 } }),
+        true,
+    );
+    check(
+        json!({ "do": "people-source-add", "said": { "name": "hr", "key": key, "expires": "9" } }),
+        false,
+    );
 }
 
 /// Every parameter that the token service reads is told, and no other.

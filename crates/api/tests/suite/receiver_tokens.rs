@@ -34,6 +34,7 @@ pub(crate) async fn registered(surface: &Surface, name: &str, read_only: bool) -
         name: name.to_owned(),
         audience: format!("https://{name}.example"),
         covers: Covers::All,
+        issuer: None,
         push_host: None,
         algorithm: EventAlgorithm::Es256,
         token: None,

@@ -1,5 +1,6 @@
 //! What receivers are answered that manage their streams (SSF 1.0), and poll them (RFC 8936).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -25,6 +26,7 @@ async fn surface() -> Surface {
         name: "siem".to_owned(),
         audience: "https://siem.example".to_owned(),
         covers: Covers::All,
+        issuer: None,
         push_host: None,
         algorithm: EventAlgorithm::Es256,
         token: Some(token(TOKEN, false)),
@@ -47,12 +49,30 @@ async fn asked(
     ask(&surface.agents, request.expect("a request")).await
 }
 
+/// The metadata of the transmitter, as they are served.
+async fn metadata(surface: &Surface) -> Value {
+    let request = request("GET", "/.well-known/ssf-configuration").body(Body::empty());
+    let told = ask(&surface.agents, request.unwrap()).await;
+    serde_json::from_str(&told.text).expect("JSON")
+}
+
+/// A receiver of ours reads of the metadata which members of a subject it has to understand: those by which our
+/// transmitter says which instance it is.
+#[tokio::test]
+async fn the_members_that_have_to_be_understood_are_read_of_what_is_served() {
+    let served = metadata(&Surface::new().await).await;
+    let issuer = crate::support::ISSUER;
+    let told = secevent::About::Instance { issuer, agent: "bot", instance: "i" }.to_json();
+    let members = told.as_object().expect("a subject").keys().filter(|name| *name != "format");
+    let members: BTreeSet<_> = members.cloned().collect();
+    assert_eq!(members.len(), 2, "{told}");
+    assert_eq!(secevent::critical_members(&served[secevent::CRITICAL]), members);
+}
+
 #[tokio::test]
 async fn ss_02_the_transmitter_says_where_streams_are_managed() {
     let surface = Surface::new().await;
-    let path = "/.well-known/ssf-configuration";
-    let told = ask(&surface.agents, request("GET", path).body(Body::empty()).unwrap()).await;
-    let metadata: Value = serde_json::from_str(&told.text).expect("JSON");
+    let metadata = metadata(&surface).await;
     let at = |path: &str| format!("{}{path}", crate::support::ISSUER);
     let expected = json!({
         "spec_version": "1_0",

@@ -20,8 +20,8 @@ use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, Clock,
     Enforcement, FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState,
     Mandate, MandateBasis, MandateId, Person, PersonId, PersonState, PinDigest, Principal, Purpose,
-    ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId, TaskState,
-    TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    Rated, ResourceRef, Scope, Server, Stop, StopTarget, Stopped, SystemState, Task, TaskId,
+    TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
 };
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::Serialize;
@@ -49,10 +49,8 @@ pub(crate) const POLICY: &str = r#"
             action in [Action::"person/add", Action::"person/confirm", Action::"people/widening", Action::"signal/undo", Action::"signal/approve", Action::"person/deactivate", Action::"person/offboard",
                        Action::"agent/offboard", Action::"people/source",
                        Action::"people/apply", Action::"people/directory", Action::"people/stream", Action::"signals/receiver",
-                       Action::"purpose/add", Action::"purpose/owner", Action::"agent/owners", Action::"agent/declare",
-                       Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
-                       Action::"deployment/stop", Action::"deployment/start", Action::"agent/stop", Action::"agent/start", Action::"tool/stop", Action::"tool/start", Action::"system/add", Action::"system/suspend",
-                       Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
+                       Action::"purpose/add", Action::"purpose/narrow", Action::"purpose/owner", Action::"purpose/widen", Action::"agent/owners", Action::"agent/declare", Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
+                       Action::"deployment/stop", Action::"deployment/start", Action::"agent/stop", Action::"agent/start", Action::"tool/stop", Action::"tool/start", Action::"system/add", Action::"system/suspend", Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
                        Action::"elevation/revoke", Action::"mandate/withdraw",
                        Action::"instance/quarantine", Action::"instance/release",
                        Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
@@ -137,7 +135,7 @@ pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(|_| {}).await
+        Box::pin(Self::with(|_| {})).await
     }
 
     /// The deployment with other facts than usual.
@@ -351,8 +349,7 @@ fn facts(now: Timestamp) -> Facts {
     let scope = Scope {
         tools: BTreeSet::from(["crm/*".parse().expect("a pattern")]),
         harm: Harm::ALL.into_iter().collect(),
-        max_calls: None,
-        max_tasks_a_day: None,
+        ..Scope::default()
     };
     let purpose = Purpose {
         id: "care".parse().expect("a purpose"),
@@ -386,7 +383,7 @@ fn facts(now: Timestamp) -> Facts {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     };
@@ -414,7 +411,7 @@ fn facts(now: Timestamp) -> Facts {
             departed: None,
             started: now,
             risk: None,
-            rated: BTreeMap::new(),
+            rated: Rated::default(),
             state: InstanceState::Active,
         },
         task: Task {
@@ -471,6 +468,8 @@ pub(crate) fn tool(name: &str, harm: Harm, owner: &PersonId) -> Tool {
         owner: Some(owner.clone()),
         owned: None,
         harm: BTreeSet::from([harm]),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,

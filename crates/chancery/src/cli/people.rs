@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use model::Timestamp;
 
-use super::{Signed, Socket};
+use super::{Signed, Silence, Socket};
 
 /// People.
 #[derive(Debug, Subcommand)]
@@ -85,9 +85,25 @@ pub(crate) enum People {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PeopleSource {
     /// Register a source by its public key.
-    Add(SourceKey),
+    Add {
+        #[command(flatten)]
+        key: SourceKey,
+        /// After how many minutes without a newer list its people are unconfirmed (15 unless it is said), counted from
+        /// when the last one was signed; `none`: nobody waits for one.
+        #[arg(long)]
+        silence: Option<Silence>,
+    },
     /// Give a source another key; the one before counts no longer.
     Rekey(SourceKey),
+    /// Say anew for how long there may be no newer list of a source.
+    Silence {
+        /// Its name.
+        name: String,
+        /// After how many minutes without one its people are unconfirmed; `none`: nobody waits for one.
+        minutes: Silence,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// List sources, each with the version that is in force.
     List {
         #[command(flatten)]

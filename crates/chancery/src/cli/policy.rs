@@ -59,7 +59,15 @@ pub(crate) enum Policy {
         socket: Socket,
     },
     /// Print its schema, with an action for each of its tools, for an editor (`chancery.cedarschema`).
-    Schema(PolicySet),
+    Schema {
+        #[command(flatten)]
+        set: PolicySet,
+        /// With the tools that are onboarded at the service, in place of those that the set describes.
+        #[arg(long)]
+        onboarded: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Print the tools that are onboarded, as the `tools.yaml` of a set.
     Tools {
         #[command(flatten)]
@@ -80,7 +88,7 @@ pub(crate) enum Policy {
     },
     /// Say who is affected by a set in place of the one in force, before it is released.
     Plan(Plan),
-    /// Publish a set as the next release, as its author: it decides nothing until it is approved and activated.
+    /// Publish a set as the next release, as its author, if its cases hold: it decides nothing until it is approved and activated.
     Publish {
         #[command(flatten)]
         set: PolicySet,
@@ -114,7 +122,7 @@ pub(crate) enum Policy {
         #[command(flatten)]
         socket: Socket,
     },
-    /// Put an approved release in force.
+    /// Put an approved release in force, if its cases hold by now.
     Activate {
         /// Its version.
         #[arg(value_name = "VERSION")]

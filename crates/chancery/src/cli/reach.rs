@@ -23,9 +23,25 @@ pub(crate) enum Since {
 pub(crate) struct Reach {
     /// The instance.
     pub(crate) instance: String,
-    /// Show too what came into reach and went out of it since then: a time (RFC 3339), a date, or how far back (`7d`).
+    /// Show what came into reach and went out of it since then, or since a week ago: a time (RFC 3339), a date, or how far back
+    /// (`7d`).
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Since>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: Socket,
+}
+
+/// Shows what nobody is asked about.
+#[derive(Debug, Args)]
+pub(crate) struct Unattended {
+    /// The agent; without one, all.
+    pub(crate) agent: Option<String>,
+    /// Its uses since then count: a time (RFC 3339), a date, or how far back (`7d`).
+    #[arg(long, value_name = "TIME", value_parser = since, default_value = "30d")]
+    pub(crate) since: Since,
     /// Print it as JSON.
     #[arg(long)]
     pub(crate) json: bool,

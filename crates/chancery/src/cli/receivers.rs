@@ -20,6 +20,10 @@ pub(crate) enum Receiver {
         audience: String,
         #[command(flatten)]
         covered: Covered,
+        /// The issuer of the streams by which it tells us, if it is a transmitter, too: what these alone say of a
+        /// risk it is not told back.
+        #[arg(long)]
+        issuer: Option<String>,
         /// The host to which it may have signals pushed; without it, it polls.
         #[arg(long)]
         push_host: Option<String>,

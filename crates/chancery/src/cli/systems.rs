@@ -75,6 +75,10 @@ pub(crate) struct Initiate {
     /// A harm class that its tools may have beside `reads-data`; may be repeated.
     #[arg(long = "harm")]
     pub(crate) harm: Vec<String>,
+    /// A data object that it may be done to, `SERVER/NAME` or `SERVER/BEGINNING*`; may be repeated. Without one,
+    /// those of the purpose.
+    #[arg(long = "object")]
+    pub(crate) objects: Vec<String>,
     /// The most calls.
     #[arg(long)]
     pub(crate) max_calls: Option<u64>,

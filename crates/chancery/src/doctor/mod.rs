@@ -8,6 +8,7 @@ mod files;
 mod host;
 mod leases;
 mod policy;
+mod purposes;
 mod service;
 
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ async fn all(config: &Config) -> Vec<Observation> {
     let now = crate::system::SystemClock::new().now();
     observations.extend(policy::check(config, now).await);
     observations.extend(leases::check(config, now).await);
+    observations.extend(purposes::check(config).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
     let home = home.map(|(_, home)| home.into());
     observations.extend(clients::check(home, std::env::current_dir().ok()));

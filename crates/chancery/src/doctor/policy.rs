@@ -24,32 +24,55 @@ const KEYS_MIN: usize = 3;
 const REMEDY: &str =
     "publish a set, have another person approve it, and activate it (docs/releases.md)";
 
+/// What to do where founders did not sign the set that they founded the deployment with.
+const UNSIGNED: &str = "the founders redeem their codes (`founder redeem`); where they did already, publish a set, have \
+                        another person approve it, and activate it (docs/releases.md)";
+
 /// Looks at the configuration, and asks the service.
 pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
     let mut observations = Vec::new();
     let is_loose = config.policy.path.is_some();
-    if is_loose {
-        let what = "policy is read from files, which nobody signs and nobody owns";
-        let remedy = format!("{REMEDY}, then remove `policy.path`");
-        observations.push(Observation::weak(AREA, what, remedy));
-    }
     let untold = |area, what: &str, error: anyhow::Error| {
         let what = format!("it did not tell {what}: {error:#}");
         Observation::weak(area, what, "see its log")
     };
     match socket::call(&config.admin_socket(), &Asked::PolicyHistory).await {
-        Ok(told) if is_loose => observations.extend(keys(&told)),
         Ok(told) => {
-            observations.extend(in_force(&told, now));
+            let in_force = if is_loose { vec![loose(Some(&told))] } else { in_force(&told, now) };
+            observations.extend(in_force);
             observations.extend(keys(&told));
         }
-        Err(error) => observations.push(untold(AREA, "which policy is in force", error)),
+        Err(error) => {
+            observations.extend(is_loose.then(|| loose(None)));
+            observations.push(untold(AREA, "which policy is in force", error));
+        }
     }
     match socket::call(&config.admin_socket(), &Asked::FounderList).await {
         Ok(told) => observations.extend(waiting(&told, now)),
         Err(error) => observations.push(untold(FOUNDERS, "which founders' keys wait", error)),
     }
     observations
+}
+
+/// That files are in force, by what is `told` of them, if that is known: for development they are its one founder's,
+/// elsewhere nobody answers for what they permit.
+fn loose(told: Option<&Value>) -> Observation {
+    let remedy = format!("{REMEDY}, then remove `policy.path`");
+    let unowned = "policy is read from files, which nobody signs and nobody owns";
+    let Some(told) = told else { return Observation::weak(AREA, unowned, remedy) };
+    if told["development"] != true {
+        return Observation::broken(AREA, unowned, remedy);
+    }
+    let what = told["in_force"]["owner"].as_str().map_or_else(
+        || unowned.to_owned(),
+        |owner| {
+            format!(
+                "policy is read from files, which nobody signs: {owner} owns them alone, and no second person approved \
+                 them"
+            )
+        },
+    );
+    Observation::weak(AREA, what, remedy)
 }
 
 /// What is told of the release in force.
@@ -72,27 +95,7 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
             format!("see the findings and the log; {REMEDY}"),
         )];
     }
-    let person = |signed: &Value| signed["person"].as_str().map(str::to_owned);
-    let (author, approver) = (person(&row["author"]), person(&row["state"]["approval"]["by"]));
-    let signed = match (author, approver) {
-        (Some(author), Some(approver)) if author != approver => {
-            let what =
-                format!("release {version} is in force, of {author}, approved by {approver}");
-            Observation::ok(AREA, what)
-        }
-        (Some(author), _) => Observation::weak(
-            AREA,
-            format!("release {version} is in force, which {author} alone signed"),
-            REMEDY,
-        ),
-        (None, _) => {
-            let what = format!(
-                "release {version} is in force, with which the deployment was founded: nobody signed it, and nobody \
-                 owns it"
-            );
-            Observation::weak(AREA, what, REMEDY)
-        }
-    };
+    let signed = signed(version, row, told["development"] == true);
     let owner = told["in_force"]["owner"].as_str().filter(|_| told["in_force"]["owned"] == false);
     let unowned = owner.map(|owner| {
         let what = format!("release {version} is in force, and {owner}, who owns it, is gone");
@@ -117,6 +120,41 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
         Observation::broken(AREA, what, REMEDY)
     });
     std::iter::once(signed).chain(unowned).chain(unproved).chain(ends).collect()
+}
+
+/// Who signed the release that is in force, where there need be nobody else (`is_of_one`), as in a deployment for
+/// development, or has to be.
+fn signed(version: u64, row: &Value, is_of_one: bool) -> Observation {
+    let person = |signed: &Value| signed["person"].as_str().map(str::to_owned);
+    let (author, approver) = (person(&row["author"]), person(&row["state"]["approval"]["by"]));
+    match (author, approver) {
+        (Some(author), Some(approver)) if author != approver => {
+            let what =
+                format!("release {version} is in force, of {author}, approved by {approver}");
+            Observation::ok(AREA, what)
+        }
+        (Some(author), approver) => {
+            let what = format!(
+                "release {version} is in force, which {author} alone signed: no second person approved it"
+            );
+            if approver.is_some() || is_of_one {
+                Observation::weak(AREA, what, REMEDY)
+            } else {
+                Observation::broken(AREA, what, UNSIGNED)
+            }
+        }
+        (None, _) => {
+            let what = format!(
+                "release {version} is in force, with which the deployment was founded: nobody signed it, and nobody \
+                 owns it"
+            );
+            if is_of_one {
+                Observation::weak(AREA, what, REMEDY)
+            } else {
+                Observation::broken(AREA, what + ", so no agent can be registered", UNSIGNED)
+            }
+        }
+    }
 }
 
 /// Whether enough people can sign that one of them may lose their key: it takes two others to give them another.
@@ -216,7 +254,12 @@ mod tests {
         check(&told(2, two(Some(15))), &[signed]);
         check(&told(2, two(Some(14))), &[signed, (State::Weak, "expires at")]);
         check(&told(2, two(Some(0))), &[signed, (State::Broken, "expired at")]);
-        check(&told(2, row(None, None, None)), &[(State::Weak, "nobody signed it")]);
+        check(&told(2, row(None, None, None)), &[(State::Broken, "nobody signed it")]);
+        let first = (State::Broken, "alice alone signed: no second person approved it");
+        check(&told(2, row(Some("alice"), None, None)), &[first]);
+        let mut one = told(2, row(Some("alice"), None, None));
+        one["development"] = json!(true);
+        check(&one, &[(State::Weak, "alice alone signed: no second person approved it")]);
         let alone = row(Some("alice"), Some("alice"), None);
         check(&told(2, alone), &[(State::Weak, "alice alone signed")]);
         check(&told(1, two(None)), &[(State::Broken, "release 1 is in force")]);
@@ -243,6 +286,22 @@ mod tests {
         check(&told(2, damaged), &[(State::Broken, "it was altered")]);
         let files = json!({ "active": 0, "in_force": { "release": null }, "releases": [] });
         check(&files, &[(State::Broken, "no release")]);
+    }
+
+    /// R22: files are nobody's, and nothing to go live with, but for development.
+    #[test]
+    fn r_22_who_owns_files_is_told() {
+        let check = |told: Option<Value>, state: State, says: &str| {
+            let observed = loose(told.as_ref());
+            assert_eq!(observed.state, state, "{observed:?}");
+            assert!(observed.what.starts_with("policy is read from files, which nobody signs"));
+            assert!(observed.what.contains(says), "{observed:?}");
+        };
+        let told = |development: bool, owner: Option<&str>| json!({ "development": development, "in_force": { "release": null, "owner": owner } });
+        check(Some(told(false, None)), State::Broken, "nobody owns");
+        check(Some(told(true, None)), State::Weak, "nobody owns");
+        check(Some(told(true, Some("dev"))), State::Weak, "dev owns them alone");
+        check(None, State::Weak, "nobody owns");
     }
 
     /// Whoever lost no key hears in time that somebody says so.

@@ -49,7 +49,7 @@ pub(crate) async fn run(drill: Drill) -> anyhow::Result<ExitCode> {
     if *json {
         print_json(&json!({ "measured": measured }), &told)?;
     } else {
-        print_measured(&measured);
+        print_measured(signal, &measured);
         print_verdict(&told);
     }
     Ok(code(&told))
@@ -113,13 +113,21 @@ fn print_table(rows: &[DrillRow]) {
     }
 }
 
-fn print_measured(measured: &DrillMeasured) {
-    let DrillMeasured { attempts, done, last_effect_ms, stream_cut, others_go_on } = measured;
+fn print_measured(signal: DrillSignal, measured: &DrillMeasured) {
+    let DrillMeasured { attempts, done, last_effect_ms, stream_cut, others_go_on, back_after_ms } =
+        measured;
     println!("last effect after {last_effect_ms} ms, by the clock of the tool server");
     println!("{attempts} calls were tried after the signal, {done} of them done");
     println!("the stream was {}", if *stream_cut { "cut" } else { "NOT cut" });
     if let Some(go_on) = others_go_on {
         println!("other instances {}", if *go_on { "go on" } else { "do NOT go on" });
+    }
+    match back_after_ms {
+        Some(after) => {
+            println!("another person took the agent over: first effect after {after} ms");
+        }
+        None if signal == DrillSignal::Revoke => {}
+        None => println!("another person took the agent over, and it did NOT come back"),
     }
 }
 

@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full};
+use keys::{KeyAlgorithm, SigningKey};
+use model::Sha256Digest;
 use pap::Command as Asked;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,9 +24,10 @@ use super::canary::Canary;
 use crate::config::{Config, Server};
 use crate::shim::{Credentials, Gateway, Options};
 use crate::socket;
+use crate::system::SystemEntropy;
 
 /// How long a scratch copy may take to be ready, or to do what is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether what is waited for is so.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -41,14 +44,17 @@ pub(super) const LEAVER: &str = "leaver";
 /// The agent that something is taken away from.
 pub(super) const LEAVING: &str = "leaving";
 
+/// Who takes over what nobody answers for any longer.
+const SUCCESSOR: &str = "successor";
+
 /// The agent of a drill.
 const AGENT: &str = "drill";
 
 /// The file of the canary's policy.
 const OWN: &str = "drill.cedar";
 
-/// The policy of the canary: all that it does, but for one kind of mark; and that there may be a directory, which
-/// says who is there.
+/// The policy of the canary: all that it does, but for one kind of mark; that there may be a directory, which says who
+/// is there; and that whoever is named for that takes over.
 pub(super) const POLICY: &str = r#"@id("drill-canary")
 permit (principal, action in Action::"tools/call", resource in Server::"canary");
 
@@ -61,6 +67,10 @@ permit (principal, action == Action::"people/directory", resource);
 
 @id("drill-people")
 permit (principal, action == Action::"person/provision", resource);
+
+@id("drill-take-over")
+permit (principal is Person, action == Action::"agent/take-over", resource is Agent)
+when { context.backup.contains(principal) };
 "#;
 
 /// A scratch copy that runs.
@@ -74,6 +84,8 @@ pub(super) struct Scratch {
     dir: TempDir,
     process: Child,
     marks: AtomicU64,
+    /// The key of who takes over.
+    successor: SigningKey,
 }
 
 /// What became of one call.
@@ -90,12 +102,18 @@ impl Scratch {
         let dir = tempfile::tempdir().context("could not make a temporary directory")?;
         let canary = Canary::start().await?;
         let config = copied(config, dir.path(), &canary.url).await?;
-        crate::founding::found(&config, vec![("drill".to_owned(), None)], true).await?;
+        let code = crate::founders::new_code(&SystemEntropy::new());
+        let digest = Sha256Digest::of(code.as_bytes());
+        let founders = vec![("drill".to_owned(), None), (SUCCESSOR.to_owned(), Some(digest))];
+        crate::founding::found(&config, founders, true).await?;
         let process = serve(dir.path()).await?;
+        let successor = SigningKey::generate(KeyAlgorithm::Es256)?;
+        let redeem = Asked::FounderRedeem { code, key: successor.verifying().to_jwk() };
+        socket::call(&config.admin_socket(), &redeem).await?;
         onboard(&config.admin_socket(), dir.path()).await?;
         let agent = agent(&config, (dir.path(), AGENT))?;
         let marks = AtomicU64::new(0);
-        let scratch = Self { config, canary, agent, dir, process, marks };
+        let scratch = Self { config, canary, agent, dir, process, marks, successor };
         let tried = scratch.touch("").await;
         ensure!(
             tried.done && scratch.canary.calls() == 1,
@@ -141,6 +159,16 @@ impl Scratch {
     pub(super) async fn follow(&self, agent: &Gateway) -> bool {
         let ended = tokio::time::timeout(PATIENCE, call(agent, ("follow", &self.mark("")))).await;
         matches!(ended, Ok(Ok(true)))
+    }
+
+    /// Who is named for that takes over the agent `name`, by their own act.
+    pub(super) async fn takes_over(&self, name: &str) -> anyhow::Result<()> {
+        let (name, reason) = (name.to_owned(), "a drill".to_owned());
+        let said = json!({ "do": "agent-take-over", "name": name, "reason": reason });
+        let url = self.config.issuer();
+        let word = Some(crate::words::made((SUCCESSOR, url.as_str()), &self.successor, said)?);
+        let asked = Asked::AgentTakeOver { name, reason, word };
+        socket::call(&self.config.admin_socket(), &asked).await.map(drop)
     }
 
     /// Waits until the canary was called `more` times, and a stream did as much.
@@ -218,6 +246,8 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     copy.listen.host = None;
     (copy.public_url, copy.people_url) = (None, None);
     copy.log = crate::config::Log::default();
+    // Nobody is asked to take over what is only a drill.
+    copy.findings = crate::config::Findings::default();
     "error".clone_into(&mut copy.logging.level);
     let server = Server { url: Some(canary.to_owned()), ..Server::default() };
     copy.servers = BTreeMap::from([("canary".to_owned(), server)]);
@@ -279,12 +309,12 @@ async fn onboard(socket: &Path, dir: &Path) -> anyhow::Result<()> {
 
 /// What registers the agent `name` with a new key, for which `sponsor` answers.
 fn of_agent(dir: &Path, name: &str, sponsor: &str) -> anyhow::Result<Value> {
-    let made = keys::SigningKey::generate(keys::KeyAlgorithm::Es256)?;
+    let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     keys::write_private(&key(dir, name), made.to_pem()?.as_bytes())?;
     Ok(json!({
         "do": "agent-add", "name": name, "sponsor": sponsor, "purpose": "drill",
         "business_owner": sponsor, "technical_owner": sponsor, "key": made.verifying().to_jwk(),
-        "host": { "uid": nix::unistd::geteuid().as_raw() },
+        "host": { "uid": nix::unistd::geteuid().as_raw() }, "backups": [SUCCESSOR],
     }))
 }
 

@@ -2,10 +2,10 @@
 //! sponsor says that they left, while calls and a stream run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::directory::Directory;
-use super::scratch::{LEAVER, LEAVING, Scratch};
+use super::scratch::{LEAVER, LEAVING, PATIENCE, Scratch};
 use crate::shim::Gateway;
 use crate::socket;
 use anyhow::{Context as _, ensure};
@@ -79,12 +79,17 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
         Some(other) => Some(scratch.touch_as(other).await),
         None => None,
     };
+    let back_after_ms = match signal {
+        DrillSignal::Revoke => None,
+        DrillSignal::Offboard => comes_back(scratch).await?,
+    };
     Ok(DrillMeasured {
         attempts: later.len() as u64,
         done: later.iter().filter(|tried| tried.is_done).count() as u64,
         last_effect_ms: u64::try_from(last).unwrap_or(0),
         stream_cut: !streamed,
         others_go_on,
+        back_after_ms,
     })
 }
 
@@ -101,6 +106,23 @@ async fn taken_away(scratch: &Scratch, taking: &Taking<'_>) -> anyhow::Result<i6
     let at = scratch.canary.now();
     tokio::time::sleep(Duration::from_millis(LAST_EFFECT_MAX_MS) + WATCHED).await;
     Ok(at)
+}
+
+/// How long after another person took the agent over that nobody answers for its first effect came, by the clock of the
+/// canary, in milliseconds; none if none did.
+async fn comes_back(scratch: &Scratch) -> anyhow::Result<Option<u64>> {
+    let agent = scratch.agent_of(LEAVING)?;
+    ensure!(!scratch.touch_as(&agent).await, "the agent works before anybody took it over");
+    scratch.takes_over(LEAVING).await.context("nobody could take the agent over")?;
+    let (at, started) = (scratch.canary.now(), Instant::now());
+    while started.elapsed() < PATIENCE {
+        if scratch.touch_as(&agent).await {
+            let after = scratch.canary.last().saturating_sub(at).max(0);
+            return Ok(Some(u64::try_from(after).unwrap_or(0)));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(None)
 }
 
 /// The one instance that there is yet of the agent that something is taken away from.

@@ -182,6 +182,7 @@ impl World {
         let purpose = format!("{name}-work");
         let classes = ["reads-data", "exposes-data", "moves-money", "changes-production"];
         self.run(Command::PurposeAdd(pap::PurposeRegistration {
+            objects: Vec::new(),
             id: purpose.clone(),
             owner: "alice".to_owned(),
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),

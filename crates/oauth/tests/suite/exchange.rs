@@ -24,6 +24,7 @@ fn task() -> AskedTask {
         purpose: "care".to_owned(),
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
+        objects: Vec::new(),
         max_calls: Some(3),
         max_tasks_a_day: None,
         until: NOW + 600,

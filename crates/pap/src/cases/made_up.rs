@@ -6,13 +6,14 @@ use std::sync::Arc;
 use model::{
     AccessRequest, ActionName, AgentFacts, AgentName, Agreed, DecisionId, Delegation, Delegator,
     Facts, Harm, HostProcess, HostRule, InstanceId, Mandate, MandateBasis, MandateId, Origin,
-    Person, PinDigest, Place, Principal, PrincipalFacts, Provenance, RegisteredClient, ResourceRef,
-    Revision, Risk, Scope, Server, ServerName, SessionFacts, Sha256Digest, Standing, TaskId,
-    Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity, WorkloadRule,
+    Person, PinDigest, Place, Principal, PrincipalFacts, Provenance, Rated, RegisteredClient,
+    ResourceRef, Revision, Risk, Scope, Server, ServerName, SessionFacts, Sha256Digest, Standing,
+    TaskId, Thumbprint, Timestamp, Tool, ToolRef, ToolState, WorkloadIdentity, WorkloadRule,
 };
 use serde_json::json;
 
-use super::{Call, Case, Method, Subject, Tools};
+use super::Tools;
+use super::by_instance::{ByInstance, Call, Method};
 
 /// The task that is worked on.
 const TASK: TaskId = TaskId::from_bytes([2; 16]);
@@ -20,9 +21,9 @@ const TASK: TaskId = TaskId::from_bytes([2; 16]);
 /// The method by which somebody takes over the work of another one: of no server.
 const RESUME: &str = "task/resume";
 
-impl Case {
+impl ByInstance {
     /// What is asked, and the facts that it is decided on.
-    pub(super) fn question(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
+    pub(super) fn put(&self, tools: &Tools) -> Result<(AccessRequest, Facts), String> {
         let instance = InstanceId::from_bytes([1; 16]);
         let (action, resource, input) = match (&self.call, &self.method) {
             (Some(Call { tool, input }), None) => {
@@ -31,7 +32,7 @@ impl Case {
             (None, Some(method)) => {
                 (ActionName::method(&method.name), method.resource()?, method.input.clone())
             }
-            _ => return Err("it needs either `call` or `method`".to_owned()),
+            _ => return Err("it needs either `call` or `method`, or `act`".to_owned()),
         };
         let tool = self.call.as_ref().map(|call| described(&call.tool, tools)).transpose()?;
         let server = match &resource {
@@ -103,7 +104,7 @@ impl Method {
     }
 }
 
-impl Case {
+impl ByInstance {
     fn counters(&self) -> BTreeMap<String, i64> {
         let of_tools = self.counters.iter().map(|(tool, n)| (tool.to_string(), i64::from(*n)));
         of_tools.chain([("calls".to_owned(), self.calls)]).collect()
@@ -131,6 +132,8 @@ fn described(name: &ToolRef, tools: &Tools) -> Result<Tool, String> {
         owner: Some(person("owner").id),
         owned: None,
         harm: described.harm.clone(),
+        objects: described.objects.clone(),
+        data: described.data.clone(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,
@@ -147,19 +150,13 @@ const ISSUER: &str = "https://platform.example";
 const SUBJECT: &str = "workload";
 
 /// An instance of the case's agent with everything behind it in order, entitled to all of `server`.
-fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> Standing {
-    let all = |server: &ServerName| format!("{server}/*").parse().expect("it is a pattern");
-    let everything = Scope {
-        tools: server.map(all).into_iter().collect(),
-        harm: Harm::ALL.into_iter().collect(),
-        max_calls: None,
-        max_tasks_a_day: None,
-    };
+fn standing(case: &ByInstance, instance: InstanceId, server: Option<&ServerName>) -> Standing {
+    let everything = everything(server);
     let source: model::SourceName = "directory".parse().expect("it is a name");
     let sponsor = Person { source: Some(source.clone()), ..person("sponsor") };
     let hour = std::time::Duration::from_hours(1);
     let later = case.now.plus(hour);
-    let subject = case.subject.as_ref().map(Subject::person);
+    let subject = case.subject.as_ref().map(Person::from);
     let standing = MandateBasis::Standing { sponsor: sponsor.id.clone() };
     let mandate = Mandate {
         id: MandateId::from_bytes([3; 16]),
@@ -185,14 +182,17 @@ fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> S
         state: model::TaskState::Open,
     };
     let owners = BTreeMap::from([(sponsor.id.clone(), sponsor.clone())]);
-    let agent = agent(case, (&sponsor, &everything, later));
+    let agent = model::Agent {
+        purposes: BTreeSet::from([case.purpose.clone()]),
+        ..agent((&case.agent, &sponsor), &everything, (case.now, later))
+    };
     let instance = entered(case, instance);
     let purpose = model::Purpose {
         id: case.purpose.clone(),
         owner: sponsor.id.clone(),
         owned: Some(case.now),
-        scope: everything,
-        data: BTreeSet::new(),
+        scope: Scope { objects: case.ends.objects.clone(), ..everything },
+        data: case.ends.data.clone(),
         description: String::new(),
     };
     let delegators = handed_on(case.depth, &mut task, (&instance, &agent, &sponsor));
@@ -213,13 +213,6 @@ fn standing(case: &Case, instance: InstanceId, server: Option<&ServerName>) -> S
     }
 }
 
-impl Subject {
-    fn person(&self) -> Person {
-        let Self { id, groups, unit } = self.clone();
-        Person { unit, ..Person::new(id, groups) }
-    }
-}
-
 /// The word of `person` that all of `server` may be used, and the work handed on.
 fn consented(person: &Person, server: Option<&ServerName>) -> MandateBasis {
     let resources = server.cloned().into_iter().collect();
@@ -231,41 +224,57 @@ fn consented(person: &Person, server: Option<&ServerName>) -> MandateBasis {
     }
 }
 
-/// The case's agent, for which `sponsor` answers until `later`.
-fn agent(case: &Case, (sponsor, everything, later): (&Person, &Scope, Timestamp)) -> model::Agent {
+/// All that can be done at `server`.
+pub(super) fn everything(server: Option<&ServerName>) -> Scope {
+    let all = |server: &ServerName| format!("{server}/*").parse().expect("it is a pattern");
+    Scope {
+        tools: server.map(all).into_iter().collect(),
+        harm: Harm::ALL.into_iter().collect(),
+        objects: None,
+        max_calls: None,
+        max_tasks_a_day: None,
+    }
+}
+
+/// The agent `name`, for which `sponsor` answers from `now` until `later`, registered for no purpose.
+pub(super) fn agent(
+    (name, sponsor): (&AgentName, &Person),
+    everything: &Scope,
+    (now, later): (Timestamp, Timestamp),
+) -> model::Agent {
     let rule = WorkloadRule::new(ISSUER, SUBJECT, BTreeMap::new()).expect("it is a rule");
     model::Agent {
-        name: case.agent.clone(),
+        name: name.clone(),
         business_owner: sponsor.id.clone(),
         technical_owner: sponsor.id.clone(),
         sponsor: sponsor.id.clone(),
-        owned: Some(case.now),
+        owned: Some(now),
         bounded_by: Some(sponsor.id.clone()),
         backups: BTreeSet::new(),
-        purposes: BTreeSet::from([case.purpose.clone()]),
+        purposes: BTreeSet::new(),
         ceiling: everything.clone(),
         key: json!({}),
         key_expires: later,
         valid_until: None,
         host: Some(HostRule { exe: None, uid: 0 }),
         workloads: vec![rule],
-        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: case.now }),
+        client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: now }),
         memory: model::Memory::Kept,
         declared: model::Declared::default(),
         departed: None,
-        registered: case.now,
+        registered: now,
         affirmed: None,
         review: model::AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: model::AgentState::Active,
     }
 }
 
 /// The case's instance, for which everybody vouches that may.
-fn entered(case: &Case, id: InstanceId) -> model::Instance {
+fn entered(case: &ByInstance, id: InstanceId) -> model::Instance {
     let (issuer, subject) = (ISSUER.to_owned(), SUBJECT.to_owned());
     model::Instance {
         id,
@@ -279,7 +288,7 @@ fn entered(case: &Case, id: InstanceId) -> model::Instance {
         departed: None,
         started: case.now,
         risk: case.risk.map(|level| Risk { level, since: case.now }),
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         state: model::InstanceState::Active,
     }
 }

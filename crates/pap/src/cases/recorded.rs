@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{
-    AccessRequest, Decision, Enforcement, Facts, Person, PrincipalFacts, ResourceRef, Standing,
-};
+use model::{AccessRequest, Decision, Enforcement, Facts, PrincipalFacts, ResourceRef, Standing};
 use pdp::{AskedPolicy, Snapshot};
 use serde_json::{Map, Value, json};
 
-use super::{Case, CaseTool, NAME, Subject, Tools};
+use super::by_instance::{Ends, Somebody};
+use super::{Case, CaseTool, NAME, Tools, administrative};
 use crate::recall::Recorded;
 
 /// The denial of a call whose token was used for another one, which its commit alone has seen.
@@ -24,17 +23,22 @@ pub(crate) fn recorded(
     (request, facts): (&AccessRequest, &Facts),
     snapshot: &Snapshot,
 ) -> Result<Value, String> {
-    let PrincipalFacts::Instance(standing) = &facts.principal else {
-        return Err("it is no act of an instance, and cases ask for no other".to_owned());
-    };
     let is_of_token = recorded.reason == TOKEN_USED;
     if recorded.is_by_commit() && !is_of_token {
         let why = "it was denied for what no policy is asked about, and no case says";
         return Err(format!("{why}: `{}`", recorded.reason));
     }
-    let mut case = circumstances(standing, facts);
-    let (member, asked) = asked(request)?;
-    case.insert(member.to_owned(), asked);
+    let mut case = match &facts.principal {
+        PrincipalFacts::Instance(standing) => {
+            let (member, asked) = asked(request)?;
+            let mut case = circumstances(standing, facts);
+            case.insert(member.to_owned(), asked);
+            case
+        }
+        PrincipalFacts::Administrator(_) | PrincipalFacts::Directory(..) => {
+            administrative::recorded(request, facts)
+        }
+    };
     if is_of_token {
         case.insert("token_used".to_owned(), true.into());
     }
@@ -42,13 +46,13 @@ pub(crate) fn recorded(
     case.insert("by".to_owned(), json!(recorded.policies));
     let tool = facts.tool.iter().map(|tool| (tool.tool.clone(), CaseTool::from(tool.as_ref())));
     let tools: Tools = tool.collect();
-    let read: Case = serde_json::from_value(case.clone().into()).map_err(|it| it.to_string())?;
+    let read = Case::read(case.clone())?.question;
     let explained = snapshot.explain(request, facts);
     if let Decision::Deny(denial) = read.counted(explained.decision, snapshot)? {
         case.insert("reason".to_owned(), json!(recorded.reason));
         case.insert("remedies".to_owned(), json!(denial.remedies()));
     }
-    let (request, facts) = read.question(&tools)?;
+    let (request, facts) = read.put(&tools)?;
     let again = snapshot.explain(&request, &facts);
     let untold = untold(&explained.asked, &again.asked);
     let answer = read.counted(again.decision, snapshot)?;
@@ -106,8 +110,13 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
         "used_tools": session.used_tools,
     });
     let Value::Object(mut members) = members else { unreachable!("it is an object") };
-    if let Some(Person { id, groups, unit, .. }) = standing.subject.clone() {
-        members.insert("subject".to_owned(), json!(Subject { id, groups, unit }));
+    if let Some(subject) = &standing.subject {
+        members.insert("subject".to_owned(), json!(Somebody::from(subject)));
+    }
+    let (objects, data) = (standing.purpose.scope.objects.clone(), standing.purpose.data.clone());
+    let ends = Ends { objects, data };
+    if ends != Ends::default() {
+        members.insert("ends".to_owned(), json!(ends));
     }
     // Most sets look at neither.
     let of_tools = session.counters.iter().filter(|(name, n)| *name != "calls" && **n != 0);

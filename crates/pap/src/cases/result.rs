@@ -8,6 +8,8 @@ use serde_json::Value;
 pub struct CaseResult {
     /// Its name, with what varies.
     pub name: String,
+    /// The line on which it begins, if that is known.
+    pub line: Option<usize>,
     /// Why it does not hold, if it does not.
     pub held: Result<(), CaseError>,
     /// The policies that were asked, and what each saw.
@@ -31,9 +33,14 @@ pub enum CaseError {
 }
 
 impl CaseResult {
+    /// Where it stands, which is in `file`.
+    pub fn place(&self, file: &str) -> String {
+        self.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
+    }
+
     /// It cannot be asked, for this reason.
     pub(super) fn unaskable(name: Option<&Value>, why: String) -> Self {
         let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { name, held: Err(CaseError::Unaskable(why)), asked: Vec::new() }
+        Self { name, line: None, held: Err(CaseError::Unaskable(why)), asked: Vec::new() }
     }
 }

@@ -53,6 +53,29 @@ fn a_case_holds_only_if_the_set_answers_as_it_says() {
     assert!(!holds(9, &json!({ "expect": "deny", "remedies": [] })));
 }
 
+/// What data the purpose is for, and on what the tool is used.
+#[test]
+fn r_41_a_case_says_what_data_its_purpose_is_for() {
+    let check = |ends: &Value, reason: &str| {
+        let expect = if reason == "granted" { "permit" } else { "deny" };
+        let case = json!({
+            "name": "it", "call": { "tool": "crm/lookup", "input": { "id": 7 } },
+            "ends": ends, "expect": expect, "reason": reason,
+        });
+        let input = json!({ "type": "object", "properties": { "id": { "type": "integer" } }, "required": ["id"] });
+        let lookup = json!({ "harm": ["reads-data"], "input": input, "objects": ["/id"], "data": ["customers"] });
+        let file = json!({ "tools": { "crm/lookup": lookup }, "cases": [case] });
+        let file: CaseFile = serde_json::from_value(file).expect("a case file");
+        let results = file.run(&set(POLICY), &Tools::new()).expect("the set compiles");
+        assert!(results.iter().all(|it| it.held == Ok(())), "{ends}: {:?}", results[0].held);
+    };
+    check(&json!({}), "granted");
+    check(&json!({ "objects": ["crm/7"], "data": ["customers", "orders"] }), "granted");
+    check(&json!({ "objects": ["crm/8", "crm/70"] }), "outside_purpose");
+    check(&json!({ "objects": [] }), "outside_purpose");
+    check(&json!({ "data": ["orders"] }), "outside_purpose");
+}
+
 /// By `only` these decide and no others, and all that is owed is what is said.
 #[test]
 fn a_case_says_all_that_decides_and_is_owed() {
@@ -315,6 +338,33 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
     let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).expect("a file");
     let error = file.run(&set(POLICY), &Tools::new()).expect_err("too many");
     assert_eq!(error, "more than 10000 cases");
+}
+
+#[test]
+fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
+    let check = |files: BTreeMap<String, String>, why: Option<&str>| {
+        let read = written::all(&files).map(|(_, read)| read.len());
+        match why {
+            None => assert_eq!(read, Ok(files.len())),
+            Some(why) => {
+                let told = read.expect_err(why);
+                assert!(told.contains(why), "{told}");
+            }
+        }
+    };
+    let none = "cases: []\n";
+    let files = |count: usize| -> BTreeMap<String, String> {
+        (0..count).map(|n| (format!("cases/{n}.yaml"), none.to_owned())).collect()
+    };
+    check(files(64), None);
+    check(files(65), Some("more than 64 files"));
+    let one = |path: String, text: String| BTreeMap::from([(path, text)]);
+    let of_bytes = |bytes: usize| none.to_owned() + &"\n".repeat(bytes - none.len());
+    check(one("cases/it.yaml".to_owned(), of_bytes(4 << 20)), None);
+    check(one("cases/it.yaml".to_owned(), of_bytes((4 << 20) + 1)), Some("than 4194304 bytes"));
+    let path = |bytes: usize| format!("cases/{}.yaml", "x".repeat(bytes - "cases/.yaml".len()));
+    check(one(path(256), none.to_owned()), None);
+    check(one(path(257), none.to_owned()), Some("no file of cases"));
 }
 
 /// What does more than read is forbidden where nobody but a key vouches, by a bearer token whoever

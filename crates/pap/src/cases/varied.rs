@@ -4,36 +4,66 @@
 
 use serde_json::{Map, Value};
 
-use super::{CASES_MAX, NAME};
+use super::NAME;
 
 /// The member of a case that holds what varies.
 const VARY: &str = "vary";
 
-/// A case once for each combination of what varies in it, its name saying which.
-pub(super) fn varied(mut case: Map<String, Value>) -> Result<Vec<Map<String, Value>>, String> {
-    let Some(vary) = case.remove(VARY) else { return Ok(vec![case]) };
-    let vary = vary.as_object().filter(|vary| !vary.is_empty());
-    let vary = vary.ok_or("`vary` says of no member which values it has")?;
-    let mut all = vec![case];
-    for (member, values) in vary {
-        let values = values.as_array().cloned().unwrap_or_else(|| vec![values.clone()]);
-        if values.is_empty() {
-            return Err(format!("`vary` gives `{member}` no value"));
-        }
-        all =
-            all.iter().flat_map(|case| values.iter().map(|it| with(case, (member, it)))).collect();
-        all.truncate(CASES_MAX + 1);
-    }
-    Ok(all)
+/// A case, with what varies in it. Its combinations are made one by one: together they may be large.
+pub(super) struct Varied {
+    case: Map<String, Value>,
+    /// The members that vary, each with its values, of which there is one at least.
+    members: Vec<(String, Vec<Value>)>,
 }
 
-/// The same case with this `value`, and its name saying so.
-fn with(case: &Map<String, Value>, (member, value): (&String, &Value)) -> Map<String, Value> {
-    let mut case = case.clone();
-    let name = case.get(NAME).and_then(Value::as_str).unwrap_or_default();
-    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let name = format!("{name} [{member}: {shown}]");
-    case.insert(NAME.to_owned(), name.into());
-    case.insert(member.clone(), value.clone());
-    case
+impl Varied {
+    /// What varies in `case`.
+    pub(super) fn of(mut case: Map<String, Value>) -> Result<Self, String> {
+        let Some(vary) = case.remove(VARY) else { return Ok(Self { case, members: Vec::new() }) };
+        let vary = match vary {
+            Value::Object(vary) if !vary.is_empty() => vary,
+            _ => return Err("`vary` says of no member which values it has".to_owned()),
+        };
+        let mut members = Vec::new();
+        for (member, values) in vary {
+            let values = match values {
+                Value::Array(values) => values,
+                value => vec![value],
+            };
+            if values.is_empty() {
+                return Err(format!("`vary` gives `{member}` no value"));
+            }
+            members.push((member, values));
+        }
+        Ok(Self { case, members })
+    }
+
+    /// How many combinations there are.
+    pub(super) fn count(&self) -> usize {
+        self.members.iter().fold(1, |count, (_, values)| count.saturating_mul(values.len()))
+    }
+
+    /// The case once for each combination, its name saying which; what stands last varies first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Map<String, Value>> {
+        (0..self.count()).map(|combination| self.at(combination))
+    }
+
+    fn at(&self, combination: usize) -> Map<String, Value> {
+        let (mut case, mut rest) = (self.case.clone(), combination);
+        let mut chosen = Vec::new();
+        for (member, values) in self.members.iter().rev() {
+            chosen.push((member, &values[rest % values.len()]));
+            rest /= values.len();
+        }
+        let mut name = case.get(NAME).and_then(Value::as_str).unwrap_or_default().to_owned();
+        for (member, value) in chosen.into_iter().rev() {
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            name = format!("{name} [{member}: {shown}]");
+            case.insert(member.clone(), value.clone());
+        }
+        if !self.members.is_empty() {
+            case.insert(NAME.to_owned(), name.into());
+        }
+        case
+    }
 }

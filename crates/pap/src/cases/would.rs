@@ -4,10 +4,7 @@ use model::Decision;
 use pdp::Snapshot;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Case, NAME, Tools};
-
-/// The members of a case that say what must be answered.
-const EXPECTED: [&str; 7] = [NAME, "expect", "by", "only", "obligations", "reason", "remedies"];
+use super::{NAME, Question, Tools, wanted};
 
 /// Who can vouch for an instance, the least first.
 const VOUCHED: [&str; 3] = ["user", "host", "workload"];
@@ -21,34 +18,20 @@ pub fn ask(
     mut case: Map<String, Value>,
     (snapshot, tools): (&Snapshot, &Tools),
 ) -> Result<Value, String> {
-    case.retain(|member, _| !EXPECTED.contains(&member.as_str()));
-    let asked = read(&case)?;
-    if let Some(Call { tool, input }) = &asked.call {
-        let valid = snapshot.validate_arguments(tool, input);
-        valid.map_err(|invalid| invalid.to_string())?;
-    }
-    asked.was_possible((snapshot, tools))?;
-    let (request, facts) = asked.question(tools)?;
-    let mut explained = snapshot.explain(&request, &facts);
-    explained.decision = asked.counted(explained.decision, snapshot)?;
+    case.retain(|member, _| member != NAME && !wanted::is_said(member));
+    let (request, explained) = Question::read(case.clone())?.answered((snapshot, tools))?;
     let mut told = crate::explain::told(&request, &explained);
     if let Decision::Deny(_) = explained.decision {
         let permits = |case: &Map<String, Value>| {
-            let decision = read(case).and_then(|case| {
-                let (request, facts) = case.question(tools)?;
-                case.counted(snapshot.decide(&request, &facts), snapshot)
+            let decision = Question::read(case.clone()).and_then(|question| {
+                let (request, facts) = question.put(tools)?;
+                question.counted(snapshot.decide(&request, &facts), snapshot)
             });
             matches!(decision, Ok(Decision::Permit(_)))
         };
         told.insert("permitted_with".to_owned(), lifts(&case, permits).into());
     }
     Ok(told.into())
-}
-
-fn read(case: &Map<String, Value>) -> Result<Case, String> {
-    let mut case = case.clone();
-    case.insert("expect".to_owned(), "permit".into());
-    serde_json::from_value(case.into()).map_err(|error| error.to_string())
 }
 
 /// What of the circumstances of `case` would have to be otherwise for it to be permitted: each single member that is

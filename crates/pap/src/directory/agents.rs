@@ -97,6 +97,10 @@ impl Administration {
             return Err(taken(format!("`{name}` is, or was, an agent")));
         }
         let purpose = answered_for(&mut reader, &wanted).await?;
+        self.is_answered_for(&mut reader).await.map_err(|error| match error {
+            AdminError::Invalid(why) => Error::of_status(403, why),
+            other => unavailable(other),
+        })?;
         let now = self.now();
         let people = (sponsor.id, business.id, technical.id);
         let mut agent = Agent {

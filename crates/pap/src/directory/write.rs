@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::errors::{changed_meanwhile, taken, unavailable};
 use crate::Administration;
-use crate::register::put_new;
+use crate::register::{put, put_new};
 use crate::widening;
 
 /// The most commits that one change takes: what it takes away, what it gives, and each again where what it
@@ -94,6 +94,7 @@ impl Administration {
         becomes: Becomes,
     ) -> Result<Done, Error> {
         let (is_new, signal) = (becomes.was.is_none(), becomes.signal.clone());
+        let (was, mut records) = (becomes.was.clone(), Vec::new());
         let Step { done, person, gives, change, mut effects } = becomes.next();
         // Somebody who was denied to the directory before has a key: it opens the record of that.
         let place = FactKey::data_key(&person.id);
@@ -102,6 +103,14 @@ impl Administration {
         let data_key = (!is_keyed).then(|| sealer.new_data_key(&person.id));
         let first = data_key.iter().map(|it| (it.key.clone(), it.body.clone()));
         effects.extend(first.map(|(key, body)| Effect::PutNew { key, body }));
+        let now = self.authority.clock().now();
+        for stranger in was.iter().flat_map(|was| widening::brief(was, &person, now)) {
+            let found = self.authority.found(&mut reader, stranger).await;
+            let (finding, record) = found.map_err(unavailable)?;
+            effects.push(put(FactKey::finding(&finding.id), &finding));
+            records.push(record);
+        }
+        let is_found = !records.is_empty();
         let (read, id) = (reader.sourced(()), person.id);
         let action =
             if gives.gives == Gives::Nothing { "person/restrict" } else { "person/provision" };
@@ -115,7 +124,12 @@ impl Administration {
             reads: (read.keys, read.revision),
             effects,
         };
-        self.authority.administer(act).await.map(|_| done).map_err(refused)
+        let administered = self.authority.administer_with(act, records).await;
+        // Also where nobody can tell whether it was committed.
+        if is_found {
+            self.authority.note_committed();
+        }
+        administered.map(|_| done).map_err(refused)
     }
 }
 

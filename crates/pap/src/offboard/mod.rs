@@ -127,10 +127,7 @@ impl Administration {
     }
 
     async fn report(&self, whose: &Whose, since: Option<Timestamp>) -> Result<Value, AdminError> {
-        let turn = self.reports.try_lock();
-        let _turn = turn.map_err(|_| {
-            AdminError::Unavailable("another report is being made: ask again".to_owned())
-        })?;
+        let _turn = self.report_turn()?;
         let signals = self.signals().await?;
         let now = self.now();
         let held = self.held(whose, &signals, now).await.map_err(unavailable)?;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use authority::{Administered, Effect, Reader, Refused};
 use keys::VerifyingKey;
 use model::{
-    FactKey, PeopleSource, PeopleVersion, Person, PersonId, ResourceRef, Sha256Digest, SourceName,
-    Timestamp, VERSION_STEP_MAX,
+    Directory, FactKey, PeopleSource, PeopleVersion, Person, PersonId, ResourceRef, Sha256Digest,
+    SourceName, Speaker, Timestamp, VERSION_STEP_MAX,
 };
 use oauth::people;
 use schemars::JsonSchema;
@@ -25,6 +25,7 @@ use self::changes::{Change, Plan, Register};
 use self::listed::Listed;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
+use crate::heard;
 use crate::register::{known, put, put_new};
 use crate::widening;
 
@@ -51,6 +52,8 @@ pub struct SourceKey {
 struct Signed {
     source: PeopleSource,
     version: PeopleVersion,
+    /// When.
+    issued: Timestamp,
     listed: Listed,
 }
 
@@ -73,27 +76,68 @@ impl Administration {
         command: Command,
     ) -> Result<Value, AdminError> {
         match command {
-            Command::PeopleSourceAdd(said) => self.source_add(by, said).await,
+            Command::PeopleSourceAdd { said, silence_min } => {
+                self.source_add(by, (said, silence_min)).await
+            }
+            Command::PeopleSilence { name, silence_min } => {
+                self.source_silence(by, (&name, silence_min)).await
+            }
             Command::PeopleSourceRekey(said) => self.source_rekey(by, said).await,
             Command::PeopleApply { file } => self.people_apply(by, &file).await,
             _ => self.list(by, "people-source/", "").await,
         }
     }
 
-    async fn source_add(&self, by: &PersonId, said: SourceKey) -> Result<Value, AdminError> {
+    async fn source_add(
+        &self,
+        by: &PersonId,
+        (said, silence_min): (SourceKey, Option<u32>),
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
         let (name, key) = said.checked(self.now())?;
-        let draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
+        let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
+        let other = draft.reader.find::<Directory>(FactKey::directory(&name)).await;
+        if other.map_err(AdminError::unavailable)?.is_some() {
+            let why = format!("`{name}` is a directory that pushes: one name says one thing");
+            return Err(AdminError::Conflict(why));
+        }
         let source = PeopleSource {
             name: name.clone(),
             key: key.to_jwk(),
             key_expires: said.expires,
             registered: self.now(),
+            silence_min,
             applied: None,
             applying: None,
         };
-        let effects = vec![put_new(FactKey::people_source(&name), &source)];
+        let (speaks, minutes) = ((&name, &Speaker::directory()), (None, silence_min));
+        let mut effects = vec![put_new(FactKey::people_source(&name), &source)];
+        effects
+            .extend(heard::bounded(&mut draft.reader, speaks, minutes, source.registered).await?);
         let done = draft.make(json!(source), effects).await?;
-        Ok(json!({ "source": name, "key": key.thumbprint_text(), "decision": done.decision }))
+        Ok(json!({
+            "source": name, "key": key.thumbprint_text(), "silence_min": silence_min,
+            "decision": done.decision,
+        }))
+    }
+
+    /// Says anew for how many minutes there may be no newer list of a source.
+    async fn source_silence(
+        &self,
+        by: &PersonId,
+        (name, silence_min): (&str, Option<u32>),
+    ) -> Result<Value, AdminError> {
+        heard::checked(silence_min)?;
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
+        let (place, of) = (FactKey::people_source(&name), format!("source `{name}`"));
+        let was = known::<PeopleSource>(&mut draft.reader, place.clone(), &of).await?;
+        let (speaks, minutes) = ((&name, &Speaker::directory()), (was.silence_min, silence_min));
+        let heard = heard::bounded(&mut draft.reader, speaks, minutes, self.now()).await?;
+        let source = PeopleSource { silence_min, ..was };
+        let effects = std::iter::once(put(place, &source)).chain(heard).collect();
+        let done = draft.make(json!(source), effects).await?;
+        Ok(json!({ "source": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
     /// Gives a source another key: the one before counts no longer, nor what it signed.
@@ -118,7 +162,7 @@ impl Administration {
             let place = ("administration", "people_refused");
             self.authority.record_refusal(&self.refusals, place, Refused::default());
         }
-        let (Signed { mut source, version, .. }, Plan { changes, conflicts }) = planned?;
+        let (Signed { mut source, version, issued, .. }, Plan { changes, conflicts }) = planned?;
         let parts = changes::parts(changes);
         let (of, mut counts, mut last) = (parts.len(), BTreeMap::<_, usize>::new(), None);
         for (position, changes) in parts.iter().enumerate() {
@@ -143,6 +187,8 @@ impl Administration {
             }
             source = next;
         }
+        // The source told of all its people when it signed, however late that came.
+        self.note_heard(&source.name, None, issued).await;
         let (name, version) = (source.name, version.version);
         if !conflicts.is_empty() {
             return Err(self.but_for(&name, version, &conflicts));
@@ -199,6 +245,8 @@ impl Administration {
         let parties = (name.as_str(), self.issuer.as_str());
         let list = people::verify(file, parties, &key, now.as_seconds());
         let list = list.map_err(AdminError::invalid)?;
+        let issued = people::issued(file).map_err(AdminError::invalid)?;
+        let issued = Timestamp::from_seconds(issued);
         let (version, file) = (list.version, Sha256Digest::of(file.as_bytes()));
         if !source.takes(version, &file) {
             return Err(AdminError::Invalid(not_newer(&source, version)));
@@ -210,7 +258,8 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let listed = Listed::of(&list.people)?;
-        Ok(Signed { source, version: PeopleVersion { version, file, since: now }, listed })
+        let version = PeopleVersion { version, file, since: now };
+        Ok(Signed { source, version, issued, listed })
     }
 
     async fn people_known(&self) -> Result<Register, AdminError> {
@@ -240,13 +289,17 @@ impl Administration {
         if found.map_err(AdminError::unavailable)?.as_ref() != Some(before) {
             return Err(changed_meanwhile(&before.name));
         }
-        let mut effects = vec![put(place, after)];
+        let (mut effects, now) = (vec![put(place, after)], self.now());
         for change in part.changes {
             let found = draft.reader.find::<Person>(FactKey::person(&change.is.id)).await;
             if found.map_err(AdminError::unavailable)? != change.was {
                 return Err(changed_meanwhile(&change.is.id));
             }
             effects.extend(self.effects_of(change));
+            for stranger in change.was.iter().flat_map(|was| widening::brief(was, &change.is, now))
+            {
+                draft.note_found(stranger).await?;
+            }
         }
         draft.make(told_of(part), effects).await
     }

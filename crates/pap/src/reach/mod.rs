@@ -3,21 +3,31 @@
 //! INVARIANT: what is permitted is in reach (`r_49_whatever_is_permitted_is_in_reach`): nothing is left out but what is
 //! named as unbounded or unknown. What is in reach may still be denied, as what is listed may be.
 
+mod beginning;
+mod readable;
 mod search;
 mod then;
+mod unattended;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use model::{
-    Denial, Enforcement, Harm, InstanceId, PersonId, Standing, Timestamp, Tool, ToolRef, ToolState,
+    AgentName, Denial, Enforcement, Harm, InstanceId, PersonId, ServerName, Standing, Timestamp,
+    Tool, ToolRef, ToolState,
 };
 use pdp::Outlook;
 use serde_json::{Map, Value, json};
+use tokio::sync::MutexGuard;
 
+use self::readable::Readable;
 use self::search::{ByChain, HOLDERS_MAX, QUESTIONS_MAX, Reach};
 use self::world::{World, binding};
 use crate::command::{AdminError, Administration};
+
+/// How far back it is looked for what came and went, unless somebody says since when.
+const CHANGED_WITHIN: Duration = Duration::from_hours(7 * 24);
 
 /// The most tools that are told of.
 const TOOLS_MAX: usize = 2_000;
@@ -29,8 +39,14 @@ struct Unknown {
     why: &'static str,
 }
 
+impl Unknown {
+    fn told(&self) -> Value {
+        json!({ "what": self.what, "why": self.why })
+    }
+}
+
 impl Administration {
-    /// What `instance` could do now; and what of that came or went since a time.
+    /// What `instance` could do now, and what data is in its reach; and what of that came or went since a time.
     pub(crate) async fn reach(
         &self,
         by: &PersonId,
@@ -38,19 +54,30 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let instance: InstanceId = instance.parse().map_err(AdminError::invalid)?;
         self.may_read(by, &format!("reach/{instance}")).await?;
-        let turn = self.reports.try_lock();
-        let _turn = turn.map_err(|_| {
-            AdminError::Unavailable("another report is being made: ask again".to_owned())
-        })?;
+        let _turn = self.report_turn()?;
         let (world, standing) = self.world(instance).await?;
         let entropy = self.authority.entropy().as_ref();
         let reach = Box::pin(Reach::of(&world, standing.clone(), entropy)).await;
         let mut told = told(&world, &standing, &reach);
         told["limits"] = self.limits_left(&world, &standing).await?;
-        if let Some(since) = since {
-            told["change"] = Box::pin(self.change((&world, &standing), &reach, since)).await?;
-        }
+        let readable = Readable::of(&world, &standing, &reach);
+        told["data"] = readable.told();
+        let asked = since.unwrap_or_else(|| world.now.minus(CHANGED_WITHIN));
+        let change = Box::pin(self.change((&world, &standing), (&reach, &readable), asked)).await;
+        told["change"] = match change {
+            // Nobody asked of that time in particular.
+            Err(AdminError::Invalid(why) | AdminError::Unavailable(why)) if since.is_none() => {
+                json!({ "since": asked.to_string(), "unknown": why })
+            }
+            change => change?,
+        };
         Ok(told)
+    }
+
+    /// The turn to make a report, of which one is made at a time: each reads the register.
+    pub(crate) fn report_turn(&self) -> Result<MutexGuard<'_, ()>, AdminError> {
+        let why = |_| AdminError::Unavailable("another report is being made: ask again".to_owned());
+        self.reports.try_lock().map_err(why)
     }
 
     /// When it ends, and how many calls are left.
@@ -117,7 +144,6 @@ fn told(world: &World, standing: &Standing, reach: &Reach) -> Value {
     let at = (binding(standing), world.now);
     let stands = pdp::stands::standing(standing, &world.stops, at);
     let unknown = unknown((world, standing), reach, &all);
-    let unknown = unknown.iter().map(|it| json!({ "what": it.what, "why": it.why }));
     json!({
         "instance": standing.instance.id,
         "agent": standing.agent.name,
@@ -132,7 +158,7 @@ fn told(world: &World, standing: &Standing, reach: &Reach) -> Value {
         }).collect::<Vec<_>>(),
         "tools": rows,
         "agents": reach.agents,
-        "unknown": unknown.collect::<Vec<_>>(),
+        "unknown": unknown.iter().map(Unknown::told).collect::<Vec<_>>(),
     })
 }
 
@@ -162,38 +188,54 @@ fn unknown(
     reach: &Reach,
     tools: &BTreeSet<&ToolRef>,
 ) -> Vec<Unknown> {
-    let mut all = Vec::new();
-    let mut note = |what: String, why| all.push(Unknown { what, why });
     let delegated = reach.delegated.iter().map(|(name, it)| (name, it.outlook));
     let found: BTreeMap<_, _> =
         delegated.chain(reach.direct.iter().map(|(name, outlook)| (name, *outlook))).collect();
-    for (name, outlook) in &found {
-        match world.tools.get(*name).map(|tool| &tool.state) {
-            Some(ToolState::Changed { .. }) => note(name.to_string(), "changed"),
-            Some(ToolState::Gone { .. }) => note(name.to_string(), "gone"),
-            _ if *outlook == Outlook::Untold => note(name.to_string(), "cannot_be_told"),
-            _ => {}
-        }
-    }
-    let servers: BTreeSet<_> = tools.iter().map(|tool| &tool.server).collect();
-    for server in servers.into_iter().filter_map(|name| world.servers.get(name)) {
-        if server.enforcement != Enforcement::Mandatory {
-            note(server.name.to_string(), server.enforcement.as_str());
-        }
-        if server.account_of(Some(&standing.agent.name)) == "shared" {
-            note(server.name.to_string(), "shared_account");
-        }
-    }
-    for (server, method) in reach.beside.keys() {
-        note(server.to_string(), method);
-    }
+    let of_tools = found.iter().filter_map(|(name, outlook)| {
+        let why = unknown_of(world.tools.get(*name)?, *outlook)?;
+        Some(Unknown { what: name.to_string(), why })
+    });
+    let servers = tools.iter().map(|tool| &tool.server).collect();
+    let beside = reach.beside.keys().cloned();
+    let beside = beside.map(|(server, method)| Unknown { what: server.to_string(), why: method });
     let limits = [
         (reach.more_holders, HOLDERS_MAX, "more_chains"),
         (reach.more_questions, QUESTIONS_MAX, "more_questions"),
         (tools.len() > TOOLS_MAX, TOOLS_MAX, "more_tools"),
     ];
-    for (_, most, why) in limits.into_iter().filter(|(is_met, ..)| *is_met) {
-        note(format!("beyond {most}"), why);
+    let of_servers = of_servers(world, &standing.agent.name, servers);
+    of_tools.chain(of_servers).chain(beside).chain(beyond(limits)).collect()
+}
+
+/// Why nobody knows of `tool`, of which this is the outlook, that it is in reach as things are.
+const fn unknown_of(tool: &Tool, outlook: Outlook) -> Option<&'static str> {
+    match (&tool.state, outlook) {
+        (ToolState::Changed { .. }, _) => Some("changed"),
+        (ToolState::Gone { .. }, _) => Some("gone"),
+        (ToolState::Pinned, Outlook::Untold) => Some("cannot_be_told"),
+        (ToolState::Pinned, _) => None,
+    }
+}
+
+/// What has no bound where `agent` calls these servers.
+fn of_servers(world: &World, agent: &AgentName, servers: BTreeSet<&ServerName>) -> Vec<Unknown> {
+    let mut all = Vec::new();
+    for server in servers.into_iter().filter_map(|name| world.servers.get(name)) {
+        let mut note = |why| all.push(Unknown { what: server.name.to_string(), why });
+        if server.enforcement != Enforcement::Mandatory {
+            note(server.enforcement.as_str());
+        }
+        if server.account_of(Some(agent)) == "shared" {
+            note("shared_account");
+        }
     }
     all
+}
+
+/// The limits that are met, of these: beyond them it was not looked, or is not told.
+fn beyond(
+    limits: impl IntoIterator<Item = (bool, usize, &'static str)>,
+) -> impl Iterator<Item = Unknown> {
+    let met = limits.into_iter().filter(|(is_met, ..)| *is_met);
+    met.map(|(_, most, why)| Unknown { what: format!("beyond {most}"), why })
 }

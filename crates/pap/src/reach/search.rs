@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use model::{
     Agent, AgentName, Attestation, Binding, Bounds, DecisionId, Delegation, Delegator, Entropy,
-    Instance, InstanceId, InstanceState, ServerName, Source, Standing, Task, TaskId, TaskState,
-    Thumbprint, ToolRef,
+    Instance, InstanceId, InstanceState, MandateBasis, Rated, ServerName, Source, Standing, Task,
+    TaskId, TaskState, Thumbprint, ToolRef,
 };
 use pdp::Outlook;
 
@@ -50,50 +50,104 @@ pub(super) struct Reach {
     pub(super) more_holders: bool,
     /// Whether there are more questions than were asked.
     pub(super) more_questions: bool,
-    questions: usize,
 }
 
 /// Who holds the work, or a part of it.
-struct Holder {
-    standing: Arc<Standing>,
-    chain: Chain,
+pub(super) struct Holder {
+    pub(super) standing: Arc<Standing>,
+    pub(super) chain: Chain,
+}
+
+/// The questions that may still be asked.
+pub(super) struct Questions {
+    left: usize,
+    /// Whether there were more than may be.
+    pub(super) more: bool,
+}
+
+/// All who could hold the work, or a part of it, breadth first.
+pub(super) struct Holders<'a> {
+    world: &'a World,
+    entropy: &'a dyn Entropy,
+    next: VecDeque<Holder>,
+    /// Who was told of last: to whom they could hand it on is asked when the next is wanted.
+    last: Option<Arc<Holder>>,
+    seen: BTreeSet<(AgentName, BTreeSet<AgentName>, Attestation)>,
+    looked_at: usize,
+    /// Whether there are more than are looked at.
+    pub(super) more: bool,
+}
+
+impl<'a> Holders<'a> {
+    /// Those by whom work begins in `world` that stand as `standings` say, and all to whom they could hand it on.
+    pub(super) fn of(
+        world: &'a World,
+        standings: impl IntoIterator<Item = Arc<Standing>>,
+        entropy: &'a dyn Entropy,
+    ) -> Self {
+        let begin = |standing| Holder { standing, chain: Chain::new() };
+        let next = standings.into_iter().map(begin).collect();
+        let (last, seen) = (None, BTreeSet::new());
+        Self { world, entropy, next, last, seen, looked_at: 0, more: false }
+    }
+
+    /// The next of them.
+    pub(super) async fn next(&mut self, questions: &mut Questions) -> Option<Arc<Holder>> {
+        if let Some(last) = self.last.take() {
+            for below in last.below((self.world, self.entropy), questions).await {
+                if self.seen.insert(below.place()) {
+                    self.next.push_back(below);
+                }
+            }
+        }
+        let holder = Arc::new(self.next.pop_front()?);
+        if self.looked_at > HOLDERS_MAX {
+            self.more = true;
+            return None;
+        }
+        self.looked_at += 1;
+        self.last = Some(holder.clone());
+        Some(holder)
+    }
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { left: QUESTIONS_MAX, more: false }
+    }
+}
+
+impl Questions {
+    /// Whether one more may be asked.
+    pub(super) async fn may_ask(&mut self) -> bool {
+        // Others want to be served meanwhile.
+        tokio::task::yield_now().await;
+        self.more |= self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        !self.more
+    }
 }
 
 impl Reach {
     /// What is in reach of who stands as `standing` says in `world`.
     pub(super) async fn of(world: &World, standing: Arc<Standing>, entropy: &dyn Entropy) -> Self {
-        let (mut reach, mut seen) = (Self::default(), BTreeSet::new());
-        let mut next = VecDeque::from([Holder { standing, chain: Chain::new() }]);
-        let mut holders = 0;
-        while let Some(holder) = next.pop_front() {
-            if holders > HOLDERS_MAX {
-                reach.more_holders = true;
-                break;
-            }
-            holders += 1;
-            reach.look(world, &holder).await;
-            for below in reach.below(world, (&holder, entropy)).await {
-                let place = below.place();
-                if seen.insert(place) {
-                    let name = below.standing.agent.name.clone();
-                    reach.agents.entry(name).or_insert_with(|| below.chain.clone());
-                    next.push_back(below);
-                }
-            }
+        let (mut reach, mut questions) = (Self::default(), Questions::default());
+        let mut holders = Holders::of(world, [standing], entropy);
+        while let Some(holder) = holders.next(&mut questions).await {
+            reach.look(world, &holder, &mut questions).await;
         }
+        (reach.more_holders, reach.more_questions) = (holders.more, questions.more);
         reach
     }
 
     /// Asks what could come of each tool in the hands of `holder`, unless it is in reach already.
-    async fn look(&mut self, world: &World, holder: &Holder) {
-        for server in world.servers.keys().filter(|server| holder.touches(server)) {
-            for method in BESIDE_TOOLS {
-                let agent = &holder.standing.agent.name;
-                if world.snapshot.could_touch(agent, (method, server)) {
-                    let place = (server.clone(), method);
-                    self.beside.entry(place).or_insert_with(|| holder.chain.clone());
-                }
-            }
+    async fn look(&mut self, world: &World, holder: &Holder, questions: &mut Questions) {
+        if !holder.chain.is_empty() {
+            let name = holder.standing.agent.name.clone();
+            self.agents.entry(name).or_insert_with(|| holder.chain.clone());
+        }
+        for place in holder.beside(world) {
+            self.beside.entry(place).or_insert_with(|| holder.chain.clone());
         }
         for (name, tool) in &world.tools {
             let by_chain = self.delegated.get(name).map(|it| it.outlook);
@@ -101,39 +155,12 @@ impl Reach {
             if known.contains(&Some(Outlook::Possible)) {
                 continue;
             }
-            if !self.may_ask().await {
+            if !questions.may_ask().await {
                 return;
             }
-            let outlook = world.of_call(&holder.standing, tool);
+            let outlook = world.of_call(&holder.standing, tool).outlook;
             self.note(name, outlook, &holder.chain);
         }
-    }
-
-    /// Whether one more question may be asked.
-    async fn may_ask(&mut self) -> bool {
-        // Others want to be served meanwhile.
-        tokio::task::yield_now().await;
-        self.more_questions = self.questions == QUESTIONS_MAX;
-        self.questions += usize::from(!self.more_questions);
-        !self.more_questions
-    }
-
-    /// Those to whom `holder` could hand on all that it may, of each agent one for each that may vouch for it.
-    async fn below(
-        &mut self,
-        world: &World,
-        (holder, entropy): (&Holder, &dyn Entropy),
-    ) -> Vec<Holder> {
-        let mut all = Vec::new();
-        for agent in world.agents.iter().filter(|agent| !world.stopped.contains(&agent.name)) {
-            if !self.may_ask().await {
-                break;
-            }
-            if world.hands_on(&holder.standing, agent) {
-                all.extend(holder.hands_to(world, agent, entropy));
-            }
-        }
-        all
     }
 
     fn note(&mut self, tool: &ToolRef, outlook: Outlook, chain: &Chain) {
@@ -159,6 +186,42 @@ impl Holder {
         let Standing { agent, delegators, .. } = self.standing.as_ref();
         let above = delegators.iter().map(|delegator| delegator.agent.name.clone()).collect();
         (agent.name.clone(), above, self.standing.attestation())
+    }
+
+    /// Those to whom it could hand on all that it may, of each agent one for each that may vouch for it.
+    async fn below(
+        &self,
+        (world, entropy): (&World, &dyn Entropy),
+        questions: &mut Questions,
+    ) -> Vec<Self> {
+        let mut all = Vec::new();
+        for agent in world.agents.iter().filter(|agent| !world.stopped.contains(&agent.name)) {
+            if !questions.may_ask().await {
+                break;
+            }
+            if world.hands_on(&self.standing, agent) {
+                all.extend(self.hands_to(world, agent, entropy));
+            }
+        }
+        all
+    }
+
+    /// The servers of which it could read more than tools, each with the method: of who acts by a consent, those that the person
+    /// was shown.
+    pub(super) fn beside<'a>(
+        &'a self,
+        world: &'a World,
+    ) -> impl Iterator<Item = (ServerName, &'static str)> + 'a {
+        let agent = &self.standing.agent.name;
+        let agreed = match &self.standing.mandate.basis {
+            MandateBasis::Consented { agreed, .. } => Some(&agreed.resources),
+            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => None,
+        };
+        let is_agreed = move |server: &ServerName| agreed.is_none_or(|all| all.contains(server));
+        let servers = world.servers.keys();
+        let servers = servers.filter(move |server| is_agreed(server) && self.touches(server));
+        let places = servers.flat_map(|server| BESIDE_TOOLS.map(|method| (server.clone(), method)));
+        places.filter(move |(server, method)| world.snapshot.could_touch(agent, (*method, server)))
     }
 
     /// Whether all that bounds it has to do with `server`.
@@ -188,7 +251,7 @@ impl Holder {
 
 /// Where instances of `agent` can come from: nobody vouches for them but its key, or whoever its rules
 /// admit.
-fn vouched(agent: &Agent) -> impl Iterator<Item = (Attestation, Source)> {
+pub(super) fn vouched(agent: &Agent) -> impl Iterator<Item = (Attestation, Source)> {
     let key = (Attestation::User, Source::default());
     let host = agent.host.as_ref().map(|rule| {
         let source = Source { process: Some(rule.example()), ..Source::default() };
@@ -206,7 +269,7 @@ fn vouched(agent: &Agent) -> impl Iterator<Item = (Attestation, Source)> {
 fn handed(
     world: &World,
     above: &Standing,
-    (agent, (attestation, source)): (&Agent, (Attestation, Source)),
+    (agent, vouched_by): (&Agent, (Attestation, Source)),
     (instance, task): (InstanceId, TaskId),
 ) -> Option<Standing> {
     let bounds = Bounds::of(above.hops(), agent, (&above.mandate, &above.purpose))?;
@@ -226,22 +289,8 @@ fn handed(
         device: above.device.clone(),
         task: above.task.clone(),
     };
-    let mut standing = Standing {
-        instance: Instance {
-            id: instance,
-            agent: agent.name.clone(),
-            key: Some(Thumbprint::from_bytes([0; 32])),
-            attestation,
-            process: source.process,
-            workload: source.workload,
-            device: None,
-            task,
-            departed: agent.departed.clone(),
-            started: world.now,
-            risk: agent.risk_of_new.clone(),
-            rated: BTreeMap::new(),
-            state: InstanceState::Active,
-        },
+    let standing = Standing {
+        instance: entered(world, (agent, vouched_by), (instance, task)),
         agent: agent.clone(),
         sponsor: sponsor.clone(),
         device: None,
@@ -261,11 +310,28 @@ fn handed(
         elevations: Vec::new(),
         ..above.clone()
     };
-    let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
-    let known = named.into_iter().filter_map(|id| world.people.get_key_value(&id));
-    standing.owners = known.map(|(id, person)| (id.clone(), person.clone())).collect();
-    let source = sponsor.source.as_ref();
-    let heard = source.and_then(|source| world.heard.get_key_value(source));
-    standing.heard.extend(heard.map(|(source, until)| (source.clone(), *until)));
-    Some(standing)
+    Some(world.known(standing))
+}
+
+/// An instance of `agent` that has just begun, as whoever vouches for it could.
+pub(super) fn entered(
+    world: &World,
+    (agent, (attestation, source)): (&Agent, (Attestation, Source)),
+    (id, task): (InstanceId, TaskId),
+) -> Instance {
+    Instance {
+        id,
+        agent: agent.name.clone(),
+        key: Some(Thumbprint::from_bytes([0; 32])),
+        attestation,
+        process: source.process,
+        workload: source.workload,
+        device: None,
+        task,
+        departed: agent.departed.clone(),
+        started: world.now,
+        risk: agent.risk_of_new.clone(),
+        rated: Rated::default(),
+        state: InstanceState::Active,
+    }
 }

@@ -12,6 +12,7 @@ use pdp::Snapshot;
 use serde_json::{Value, json};
 
 use super::Known;
+use super::readable::Readable;
 use super::search::Reach;
 use super::world::World;
 use crate::command::{AdminError, Administration};
@@ -25,11 +26,11 @@ struct Register {
 }
 
 impl Administration {
-    /// What is in `reach` now and was not at `since`, and the reverse.
+    /// What is in `reach` now and was not at `since`, and the reverse; and so of the data that is `readable`.
     pub(super) async fn change(
         &self,
         (world, standing): (&World, &Arc<Standing>),
-        reach: &Reach,
+        (reach, readable): (&Reach, &Readable),
         since: Timestamp,
     ) -> Result<Value, AdminError> {
         if since >= world.now {
@@ -45,7 +46,9 @@ impl Administration {
         let entropy = self.authority.entropy().as_ref();
         let old_policy = World { snapshot: snapshot.clone(), ..world.clone() };
         let (old, old_standing) = register.applied(&old_policy, standing);
-        let then = Box::pin(Reach::of(&old, Arc::new(old_standing), entropy)).await;
+        let old_standing = Arc::new(old_standing);
+        let then = Box::pin(Reach::of(&old, old_standing.clone(), entropy)).await;
+        let readable_then = Readable::of(&old, &old_standing, &then);
         let by_policy = Box::pin(Reach::of(&old_policy, standing.clone(), entropy)).await;
         let [now, then, by_policy] = [reach, &then, &by_policy].map(|reach| names(world, reach));
         let cause = |tool: &ToolRef, is_gained: bool| {
@@ -67,6 +70,7 @@ impl Administration {
             "policy": digest,
             "gained": told(&now, &then, true),
             "lost": told(&then, &now, false),
+            "data": readable.change_since(&readable_then),
         }))
     }
 
@@ -122,8 +126,8 @@ impl Register {
         for delegator in Arc::make_mut(&mut standing.delegators) {
             give(&mut delegator.agent);
         }
-        standing.purpose.scope =
-            self.purpose.as_ref().map_or_else(Scope::default, |purpose| purpose.scope.clone());
+        let purpose = self.purpose.as_ref().map(|it| (it.scope.clone(), it.data.clone()));
+        (standing.purpose.scope, standing.purpose.data) = purpose.unwrap_or_default();
         (world, standing)
     }
 }

@@ -10,7 +10,7 @@ use model::{
     Revision, Server, ServerName, SessionFacts, SourceName, Standing, Stop, Stopped, Stops,
     Timestamp, Tool, ToolRef, ToolState,
 };
-use pdp::{Outlook, Snapshot};
+use pdp::{Foreseen, Outlook, Snapshot};
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
@@ -39,7 +39,7 @@ pub(super) struct World {
 impl World {
     /// What could come of a call of `tool` by who stands as `standing` says. One that changed counts as
     /// it was approved.
-    pub(super) fn of_call(&self, standing: &Arc<Standing>, tool: &Arc<Tool>) -> Outlook {
+    pub(super) fn of_call(&self, standing: &Arc<Standing>, tool: &Arc<Tool>) -> Foreseen {
         let name = &tool.tool;
         let request = request(standing, ActionName::tool(name), ResourceRef::Tool(name.clone()));
         let mut facts = self.facts(standing);
@@ -50,13 +50,49 @@ impl World {
         facts.server = self.servers.get(&name.server).cloned();
         let owner = tool.owner.as_ref().and_then(|owner| self.people.get(owner));
         facts.tool_owner = owner.cloned();
-        let clean = self.snapshot.outlook(&request, &facts);
-        let kept = self.kept.get(&name.server).filter(|kept| !kept.is_empty());
-        let reads = !self.snapshot.labels().of(&request).reads.is_empty();
-        let Some(kept) = kept.filter(|_| reads && clean != Outlook::Possible) else { return clean };
+        let clean = self.snapshot.foresee(&request, &facts);
+        let kept = self.kept_by(&request, &name.server);
+        if kept.is_empty() || clean.outlook == Outlook::Possible {
+            return clean;
+        }
         // Nobody knows which of it is read: none that is labelled, or all.
-        facts.session.labels.extend(kept.iter().cloned());
-        best(clean, self.snapshot.outlook(&request, &facts))
+        facts.session.labels.extend(kept);
+        let marked = self.snapshot.foresee(&request, &facts);
+        if best(clean.outlook, marked.outlook) == clean.outlook { clean } else { marked }
+    }
+
+    /// The labels of what `server` keeps, if it can be told of what is kept there by what `request` asks for.
+    fn kept_by(&self, request: &AccessRequest, server: &ServerName) -> BTreeSet<Label> {
+        let reads = !self.snapshot.labels().of(request).reads.is_empty();
+        self.kept.get(server).filter(|_| reads).cloned().unwrap_or_default()
+    }
+
+    /// The labels of what can come back to who stands as `standing` says when they do this, whatever the arguments, at `server`.
+    pub(super) fn carried(
+        &self,
+        standing: &Standing,
+        (action, resource): (ActionName, ResourceRef),
+        server: &ServerName,
+    ) -> BTreeSet<Label> {
+        let request = request(standing, action, resource);
+        let labels = self.snapshot.labels();
+        let mut all = labels.of(&request).carries;
+        all.extend(self.kept_by(&request, server));
+        all.extend(labels.revealed_by(server));
+        all
+    }
+
+    /// `standing` with what is known of the people whom it names.
+    pub(super) fn known(&self, mut standing: Standing) -> Standing {
+        let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
+        let known = named.into_iter().filter_map(|id| self.people.get_key_value(&id));
+        standing.owners = known.map(|(id, person)| (id.clone(), person.clone())).collect();
+        let people = standing.subject.iter().chain([&standing.sponsor]);
+        let sources = people.filter_map(|person| person.source.as_ref());
+        let heard = sources.filter_map(|source| self.heard.get_key_value(source));
+        let heard: Vec<_> = heard.map(|(source, until)| (source.clone(), *until)).collect();
+        standing.heard.extend(heard);
+        standing
     }
 
     /// Whether who stands as `standing` says may hand work on to `agent`.
@@ -67,7 +103,7 @@ impl World {
         let mut facts = self.facts(standing);
         let (agent, sponsor) = (agent.clone(), sponsor.clone());
         facts.agent = Some(Arc::new(AgentFacts { agent, sponsor, succession: None }));
-        self.snapshot.outlook(&request, &facts) == Outlook::Possible
+        self.snapshot.foresee(&request, &facts).outlook == Outlook::Possible
     }
 
     fn facts(&self, standing: &Arc<Standing>) -> Facts {
@@ -110,6 +146,15 @@ impl Administration {
     ) -> Result<(World, Arc<Standing>), AdminError> {
         let Gathered { standing, session, revision, snapshot, .. } =
             self.gathered(instance).await?;
+        Ok((self.world_under((snapshot, revision), session).await?, standing))
+    }
+
+    /// The world as it is in which `snapshot` decides, as of `revision`, what is done in `session`.
+    pub(super) async fn world_under(
+        &self,
+        (snapshot, revision): (Arc<Snapshot>, Revision),
+        session: SessionFacts,
+    ) -> Result<World, AdminError> {
         let store = self.authority.pip().store();
         let unavailable = AdminError::unavailable;
         let agents: Vec<Agent> = authority::all(store, "agent/").await.map_err(unavailable)?;
@@ -143,7 +188,7 @@ impl Administration {
             kept.extend(labels.map_err(unavailable)?.map(|labels| (server.name.clone(), labels)));
             known.insert(server.name.clone(), Arc::new(server));
         }
-        let world = World {
+        Ok(World {
             now: self.now(),
             snapshot,
             tools: tools.into_iter().map(|tool| (tool.tool.clone(), tool)).collect(),
@@ -156,8 +201,7 @@ impl Administration {
             session,
             kept,
             revision,
-        };
-        Ok((world, standing))
+        })
     }
 
     /// What is known of `instance` alone, whatever it does.

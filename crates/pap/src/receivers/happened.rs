@@ -9,8 +9,9 @@ use model::{
     RiskTarget, Timestamp,
 };
 use secevent::Initiator;
-use serde_json::Value;
+use serde_json::json;
 
+use super::horizon::Rating;
 use crate::command::{AdminError, Administration};
 use crate::log::Disclosed;
 use crate::offboard::{OF_PEOPLE, has_ended, people, rated, revoked};
@@ -45,7 +46,7 @@ pub(super) struct Happened {
     /// Those who stopped.
     pub(super) stopped: Option<Stopped>,
     /// Who is at another risk.
-    pub(super) risk: Option<(Whom, secevent::RiskLevel)>,
+    pub(super) risk: Option<(Whom, Rating)>,
 }
 
 /// Who stopped.
@@ -133,7 +134,7 @@ impl Administration {
             let gone: BTreeMap<_, _> = gone.map(|person| (person.id.clone(), person)).collect();
             ((!gone.is_empty()).then_some(Stopped::Of(gone)), None)
         } else {
-            self.by_target(&record.action, &own).await?
+            self.by_target((&record.action, record.time), &own).await?
         };
         let (id, at, why) = (record.id.to_string(), record.time, record.action);
         Ok(Some(Happened { record: id, at, by, why, stopped, risk }))
@@ -142,9 +143,9 @@ impl Administration {
     /// What an act on an agent, an instance or all of them means.
     async fn by_target(
         &self,
-        action: &str,
+        (action, at): (&str, Timestamp),
         own: &Disclosure,
-    ) -> Result<(Option<Stopped>, Option<(Whom, secevent::RiskLevel)>), AdminError> {
+    ) -> Result<(Option<Stopped>, Option<(Whom, Rating)>), AdminError> {
         let change = own.value("change").cloned().unwrap_or_default();
         let target = match rated(&change) {
             Some(RiskTarget::Instance(id)) => Ok(ResourceRef::Instance(id)),
@@ -177,10 +178,9 @@ impl Administration {
         }
         // An instance of which a high risk is said is quarantined.
         let said = change.get("rated").unwrap_or(&change["risk"]);
-        let quarantined = level(&said["level"])? == secevent::RiskLevel::High;
+        let quarantined = said["level"] == json!(RiskLevel::High);
         let stopped = whom.instance.filter(|_| quarantined).map(|_| Stopped::One(whom.clone()));
-        let risk = risk(&change)?.map(|level| (whom, level));
-        Ok((stopped, risk))
+        Ok((stopped, Some((whom, Rating::of(&change, at)?))))
     }
 }
 
@@ -189,24 +189,6 @@ impl Administration {
 fn has_gone(was: Option<&Person>, is: &Person) -> bool {
     let stood = |person: &Person| (person.is_active(), person.moved);
     (!is.is_active() || is.moved.is_some()) && was.map(stood) != Some(stood(is))
-}
-
-/// The risk of which receivers are told: the greatest that is said by now. That a transmitter says so is told if that is
-/// another one than before.
-fn risk(change: &Value) -> Result<Option<secevent::RiskLevel>, AdminError> {
-    let is = level(change.get("comes_to").unwrap_or(&change["risk"]["level"]))?;
-    let was = change.get("was").map(|was| level(&was["level"])).transpose()?;
-    Ok((was != Some(is)).then_some(is))
-}
-
-/// The level of a risk that is none, or was said.
-fn level(said: &Value) -> Result<secevent::RiskLevel, AdminError> {
-    let said = serde_json::from_value::<Option<RiskLevel>>(said.clone());
-    Ok(match said.map_err(AdminError::unavailable)? {
-        None | Some(RiskLevel::Low) => secevent::RiskLevel::Low,
-        Some(RiskLevel::Medium) => secevent::RiskLevel::Medium,
-        Some(RiskLevel::High) => secevent::RiskLevel::High,
-    })
 }
 
 fn by_signal(record: SignalRecord) -> Option<Happened> {

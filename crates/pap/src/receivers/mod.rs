@@ -8,6 +8,7 @@
 //! in clear (`n_097_what_is_told_is_told_to_whom_it_concerns_and_none_is_lost`).
 
 mod happened;
+mod horizon;
 mod listed;
 mod managed;
 mod registered;

@@ -38,6 +38,9 @@ pub struct ReceiverRegistration {
     pub audience: String,
     /// Of whom it is told.
     pub covers: Covers,
+    /// The issuer of the streams by which it tells us, if it is a transmitter, too.
+    #[serde(default)]
+    pub issuer: Option<String>,
     /// The host to which it may have signals pushed.
     #[serde(default)]
     pub push_host: Option<String>,
@@ -50,6 +53,27 @@ pub struct ReceiverRegistration {
     /// The key by which it gets tokens for itself.
     #[serde(default)]
     pub key: Option<ReceiverKey>,
+}
+
+impl ReceiverRegistration {
+    /// Whether it makes sense by itself.
+    fn checked(&self) -> Result<(), AdminError> {
+        let Self { audience, push_host, token, key, .. } = self;
+        if !(1..=AUDIENCE_MAX).contains(&audience.len()) || audience.chars().any(char::is_control) {
+            let why = "an audience has 1 to 512 bytes and no control character";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        if let Some(host) = push_host.as_deref().filter(|host| !secevent::is_host(host)) {
+            let why =
+                format!("`{host}` is not the name of a host, in lower case and without a port");
+            return Err(AdminError::Invalid(why));
+        }
+        if token.is_none() && key.is_none() {
+            let why = "a receiver has a token, or a key by which it gets some";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl Administration {
@@ -82,29 +106,22 @@ impl Administration {
         by: &PersonId,
         said: ReceiverRegistration,
     ) -> Result<Value, AdminError> {
-        let ReceiverRegistration { name, audience, covers, push_host, algorithm, token, key } =
-            said;
-        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        if !(1..=AUDIENCE_MAX).contains(&audience.len()) || audience.chars().any(char::is_control) {
-            let why = "an audience has 1 to 512 bytes and no control character";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
-        if let Some(host) = push_host.as_deref().filter(|host| !secevent::is_host(host)) {
-            let why =
-                format!("`{host}` is not the name of a host, in lower case and without a port");
-            return Err(AdminError::Invalid(why));
-        }
-        if token.is_none() && key.is_none() {
-            let why = "a receiver has a token, or a key by which it gets some";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
-        let token = token.map(|token| token.checked(self.now())).transpose()?;
+        said.checked()?;
+        let name: SourceName = said.name.parse().map_err(AdminError::invalid)?;
+        let ReceiverRegistration { audience, covers, issuer, push_host, algorithm, .. } = said;
+        let key = said.key;
+        let token = said.token.map(|token| token.checked(self.now())).transpose()?;
         let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
         let keeps = match &key {
             Some(key) => self.of_receiver(&mut draft, &name, (key, None)).await?,
             None => None,
         };
         are_known(&mut draft, &covers).await?;
+        if let Some(issuer) = &issuer
+            && self.streams_of(issuer).await?.is_empty()
+        {
+            return Err(AdminError::Missing(format!("stream of `{issuer}`")));
+        }
         let all = authority::all::<Receiver>(self.authority.pip().store(), "receiver/").await;
         let all = all.map_err(AdminError::unavailable)?;
         if all.len() >= RECEIVERS_MAX {
@@ -124,6 +141,7 @@ impl Administration {
             name: name.clone(),
             audience,
             covers,
+            issuer,
             push_host,
             algorithm,
             key,

@@ -257,8 +257,10 @@ impl Transmitter {
             }
             None => {}
         }
-        if let Some((whom, level)) = &happened.risk {
-            let changed = Tells::RiskLevelChange(cause, *level);
+        if let Some((whom, rating)) = &happened.risk
+            && let Some(level) = rating.told(&self.administration.own_of(receiver).await?)
+        {
+            let changed = Tells::RiskLevelChange(cause, level);
             self.tell((receiver, found), whom, (&changed, &happened.record))?;
         }
         Ok(true)

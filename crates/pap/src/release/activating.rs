@@ -15,6 +15,7 @@ use super::sound::{PolicyKey, Sound, Unsound, active_release, in_time, sound};
 use super::{stands, target, told};
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
+use crate::founding::FIRST;
 use crate::policy::Content;
 use crate::register::put;
 
@@ -56,13 +57,13 @@ fn refused(why: &Unsound) -> Option<Stranger> {
 }
 
 /// The finding that `release` is, in place of which `next` is in force at `at`, if it was in force but briefly: one
-/// for each release. The first one was in force in place of nothing.
+/// for each release. What a deployment was founded with was in force in place of nothing.
 fn brief(release: &Release, next: u64, at: Timestamp) -> Option<Stranger> {
     let ReleaseState::Active { approval: Some(approval), activation } = &release.state else {
         return None;
     };
     let (version, lasted) = (release.terms.version, at.since(activation.at));
-    (lasted < RELEASE_BRIEF).then(|| Stranger {
+    (version > FIRST && lasted < RELEASE_BRIEF).then(|| Stranger {
         cause: format!("release_brief/{version}"),
         tried: "policy/activate".to_owned(),
         client: Some(format!(
@@ -85,15 +86,19 @@ impl Administration {
         let found = found.map_err(AdminError::unavailable)?;
         let target = target(version, found.as_ref());
         let mut draft = self.draft(by, "policy/activate", target).await?;
-        let Sound { release, files } = self.in_turn(&mut draft, version).await?;
+        let Sound { mut release, files } = self.in_turn(&mut draft, version).await?;
         if content.is_some_and(|content| content != release.terms.content) {
-            let why = format!("release {version} has the content {}", release.terms.content);
+            let why = format!(
+                "release {version} has the content {}: look at what it changes (`policy diff`) before you name that",
+                release.terms.content
+            );
             return Err(AdminError::Invalid(why));
         }
         let replaced = self.may_replace(&mut draft, &release).await?;
         // Nobody else compiles or puts anything in force meanwhile.
         let mut turn = self.publisher.turn().await;
-        self.publisher.compiled(&files).await?;
+        let (_, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        release.cases = Some(cases);
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;
         let mut releases = self.kept(&mut draft).await?;
@@ -122,7 +127,8 @@ impl Administration {
         }
         let decision = done.decision;
         Ok(json!({
-            "active": version, "in_force": !is_loose, "left": left, "decision": decision,
+            "active": version, "cases": cases, "in_force": !is_loose, "left": left,
+            "decision": decision,
         }))
     }
 
@@ -134,7 +140,11 @@ impl Administration {
     ) -> Result<u64, AdminError> {
         let version = release.terms.version;
         let ReleaseState::Released { approval: Approval { base, by } } = &release.state else {
-            return Err(AdminError::Invalid(format!("release {version} is not approved")));
+            let why = format!(
+                "release {version} is not approved, or not any more: `policy history` says how it stands, and somebody else \
+                 approves what waits (`policy approve {version}`)"
+            );
+            return Err(AdminError::Invalid(why));
         };
         let (now, _) = self.base().await?;
         if now != *base {

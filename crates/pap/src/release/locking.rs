@@ -1,14 +1,12 @@
 //! Whether another release could follow a set: by that set, two people who can sign for it must be permitted to.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use model::{
-    AccessRequest, ActionName, Binding, Decision, FactKey, Facts, Person, PersonId, PolicyDigest,
-    Principal, PrincipalFacts, ResourceRef, Revision, SessionFacts,
+    AccessRequest, Decision, FactKey, Facts, Person, PersonId, PolicyDigest, PrincipalFacts,
+    ResourceRef, Revision,
 };
 use pdp::Snapshot;
-use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
 use crate::founding::{BOOTSTRAP, FOUNDER_KEYS, is_for_development};
@@ -73,24 +71,10 @@ impl Administration {
         person: &Person,
         (action, content): (&str, &PolicyDigest),
     ) -> bool {
-        let request = AccessRequest {
-            principal: Principal::Person(person.id.clone()),
-            action: ActionName::method(action),
-            resource: ResourceRef::Bundle(content.to_string()),
-            input: Value::Null,
-        };
-        let facts = Facts {
-            revision: Revision(0),
-            now: self.now(),
-            principal: PrincipalFacts::Administrator(person.clone()),
-            tool: None,
-            server: None,
-            tool_owner: None,
-            agent: None,
-            session: SessionFacts::default(),
-            binding: Binding::None,
-            stops: Arc::default(),
-        };
+        let principal = PrincipalFacts::Administrator(person.clone());
+        let target = ResourceRef::Bundle(content.to_string());
+        let request = AccessRequest::of_administration(principal.principal(), action, target);
+        let facts = Facts::of_administration((Revision(0), self.now()), principal, None);
         matches!(snapshot.decide(&request, &facts), Decision::Permit(_))
     }
 }

@@ -4,6 +4,7 @@
 //! (`r_39_…`). A deployment for development has one administrator, who is both.
 
 mod activating;
+mod founded;
 mod locking;
 mod observe;
 mod owned;
@@ -11,7 +12,7 @@ mod sound;
 
 use std::time::Duration;
 
-use authority::{FactsError, Reader};
+use authority::{Administered, FactsError, Reader};
 use model::{
     Approval, Base, FactKey, PersonId, PolicyDigest, Release, ReleaseState, ReleaseTerms, Releases,
     ResourceRef, Sha256Digest, SignedBy, Timestamp,
@@ -29,6 +30,7 @@ use crate::policy::Content;
 use crate::register::{known, put, put_new};
 use crate::words::{Acting, answers_for};
 pub use activating::{RELEASE_BRIEF, release_at_start};
+use founded::publish_first;
 use owned::is_owned;
 pub use sound::{PolicyKey, Unsound, observed_release};
 use sound::{Sound, in_time, is_signed_by_now, sound};
@@ -92,7 +94,7 @@ impl Administration {
             Command::PolicyApprove { version, word } => {
                 let found = self.reader().find::<Release>(FactKey::release(version)).await;
                 let found = found.map_err(AdminError::unavailable)?;
-                let (base, _) = self.base().await?;
+                let (base, _) = self.base_of(found.as_ref()).await?;
                 let said = found.as_ref().map_or(Value::Null, |it| it.approval_over(&base));
                 let (by, uses) = self.acting_as_one(by, word.as_deref(), &said).await?;
                 let signed = self.signature(&by, (word, at));
@@ -127,7 +129,10 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let target = ResourceRef::Bundle(terms.content.to_string());
         let mut draft = self.draft(&by, "policy/publish", target).await?;
-        let author = Some(signed.ok_or_else(unsigned)?);
+        let author = signed.ok_or_else(unsigned)?;
+        if let Some(release) = self.founded_with(&mut draft, (&terms, &author)).await? {
+            return publish_first((draft, effects), &release).await;
+        }
         let mut releases = self.kept(&mut draft).await?;
         let next = releases.newest + 1;
         if terms.version != next {
@@ -135,14 +140,10 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         self.is_proved(&terms)?;
-        let release = Release { terms, author, state: ReleaseState::Proposed };
+        let author = Some(author);
+        let mut release = Release { terms, author, cases: None, state: ReleaseState::Proposed };
         is_owned(&mut draft.reader, &release).await?;
-        let now = self.now();
-        in_time((next, release.terms.expires), now)?;
-        if release.terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
-            let days = EXPIRES_MAX.as_secs() / 86_400;
-            return Err(AdminError::Invalid(format!("a release expires within {days} days")));
-        }
+        ends_in_time(&release.terms, self.now())?;
         let files = match (files, release.terms.rollback_of) {
             (Some(files), None) => files,
             (None, Some(old)) => self.content_of(old).await?,
@@ -153,10 +154,11 @@ impl Administration {
         };
         let bundle = Bundle::from(files.clone());
         if bundle.digest() != release.terms.content {
-            let why = "the content is not what its digest says".to_owned();
+            let why = "the content is not what its digest says: publish the set again".to_owned();
             return Err(AdminError::Invalid(why));
         }
-        let snapshot = self.publisher.compiled(&files).await?;
+        let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        release.cases = Some(cases);
         releases.newest = next;
         effects.extend([
             put(FactKey::policy(&release.terms.content), &bundle),
@@ -166,10 +168,7 @@ impl Administration {
         let done = draft.make(told(&release), effects).await?;
         let mut warnings: Vec<_> = snapshot.warnings().iter().map(ToString::to_string).collect();
         warnings.extend(self.locks_out(&snapshot, &release.terms.content).await?);
-        Ok(json!({
-            "version": next, "content": release.terms.content, "digest": release.digest(),
-            "waits": "for somebody else's approval", "warnings": warnings, "decision": done.decision,
-        }))
+        Ok(proposed(&release, (warnings, &done)))
     }
 
     /// The content of a release that was in force.
@@ -181,7 +180,9 @@ impl Administration {
             | ReleaseState::Released { .. }
             | ReleaseState::Active { .. }
             | ReleaseState::Withdrawn { .. } => {
-                let why = format!("release {version} is none that was in force before");
+                let why = format!(
+                    "release {version} is none that was in force before: `policy history` lists those"
+                );
                 Err(AdminError::Invalid(why))
             }
         }
@@ -197,7 +198,7 @@ impl Administration {
         let mut draft = self.draft(&by, "policy/approve", target(version, found.as_ref())).await?;
         let by_approver = signed.ok_or_else(unsigned)?;
         let Sound { release, .. } = self.in_turn(&mut draft, version).await?;
-        if self.base().await?.0 != base {
+        if self.base_of(Some(&release)).await?.0 != base {
             let why = "another release was put in force meanwhile: approve again";
             return Err(AdminError::Conflict(why.to_owned()));
         }
@@ -210,8 +211,11 @@ impl Administration {
         is_owned(&mut draft.reader, &release).await?;
         let release = release.approved(Approval { base, by: by_approver });
         let release = release.ok_or_else(|| {
-            AdminError::Invalid(format!("release {version} waits for nobody's approval any longer"))
+            AdminError::Invalid(format!(
+                "release {version} waits for nobody's approval any longer: publish the set again"
+            ))
         })?;
+        let release = self.countersigned_anew(release)?;
         effects.push(put(FactKey::release(version), &release));
         let done = draft.make(told(&release), effects).await?;
         Ok(json!({ "released": version, "over": base, "decision": done.decision }))
@@ -226,7 +230,9 @@ impl Administration {
         let of = format!("release {version} of policy");
         let release = known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
         let withdrawn = release.withdrawn(by.clone(), self.now()).ok_or_else(|| {
-            AdminError::Invalid(format!("release {version} was in force, or was withdrawn before"))
+            AdminError::Invalid(format!(
+                "release {version} was in force, or was withdrawn before: bring another one back (`policy rollback`)"
+            ))
         })?;
         let mut effects = vec![put(FactKey::release(version), &withdrawn)];
         // Nobody else observes anything meanwhile.
@@ -260,7 +266,10 @@ impl Administration {
         let of = format!("release {version} of policy");
         known::<Release>(&mut draft.reader, FactKey::release(version), &of).await?;
         let found = self.sound(version).await?;
-        self.is_proved(&found.release.terms)?;
+        // What is in force was put there as it is.
+        if !found.release.is_unapproved() {
+            self.is_proved(&found.release.terms)?;
+        }
         let newest = self.kept(draft).await?.active;
         let older = Unsound::Older { version, newest };
         let in_turn = if version < newest { Err(older) } else { Ok(()) };
@@ -286,7 +295,7 @@ impl Administration {
     async fn release(&self, by: &PersonId, version: u64) -> Result<Value, AdminError> {
         self.may_read(by, "release").await?;
         let Sound { release, files } = self.sound(version).await?;
-        let (base, replaced) = self.base().await?;
+        let (base, replaced) = self.base_of(Some(&release)).await?;
         Ok(json!({ "release": release, "files": files, "base": base, "replaced": replaced }))
     }
 
@@ -304,9 +313,10 @@ impl Administration {
         let (owner, is_here) = self.owner_in_force(release).await?;
         let observed = kept.observed.map(|release| self.observation(release));
         let in_force = self.authority.pip().policy().snapshot.digest();
+        let development = is_for_development(self.authority.journal()).await?;
         Ok(json!({
             "releases": releases, "newest": kept.newest, "active": kept.active, "base": base,
-            "signers": signers, "requires_proof": self.requires_proof,
+            "signers": signers, "requires_proof": self.requires_proof, "development": development,
             "in_force": {
                 "digest": in_force, "release": release, "owner": owner, "owned": is_here,
             },
@@ -381,13 +391,14 @@ async fn stands(
     let is_signed = is_signed_by_now(&mut draft.reader, by, said).await;
     let is_signed = is_signed.map_err(AdminError::unavailable)?;
     if !is_signed || !answers_for(&mut draft.reader, (&by.person, by.at)).await? {
-        let why = "who signed it does not answer for it any longer, or has another key since";
+        let why = "who signed it does not answer for it any longer, or has another key since: publish the set again";
         return Err(AdminError::Invalid(why.to_owned()));
     }
     let target = target(release.terms.version, Some(release));
     let may = draft.includes((&by.person).into(), action, target).await?;
     may.map_err(|why| {
-        AdminError::Refused(format!("who signed it may not any longer ({action}): {why}"))
+        let remedy = "somebody else publishes or approves it";
+        AdminError::Refused(format!("who signed it may not any longer ({action}): {why}; {remedy}"))
     })
 }
 
@@ -404,7 +415,29 @@ fn told(release: &Release) -> Value {
         "terms": release.terms, "digest": release.digest(), "author": by(release.author.as_ref()),
         "owner": release.owner().map(|(owner, _)| owner),
         "approver": by(release.approval().map(|it| &it.by)),
+        "cases": release.cases,
         "base": release.approval().map(|it| it.base), "activation": activation,
+    })
+}
+
+/// Whether what is published could be put in force at `now`, and does not end too far ahead.
+fn ends_in_time(terms: &ReleaseTerms, now: Timestamp) -> Result<(), AdminError> {
+    in_time((terms.version, terms.expires), now)?;
+    if terms.expires.is_some_and(|expires| expires > now.plus(EXPIRES_MAX)) {
+        let days = EXPIRES_MAX.as_secs() / 86_400;
+        return Err(AdminError::Invalid(format!(
+            "a release expires within {days} days: say so (`--expires {days}d`)"
+        )));
+    }
+    Ok(())
+}
+
+/// What is told of a release that was published.
+fn proposed(release: &Release, (warnings, done): (Vec<String>, &Administered)) -> Value {
+    json!({
+        "version": release.terms.version, "content": release.terms.content,
+        "digest": release.digest(), "cases": release.cases,
+        "waits": "for somebody else's approval", "warnings": warnings, "decision": done.decision,
     })
 }
 

@@ -30,7 +30,10 @@ impl Administration {
         let content = if version.is_some() {
             let Sound { release, files } = self.in_turn(&mut draft, named).await?;
             let ReleaseState::Released { approval } = &release.state else {
-                let why = format!("release {named} is not one that waits to be put in force");
+                let why = format!(
+                    "release {named} is not one that waits to be put in force: have it approved first (`policy approve`), \
+                     or publish the set again"
+                );
                 return Err(AdminError::Invalid(why));
             };
             let author = (release.author.as_ref(), &release.terms.published());
@@ -41,7 +44,9 @@ impl Administration {
             change["release"] = told(&release);
             Some(Content { files, release: version, expires: release.terms.expires })
         } else if releases.observed.is_none() {
-            return Err(AdminError::Invalid("no release is under observation".to_owned()));
+            return Err(AdminError::Invalid(
+                "no release is under observation: nothing is to be ended".to_owned(),
+            ));
         } else {
             None
         };

@@ -1,14 +1,15 @@
 //! Who owns a release of policy: without them it is neither published, approved nor put in force.
 //!
 //! That the owner of the one in force leaves stops nothing: it decides on, that is a finding, and the next one
-//! names somebody else.
+//! names somebody else. Files are nobody's, but in a deployment for development: there they are its one founder's.
 
 use authority::{FactsError, Reader};
-use model::{FactKey, Finding, PersonId, Release, Stranger};
+use model::{FactKey, Finding, PersonId, Release, Stranger, Timestamp};
 use serde_json::{Value, json};
 
 use super::sound::sound;
 use crate::command::{AdminError, Administration};
+use crate::founding::alone;
 use crate::policy::Activation;
 use crate::words::answers_for;
 
@@ -28,14 +29,30 @@ pub(super) async fn is_owned(reader: &mut Reader<'_>, release: &Release) -> Resu
     )))
 }
 
+/// Who answers for a policy set, each by themselves.
+const ROLES: [&str; 3] = ["owner", "author", "approver"];
+
+/// Who was in each of these roles of `release` at `at`: what a deployment was founded with is signed once its founders
+/// have keys, and was nobody's before.
+fn behind(release: &Release, at: Timestamp) -> [Option<PersonId>; 3] {
+    let owner = release.owner().filter(|(_, since)| *since <= at).map(|(owner, _)| owner.clone());
+    let signed = [release.author.as_ref(), release.approval().map(|it| &it.by)];
+    let [author, approver] =
+        signed.map(|by| by.filter(|by| by.at <= at).map(|by| by.person.clone()));
+    [owner, author, approver]
+}
+
 impl Administration {
-    /// Who owns the `release` that is in force, and whether they are here. Nobody owns files, nor what a
-    /// deployment was founded with.
-    pub(super) async fn owner_in_force(
+    /// Who owns the `release` that is in force, or the files that are, and whether they are here.
+    pub(crate) async fn owner_in_force(
         &self,
         release: Option<u64>,
     ) -> Result<(Option<PersonId>, bool), AdminError> {
-        let Some(version) = release else { return Ok((None, false)) };
+        let Some(version) = release else {
+            let alone = alone(self.authority.journal()).await?;
+            let is_here = alone.is_some();
+            return Ok((alone, is_here));
+        };
         let mut reader = self.reader();
         let found = match reader.find::<Release>(FactKey::release(version)).await {
             Err(FactsError::Damaged { .. }) => None,
@@ -69,30 +86,42 @@ impl Administration {
         Ok(())
     }
 
-    /// Who is behind the policy set that came into force so: as it was signed, if it is that still.
+    /// Who was behind the policy set that came into force so, at `at`: as it was signed, if it is that still; and in
+    /// which of the roles nobody was.
     pub(crate) async fn behind_policy(
         &self,
         activation: Option<&Activation>,
+        at: Timestamp,
     ) -> Result<Value, AdminError> {
         let version = activation.and_then(|it| it.release);
         let mut told = json!({
             "release": version,
-            "owner": null,
-            "author": null,
-            "approver": null,
             "put_in_force_by": activation.map(|it| it.by.clone()),
             "since": activation.map(|it| it.since.to_string()),
         });
-        let Some(version) = version else { return Ok(told) };
-        match sound(self.authority.journal(), &self.policy_key, version).await {
-            Ok(found) => {
-                let release = found.release;
-                told["owner"] = json!(release.owner().map(|(owner, _)| owner));
-                told["author"] = json!(release.author.as_ref().map(|by| &by.person));
-                told["approver"] = json!(release.approval().map(|it| &it.by.person));
+        let journal = self.authority.journal();
+        let behind = match (activation, version) {
+            (_, Some(version)) => match sound(journal, &self.policy_key, version).await {
+                Ok(found) => behind(&found.release, at),
+                Err(why) if why.is_of_the_store() => {
+                    told["damaged"] = why.to_string().into();
+                    [None, None, None]
+                }
+                Err(other) => return Err(other.into()),
+            },
+            (Some(_), None) => {
+                let alone = alone(journal).await?;
+                [alone.clone(), alone, None]
             }
-            Err(why) if why.is_of_the_store() => told["damaged"] = why.to_string().into(),
-            Err(other) => return Err(other.into()),
+            (None, None) => [None, None, None],
+        };
+        let missing = ROLES.iter().zip(&behind).filter(|(_, who)| who.is_none());
+        let missing: Vec<_> = missing.map(|(role, _)| *role).collect();
+        for (role, who) in ROLES.iter().zip(behind) {
+            told[*role] = json!(who);
+        }
+        if told["damaged"].is_null() {
+            told["missing"] = json!(missing);
         }
         Ok(told)
     }

@@ -30,7 +30,10 @@ pub enum Unsound {
     )]
     None,
     /// Another one was in force after it.
-    #[error("release {version} of policy is older than {newest}, which was active here")]
+    #[error(
+        "release {version} of policy is older than {newest}, which was active here: bring back what it held as a new \
+         one (`policy rollback`)"
+    )]
     Older {
         /// The release.
         version: u64,
@@ -46,7 +49,9 @@ pub enum Unsound {
         expires: Timestamp,
     },
     /// It is not what was signed.
-    #[error("release {version} of policy was altered or is not signed: {why}")]
+    #[error(
+        "release {version} of policy was altered or is not signed: {why}; it stays as it is, so publish the set again"
+    )]
     Altered {
         /// The release.
         version: u64,

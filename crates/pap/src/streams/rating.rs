@@ -17,7 +17,7 @@ use super::taking::{Comes, Taking, found};
 use super::{NotTaken, later};
 use crate::command::{AdminError, Administration};
 use crate::register::put;
-use crate::risk::{greatest, passed_on};
+use crate::risk::passed_on;
 
 /// What is rated (CAEP 1.0 §3.8, `principal`).
 const USER: &str = "USER";
@@ -94,37 +94,34 @@ impl Administration {
         let speaker = Speaker::stream(&taking.stream.name);
         let risk = Risk { level, since: taking.at().min(taking.now) };
         let known = instance.as_ref().map_or(&agent.rated, |instance| &instance.rated);
-        let known = known.get(&speaker).cloned();
-        if known.as_ref().is_some_and(|known| known.holds_against(&risk)) {
+        if known.has_later(&speaker, &risk) {
             return nothing("older");
         }
-        let known = known.map(|known| known.level);
+        let known = known.by(&speaker).map(|known| known.level);
         let is_lower = known > Some(level);
         let mut effects = Vec::new();
         let (what, [was, is], rated) = if let Some(mut instance) = instance {
-            let was = greatest(instance.risks());
-            instance.rated.insert(speaker, risk.clone());
+            let was = instance.risks(taking.now);
+            instance.rated.say(&speaker, Some(risk.clone()));
             if !is_lower {
                 effects.extend(passed_on(reader, &instance, &risk).await?);
             }
             if level == RiskLevel::High {
                 effects.extend(self.at_high(reader, &mut instance, taking.now).await?);
             }
-            let comes_to = [was, greatest(instance.risks())];
             let rated = put(FactKey::instance(instance.id), &instance);
-            (RiskTarget::Instance(instance.id), comes_to, rated)
+            (RiskTarget::Instance(instance.id), [was, instance.risks(taking.now)], rated)
         } else {
-            let was = greatest(agent.risks());
-            agent.rated.insert(speaker, risk.clone());
-            let comes_to = [was, greatest(agent.risks())];
+            let was = agent.risks();
+            agent.rated.say(&speaker, Some(risk.clone()));
             let rated = put(FactKey::agent(&agent.name), &agent);
-            (RiskTarget::Agent(agent.name.clone()), comes_to, rated)
+            (RiskTarget::Agent(agent.name.clone()), [was, agent.risks()], rated)
         };
         if known == Some(level) && effects.is_empty() {
             return Ok(Comes::Nothing("rated_already", vec![rated]));
         }
         effects.push(rated);
-        let change = json!({ "what": what, "rated": risk, "was": was, "risk": is });
+        let change = json!({ "what": what, "rated": risk, "was": was, "is": is });
         let gives = if is_lower { Gives::Changed } else { Gives::Nothing };
         Ok(Comes::Rates(Box::new(Rates { agent, sponsor, gives, change, effects })))
     }

@@ -406,7 +406,7 @@ const fn level_of(level: RiskLevel) -> model::RiskLevel {
 fn rated(taking: &Taking<'_>, was: Person, level: RiskLevel) -> Comes {
     let rating = Risk { level: level_of(level), since: taking.at().min(taking.now) };
     let speaker = Speaker::stream(&taking.stream.name);
-    if was.rated_by(&speaker).is_some_and(|known| known.holds_against(&rating)) {
+    if was.rated.has_later(&speaker, &rating) {
         return Comes::Nothing("older", Vec::new());
     }
     let is = Box::new(was.clone().with_rating(&speaker, Some(rating)));

@@ -148,6 +148,11 @@ async fn n_040f_a_page_says_what_is_wider_than_its_tools() {
     let plain = check(|_| {}, "May hand work on", "no, it does all itself").await;
     let yes = "yes, any part of this to other agents, as far as policy lets it";
     let handing = check(|it| it.delegable = true, "May hand work on", yes).await;
+    let any = check(|_| {}, "Data objects", "whatever its tools reach").await;
+    let some: fn(&mut Consent) =
+        |it| it.scope.objects = Some(["crm/a*", "crm/b"].map(|it| it.parse().unwrap()).into());
+    let some = check(some, "Data objects", "crm/a*, crm/b").await;
+    assert!(plain == any && plain != some);
     let nothing = check(|_| {}, "Beside tools", "nothing").await;
     let more = "crm: its resources and prompts, and what it asks of the agent";
     let named: fn(&mut Consent) = |it| it.resources = BTreeSet::from(["crm".parse().unwrap()]);

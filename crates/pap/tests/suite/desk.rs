@@ -12,8 +12,8 @@ use model::{
 };
 use oauth::people::{self, ListedPerson, People};
 use pap::{
-    AdminError, Administration, Command, Content, Found, Founding, KeptTokenKeys, PolicyFiles,
-    PolicyKey, Publisher, SourceKey, ToolSource, WrittenKeys,
+    AdminError, Administration, Command, Content, Found, Founder, Founding, KeptTokenKeys,
+    PolicyFiles, PolicyKey, Publisher, SourceKey, ToolSource, WrittenKeys,
 };
 use serde_json::{Value, json};
 use store::Store as _;
@@ -58,6 +58,11 @@ pub(crate) fn source_key(name: &str, key: Value) -> SourceKey {
     SourceKey { name: name.to_owned(), key, expires }
 }
 
+/// Registers a directory that signs lists, which nobody waits for.
+pub(crate) const fn registers(said: SourceKey) -> Command {
+    Command::PeopleSourceAdd { said, silence_min: None }
+}
+
 /// The files of a policy set with one file.
 pub(crate) fn files(policy: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())])
@@ -75,10 +80,22 @@ pub(crate) fn policy_key(dir: &Path) -> PolicyKey {
     PolicyKey::new(ring.policy, &dir)
 }
 
+/// Who founds a deployment, each with the code that they redeem, if they have to.
+pub(crate) type Founders<'a> = &'a [(&'a str, Option<&'a str>)];
+
 /// Founds the deployment of `world`.
 pub(crate) async fn found(world: &World, development: bool) {
+    found_by(world, development, &[]).await;
+}
+
+/// The same, by these founders.
+async fn found_by(world: &World, development: bool, founders: Founders<'_>) {
+    let founder = |(id, code): &(&str, Option<&str>)| Founder {
+        id: id.parse().expect("a person"),
+        code: code.map(|code| Sha256Digest::of(code.as_bytes())),
+    };
     let founding = Founding {
-        founders: Vec::new(),
+        founders: founders.iter().map(founder).collect(),
         keys: BTreeMap::new(),
         origin: "example.com/log".to_owned(),
         configuration: Sha256Digest::of(b"configuration"),
@@ -96,13 +113,23 @@ impl Desk {
     }
 
     pub(crate) async fn over(world: World) -> Self {
-        Self::with(world, files(POLICY).into()).await
+        Box::pin(Self::with(world, files(POLICY).into())).await
     }
 
     /// The same, founded, where what is released is in force.
     pub(crate) async fn released(world: World) -> Self {
         found(&world, false).await;
         Self::with(world, Content { release: Some(1), ..files(POLICY).into() }).await
+    }
+
+    /// The same, where these founded it, for development or not, and what is released is in force, or files are.
+    pub(crate) async fn founded_by(
+        founders: Founders<'_>,
+        (development, release): (bool, Option<u64>),
+    ) -> Self {
+        let world = World::new().await;
+        found_by(&world, development, founders).await;
+        Self::with(world, Content { release, ..files(POLICY).into() }).await
     }
 
     async fn with(world: World, content: Content) -> Self {
@@ -145,7 +172,7 @@ impl Desk {
     /// Registers the directory `hr`.
     pub(crate) async fn directory(&self) {
         let said = source_key("hr", self.hr.verifying().to_jwk());
-        self.run(Command::PeopleSourceAdd(said)).await.expect("it is registered");
+        self.run(registers(said)).await.expect("it is registered");
     }
 
     /// What the directory `hr` signs by `key` as its list `version`.

@@ -4,27 +4,34 @@ use std::time::Duration;
 
 use authority::STRANGERS_WAITING_MAX;
 use model::{Clock as _, FactKey, Finding, Release, Stranger};
-use pap::{Command, RELEASE_BRIEF};
+use oauth::people::ListedPerson;
+use pap::{Command, Content, RELEASE_BRIEF, WideningSaid};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, word};
+use crate::desk::{Desk, files, word};
 use crate::releases::{CLOSED, House};
-use crate::support;
+use crate::support::{self, POLICY};
 use crate::widening;
 
 /// Lets everybody refund anything.
 const WIDE: &str = r#"@id("wide") permit (principal, action == Action::"crm/refund", resource);"#;
 
-impl House {
-    /// The findings of releases, each with what it tells.
-    async fn found(&self) -> Vec<(String, String)> {
-        let store = self.desk.world.store.as_ref();
-        let found = authority::all::<Finding>(store, "finding/").await;
+impl Desk {
+    /// The findings whose causes begin so, each with what it tells.
+    async fn found_as(&self, cause: &str) -> Vec<(String, String)> {
+        let found = authority::all::<Finding>(self.world.store.as_ref(), "finding/").await;
         let found = found.expect("they can be read").into_iter().map(|it| it.stranger);
-        let found = found.filter(|it| it.cause.starts_with("release_"));
+        let found = found.filter(|it| it.cause.starts_with(cause));
         let mut told: Vec<_> = found.map(|it| (it.cause, it.client.unwrap_or_default())).collect();
         told.sort();
         told
+    }
+}
+
+impl House {
+    /// The findings of releases, each with what it tells.
+    async fn found(&self) -> Vec<(String, String)> {
+        self.desk.found_as("release_").await
     }
 
     fn passes(&self, time: Duration) {
@@ -114,7 +121,8 @@ async fn what_a_replaced_release_is_found_for_is_kept_with_that() {
 /// if nothing had been.
 #[tokio::test]
 async fn n_095_who_joins_a_group_that_approves_and_leaves_it_is_on_record() {
-    for confirmed in [false, true] {
+    let nothing = Duration::ZERO;
+    for (confirmed, lasts) in [(false, nothing), (true, nothing), (true, RELEASE_BRIEF)] {
         let (scene, [administrator, _]) = Box::pin(widening::scene(Some(3_600))).await;
         let desk = &scene.desk;
         let ann = scene.creates(crate::directories::user("ann")).await;
@@ -135,7 +143,14 @@ async fn n_095_who_joins_a_group_that_approves_and_leaves_it_is_on_record() {
             assert_eq!(word(&desk.run_as(&administrator, confirm).await), "done");
             assert_eq!(groups(desk, &ann).await, json!(["leads"]));
         }
+        desk.world.clock.advance(lasts);
         group("remove").await;
+        // Who was in it for nobody, or stayed, is nothing to look at.
+        let brief = confirmed && lasts < RELEASE_BRIEF;
+        let told = format!("`{ann}` was in `leads` for 0 s");
+        let expected = brief.then(|| ("group_brief/leads".to_owned(), told));
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(desk.found_as("group_").await, expected, "{confirmed} {lasts:?}");
         desk.administration
             .widen(desk.world.clock.now().plus(Duration::from_hours(2)))
             .await
@@ -163,4 +178,73 @@ async fn n_095_who_joins_a_group_that_approves_and_leaves_it_is_on_record() {
 async fn groups(desk: &Desk, id: &str) -> Value {
     let person = desk.fact(FactKey::person(&id.parse().expect("a person"))).await;
     person.expect("they are known")["groups"].clone()
+}
+
+/// However somebody is in such a group no longer: a list leaves them out of it, or they are sent away.
+#[tokio::test]
+async fn n_095_who_is_in_a_group_for_a_moment_is_found_however_they_go() {
+    let desk = Desk::new().await;
+    let said = WideningSaid { groups: vec!["leads".to_owned()], after_s: Some(0) };
+    desk.run(Command::PeopleWidening { said: Some(said) }).await.expect("it is said");
+    desk.directory().await;
+    let cleo = |groups: &[&str]| ListedPerson {
+        id: "cleo".to_owned(),
+        active: true,
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        unit: None,
+        manager: None,
+        logins: Vec::new(),
+    };
+    let apply = async |version: u64, people: &[ListedPerson]| {
+        let file = desk.signed(&desk.hr, version, people);
+        desk.run(Command::PeopleApply { file }).await.expect("it holds");
+        desk.world.clock.advance(Duration::from_secs(9));
+    };
+    apply(1, &[cleo(&["leads", "staff"])]).await;
+    let groups = vec!["administrators".to_owned()];
+    let chief = || "chief".to_owned();
+    desk.run(Command::PersonAdd { id: chief(), groups }).await.expect("they are added");
+    desk.world.clock.advance(Duration::from_secs(5));
+    assert_eq!(desk.found_as("group_").await, [], "they are in it");
+    apply(2, &[cleo(&[])]).await;
+    desk.run(Command::PersonDeactivate { id: chief() }).await.expect("they left");
+    let told = [
+        ("group_brief/administrators", "`chief` was in `administrators` for 14 s"),
+        ("group_brief/leads", "`cleo` was in `leads` for 14 s"),
+    ];
+    let told = told.map(|(cause, says)| (cause.to_owned(), says.to_owned()));
+    assert_eq!(desk.found_as("group_").await, told);
+}
+
+/// Files that were in force for a moment are found, but where one person tries their own; what was put in place of them,
+/// a release too, and what the tools are meanwhile, is no matter.
+#[tokio::test]
+async fn n_095_files_that_were_in_force_but_briefly_are_found() {
+    for development in [false, true] {
+        let desk = Desk::founded_by(&[("dev", None)], (development, None)).await;
+        let put = async |more: &str, release: Option<u64>| {
+            let files = files(&format!("{POLICY}{more}"));
+            let content = Content { release, ..files.into() };
+            desk.publisher.replace(content).await.expect("it compiles");
+        };
+        let lasts = |time: Duration| desk.world.clock.advance(time);
+        lasts(RELEASE_BRIEF);
+        put(WIDE, None).await;
+        lasts(Duration::from_mins(4));
+        put("", None).await;
+        lasts(RELEASE_BRIEF);
+        put(CLOSED, None).await;
+        lasts(RELEASE_BRIEF.saturating_sub(Duration::from_millis(1)));
+        put(CLOSED, None).await;
+        put("", Some(1)).await;
+        lasts(Duration::from_mins(1));
+        put("// A release.", Some(2)).await;
+        let mut told: Vec<_> = desk.found_as("files_").await.into_iter().map(|it| it.1).collect();
+        told.sort_by_key(|told| told.contains("3599"));
+        let expected: &[&str] = if development { &[] } else { &["240 s", "3599 s"] };
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (told, lasted) in told.iter().zip(expected) {
+            assert!(told.ends_with(&format!(" were in force for {lasted}")), "{told}");
+        }
+    }
 }

@@ -72,6 +72,7 @@ fn receiver(desk: &Desk) -> Receiver {
         name: "siem".parse().expect("a source"),
         audience: "https://siem.example".to_owned(),
         covers: Covers::These([].into()),
+        issuer: None,
         push_host: None,
         algorithm: EventAlgorithm::Es256,
         key: None,
@@ -292,9 +293,20 @@ pub(crate) fn stream_answered(decision: String) -> pap::StreamAnswered {
     pap::StreamAnswered { decision, status: Some(204), body: Some(Sha256Digest::of(b"")) }
 }
 
+/// What somebody wants undone of what a directory said.
+fn undo_asked(desk: &Desk) -> pap::UndoAsked {
+    pap::UndoAsked {
+        record: None,
+        directory: Some("okta".to_owned()),
+        stream: None,
+        from: Some(desk.world.standing.task.opened),
+        until: Some(desk.world.clock.now()),
+        reason: "because".to_owned(),
+    }
+}
+
 /// Those about directories, and about the signals that are taken and told.
 pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
-    let facts = &desk.world.standing;
     let (reason, okta) = (|| "because".to_owned(), || "okta".to_owned());
     vec![
         Command::DirectoryAdd(pap::DirectoryRegistration {
@@ -334,6 +346,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
             name: "new".to_owned(),
             audience: "https://new.example".to_owned(),
             covers: Covers::All,
+            issuer: None,
             push_host: None,
             algorithm: EventAlgorithm::Es256,
             token: Some(directory_token(desk)),
@@ -350,17 +363,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
         Command::ReceiverResume { name: "siem".to_owned() },
         Command::ReceiverRemove { name: "siem".to_owned() },
         Command::ReceiverList,
-        Command::SignalUndo {
-            asked: pap::UndoAsked {
-                record: None,
-                directory: Some("okta".to_owned()),
-                stream: None,
-                from: Some(facts.task.opened),
-                until: Some(desk.world.clock.now()),
-                reason: reason(),
-            },
-            word: None,
-        },
+        Command::SignalUndo { asked: undo_asked(desk), word: None },
         Command::SignalApprove { id: undo(desk).id.to_string(), word: None },
         Command::SignalList,
     ]

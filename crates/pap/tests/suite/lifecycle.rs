@@ -1,112 +1,43 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, and restarts over the same database. The real authority and the model agree
-//! after every step on every call, and why.
+//! affirmations, takeovers, quarantines, silence, risk, and restarts over the same database. The real
+//! authority and the model agree after every step on every call, and why.
 
 use std::time::Duration;
 
 use authority::NotPermitted;
 use model::{
     Agent, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
-    Task, TaskId, Thumbprint,
+    RiskLevel, RiskTarget, Task, TaskId, Thumbprint,
 };
 use pap::directory::UserChange;
-use pap::{Command, ReviewAsked};
+use pap::{Command, ReviewAsked, StreamRegistration};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, word};
+use crate::desk::{Desk, ISSUER, word};
 use crate::directories::{Scene, at_work};
-use crate::lifecycle_model::{Model, PEOPLE};
-use crate::streams::{RISC, Signals};
+use crate::lifecycle_model::{Model, SILENCE_MIN, Whom};
+use crate::lifecycle_people::PEOPLE;
+use crate::lifecycle_steps::{Of, Step, step};
+use crate::streams::{self, CAEP, RISC, Signals};
 use crate::support::{POLICY, World};
 
-/// What a sponsor may beside what the policy of the tests says.
-const RENEWS: &str = r#"
+/// What a sponsor may, and what follows of silence and of risk, beside what the policy of the tests says.
+const RULES: &str = r#"
+    @id("at-medium-risk")
+    forbid (principal, action in Action::"tools/call", resource is Tool)
+    when { resource.harm != ["reads-data"] && context.risk == "medium" };
+    @id("at-high-risk")
+    forbid (principal, action in Action::"tools/call", resource)
+    when { context.risk == "high" };
+    @id("confirmed")
+    forbid (principal, action in Action::"tools/call", resource is Tool)
+    when { resource.harm != ["reads-data"] && !context.confirmed };
     @id("renew")
     permit (principal is Person, action == Action::"agent/renew", resource is Agent)
     when { resource has sponsor && resource.sponsor == principal };
 "#;
-
-/// What happens.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// The directory says whole what somebody is.
-    Put {
-        who: usize,
-        active: bool,
-        manager: Option<usize>,
-        /// Whether they work at the other desk.
-        elsewhere: bool,
-    },
-    /// The directory has them no longer.
-    Delete {
-        who: usize,
-    },
-    /// The stream tells that they left, or are back, as it happened so many seconds ago.
-    Tell {
-        who: usize,
-        left: bool,
-        ago: i64,
-    },
-    /// It tells that their sessions are over: what they sponsor goes on.
-    LoggedOut {
-        who: usize,
-    },
-    /// What the stream told last comes once more.
-    Replay,
-    Wait {
-        seconds: u64,
-    },
-    Begin,
-    Affirm {
-        who: usize,
-    },
-    Renew {
-        who: usize,
-    },
-    TakeOver {
-        who: usize,
-    },
-    Review {
-        days: i64,
-    },
-    Certify,
-    Reinstate {
-        who: usize,
-    },
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    // Ann, who sponsors the agent at first, is whom most happens to.
-    let who = || prop_oneof![3 => Just(0), 3 => 0..PEOPLE.len()];
-    let manager = || prop::option::of(0..PEOPLE.len());
-    let waits = prop_oneof![
-        4 => 1_u64..5,
-        3 => 60_u64..900,
-        2 => Just(3 * 86_400),
-        1 => Just(16 * 86_400),
-    ];
-    prop_oneof![
-        4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
-            |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
-        1 => who().prop_map(|who| Step::Delete { who }),
-        5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
-            .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
-        1 => who().prop_map(|who| Step::LoggedOut { who }),
-        1 => Just(Step::Replay),
-        5 => waits.prop_map(|seconds| Step::Wait { seconds }),
-        3 => Just(Step::Begin),
-        2 => who().prop_map(|who| Step::Affirm { who }),
-        3 => who().prop_map(|who| Step::Renew { who }),
-        4 => (0..PEOPLE.len()).prop_map(|who| Step::TakeOver { who }),
-        1 => (1_i64..20).prop_map(|days| Step::Review { days }),
-        1 => Just(Step::Certify),
-        1 => who().prop_map(|who| Step::Reinstate { who }),
-        1 => Just(Step::Restart),
-    ]
-}
 
 /// The deployment, with what acts in it.
 struct Life {
@@ -128,12 +59,17 @@ impl Life {
             facts.task.mandate_digest = facts.mandate.digest();
         });
         let desk = Desk::over(Box::pin(world).await).await;
-        let signals = Box::pin(Signals::over(Box::pin(Scene::over(desk)).await, |said| said)).await;
+        let scene = Box::pin(Scene::over(desk)).await;
+        let bounded = |said: StreamRegistration| {
+            let silence_min = Some(SILENCE_MIN);
+            StreamRegistration { silence_min, ..said }
+        };
+        let signals = Box::pin(Signals::over(scene, bounded)).await;
         for (name, manager) in PEOPLE.into_iter().zip(["carl", "carl", "dora", ""]) {
             signals.scene.creates(put(name, (true, false), manager)).await;
         }
         let world = &signals.scene.desk.world;
-        world.publish(&format!("{POLICY}{RENEWS}")).await;
+        world.publish(&format!("{POLICY}{RULES}")).await;
         let Agent { registered, valid_until, key_expires, .. } = world.standing.agent.clone();
         let leased = valid_until.expect("it is leased").as_millis();
         let of_agent = (registered.as_millis(), leased, key_expires.as_millis());
@@ -174,6 +110,7 @@ impl Life {
                 if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
             }
             Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::Rate { of, level, ago } => self.rate(of, (level, now / 1_000 - ago)).await,
             Step::Replay => {
                 if let Some(last) = self.last.clone() {
                     self.take(&last).await;
@@ -190,7 +127,7 @@ impl Life {
             Step::Restart => {
                 self.signals = Box::pin(self.signals.restarted()).await;
                 let world = &self.signals.scene.desk.world;
-                world.publish(&format!("{POLICY}{RENEWS}")).await;
+                world.publish(&format!("{POLICY}{RULES}")).await;
             }
             act => self.act(act).await,
         }
@@ -234,8 +171,69 @@ impl Life {
                     assert_eq!(told, self.model.certify());
                 }
             }
-            other => unreachable!("nobody does {other:?}"),
+            other => self.looks(other).await,
         }
+    }
+
+    /// Of whom somebody here says a risk, as the model has it, and as they do.
+    fn whom(&self, of: Of) -> (Whom, RiskTarget) {
+        match of {
+            Of::Person(who) => {
+                let id = PEOPLE[who].parse().expect("a person");
+                (Whom::Person(who), RiskTarget::Person(id))
+            }
+            Of::Agent => {
+                let name = self.desk().world.standing.agent.name.clone();
+                (Whom::Agent, RiskTarget::Agent(name))
+            }
+            Of::Work(which) => {
+                let number = which.index(self.instances.len());
+                (Whom::Work(number), RiskTarget::Instance(self.instances[number]))
+            }
+        }
+    }
+
+    /// An administrator says at which risk something is, or does something about what acts.
+    async fn looks(&mut self, act: Step) {
+        let reason = "a test".to_owned();
+        let (command, expected) = match act {
+            Step::Raise { of, level } => {
+                let (whom, what) = self.whom(of);
+                (Command::RiskRaise { what, level, reason }, self.model.raise(whom, level))
+            }
+            Step::Lower { of, level } => {
+                let (whom, what) = self.whom(of);
+                let command = Command::RiskLower { what, level, reason, word: None };
+                (command, self.model.lower(whom, level))
+            }
+            other => return self.stops(other).await,
+        };
+        let told = word(&Box::pin(self.desk().run(command)).await);
+        assert_eq!(told, expected, "{act:?}");
+    }
+
+    /// An administrator stops what acts, for good or not, or lets it act again.
+    async fn stops(&mut self, act: Step) {
+        let (Step::Quarantine { which } | Step::Revoke { which } | Step::Release { which }) = act
+        else {
+            unreachable!("nobody does {act:?}")
+        };
+        let number = which.index(self.instances.len());
+        let (id, reason) = (self.instances[number].to_string(), "a test".to_owned());
+        let (command, expected) = match act {
+            Step::Quarantine { .. } => {
+                (Command::InstanceQuarantine { id, reason }, self.model.quarantine(number))
+            }
+            Step::Revoke { .. } => {
+                (Command::InstanceRevoke { id, reason }, self.model.revoke(number))
+            }
+            _ => {
+                let command = Command::InstanceRelease { id, reason, word: None };
+                (command, self.model.release(number))
+            }
+        };
+        let told = word(&Box::pin(self.desk().run(command)).await);
+        assert_eq!(told, expected, "{act:?}");
     }
 
     async fn does(&self, by: model::PersonId, command: Command) -> &'static str {
@@ -251,8 +249,40 @@ impl Life {
     async fn tell(&mut self, who: usize, (event, at): (&str, i64)) {
         let mut claims = self.signals.claims(&format!("{RISC}{event}"), at);
         claims["sub_id"]["sub"] = json!(format!("x-{}", PEOPLE[who]));
-        let token = self.signals.sign(&claims);
+        self.hears(&claims).await;
+    }
+
+    /// It tells at which risk something was at that time.
+    async fn rate(&mut self, of: Of, (level, at): (RiskLevel, i64)) {
+        let event = format!("{CAEP}risk-level-change");
+        let mut claims = self.signals.claims(&event, at);
+        let (whom, what) = self.whom(of);
+        let application = json!({ "format": "opaque", "id": "billing" });
+        let of_agent = json!({ "format": "complex", "application": application });
+        let (principal, subject) = match what {
+            RiskTarget::Person(id) => {
+                let sub = format!("x-{id}");
+                ("USER", json!({ "format": "iss_sub", "iss": streams::ISSUER, "sub": sub }))
+            }
+            RiskTarget::Agent(_) => ("APPLICATION", of_agent),
+            RiskTarget::Instance(id) => {
+                let mut subject = of_agent;
+                subject["session"] = json!({ "format": "iss_sub", "iss": ISSUER, "sub": id });
+                ("SESSION", subject)
+            }
+        };
+        claims["sub_id"] = subject;
+        claims["events"][&event]["current_level"] = json!(level.as_str().to_uppercase());
+        claims["events"][&event]["principal"] = json!(principal);
+        self.hears(&claims).await;
+        self.model.rates(whom, level, at * 1_000);
+    }
+
+    /// The stream tells what `claims` say.
+    async fn hears(&mut self, claims: &Value) {
+        let token = self.signals.sign(claims);
         self.take(&token).await;
+        self.model.hears();
         self.last = Some(token);
     }
 
@@ -275,9 +305,10 @@ impl Life {
         let (facts, now) = (&world.standing, world.clock.now());
         let mut reader = world.authority.pip().reader();
         let begins = authority::may_begin(&mut reader, &facts.agent.name, now).await;
-        if let Err(why) = begins.expect("it can be read") {
-            return why.code();
-        }
+        let agent = match begins.expect("it can be read") {
+            Ok(agent) => agent,
+            Err(why) => return why.code(),
+        };
         let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
         let mandate: MandateId = reader.need(place).await.expect("there is one");
         let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.expect("there is");
@@ -288,6 +319,7 @@ impl Life {
             key: Some(Thumbprint::from_bytes([100 + number; 32])),
             task,
             started: now,
+            risk: agent.risk_of_new,
             ..facts.instance.clone()
         };
         let task = Task {
@@ -324,10 +356,10 @@ impl Life {
         Some(word(&Box::pin(self.desk().run(Command::ReviewImport { id, file })).await))
     }
 
-    /// What a call comes to.
-    async fn call(&self, instance: InstanceId) -> String {
+    /// What a call of `tool` comes to.
+    async fn call(&self, instance: InstanceId, tool: &str) -> String {
         let world = &self.desk().world;
-        let mut act = world.call("lookup", Value::Null);
+        let mut act = world.call(tool, json!({ "amount": 5 }));
         act.request.principal = Principal::Instance(instance);
         act.circumstances.actor = authority::Actor::Known(instance);
         match world.authorize(act).await {
@@ -346,8 +378,11 @@ impl Life {
         }
         assert_eq!(self.instances.len(), self.model.works());
         for (number, instance) in self.instances.iter().enumerate() {
-            let told = self.call(*instance).await;
-            assert_eq!(told, self.model.call(number), "work {number}, after {done:?}");
+            for (tool, does_more) in [("lookup", false), ("refund", true)] {
+                let (told, expected) =
+                    (self.call(*instance, tool).await, self.model.call(number, does_more));
+                assert_eq!(told, expected, "{tool} in work {number}, after {done:?}");
+            }
         }
     }
 }

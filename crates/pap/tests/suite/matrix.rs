@@ -9,7 +9,7 @@ use model::{Clock as _, Harm, HostRule, InstanceId, RiskLevel, RiskTarget, StopT
 use pap::{ClientRegistration, Command};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, jwk, source_key, word};
+use crate::desk::{Desk, jwk, registers, source_key, word};
 use crate::furnished::{
     CODE, OTHERS, desk, device, elevation, finding, founder_said, of_directories, review,
 };
@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 75] = [
+const CHANGING: [&str; 78] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -30,6 +30,7 @@ const CHANGING: [&str; 75] = [
     "people-widening",
     "people-source-add",
     "people-source-rekey",
+    "people-silence",
     "people-apply",
     "directory-add",
     "directory-token",
@@ -54,6 +55,8 @@ const CHANGING: [&str; 75] = [
     "signal-approve",
     "purpose-add",
     "purpose-owner",
+    "purpose-narrow",
+    "purpose-widen",
     "agent-add",
     "agent-attest",
     "agent-owners",
@@ -118,8 +121,9 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::PeopleWidening {
             said: Some(pap::WideningSaid { groups: vec!["approvers".to_owned()], after_s: None }),
         },
-        Command::PeopleSourceAdd(source_key("new", jwk())),
+        registers(source_key("new", jwk())),
         Command::PeopleSourceRekey(source_key("hr", jwk())),
+        Command::PeopleSilence { name: "hr".to_owned(), silence_min: Some(60) },
         Command::PeopleSourceList,
         Command::PeopleApply { file: desk.signed(&desk.hr, 1, &[]) },
     ];
@@ -130,12 +134,24 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             owner: sponsor.clone(),
             tools: vec!["crm/*".to_owned()],
             harm: Vec::new(),
+            objects: vec!["crm/customer-*".to_owned()],
             data: vec!["customer-data".to_owned()],
             max_calls: None,
             max_tasks_a_day: None,
             description: String::new(),
         }),
         Command::PurposeOwner { id: facts.purpose.id.to_string(), owner: sponsor.clone() },
+        Command::PurposeNarrow(pap::PurposeSaid {
+            id: facts.purpose.id.to_string(),
+            objects: vec!["crm/customer-*".to_owned()],
+            ..pap::PurposeSaid::default()
+        }),
+        Command::PurposeWiden(pap::PurposeSaid {
+            id: facts.purpose.id.to_string(),
+            tools: vec!["mail/*".to_owned()],
+            ..pap::PurposeSaid::default()
+        }),
+        Command::PurposeList { id: None, as_of: None },
         Command::AgentAdd(pap::Registration {
             name: "new".to_owned(),
             sponsor: sponsor.clone(),
@@ -230,6 +246,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         },
         Command::InstanceList,
         Command::Reach { instance: facts.instance.id.to_string(), since: None },
+        Command::Unattended { agent: None, since: desk.world.clock.now() },
         Command::Suggest { agent: facts.agent.name.to_string(), since: desk.world.clock.now() },
         Command::RiskRaise {
             what: RiskTarget::Agent(facts.agent.name.clone()),

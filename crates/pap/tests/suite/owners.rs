@@ -157,6 +157,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
         // Files are nobody's.
         "policy": {
             "release": null, "owner": null, "author": null, "approver": null,
+            "missing": ["owner", "author", "approver"],
             "put_in_force_by": pap::BOOTSTRAP, "since": since,
         },
         "tool_owner": sam,
@@ -173,7 +174,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
 }
 
 /// A founded deployment where `olga` and `rob` are, too.
-async fn house() -> House {
+pub(crate) async fn house() -> House {
     let house = House::new().await;
     for id in ["olga", "rob"] {
         let add = Command::PersonAdd { id: id.to_owned(), groups: Vec::new() };
@@ -189,13 +190,13 @@ impl House {
         self.desk.run(self.published(asked, Some(files))).await
     }
 
-    async fn release_for(&self, version: u64, owner: &str) {
+    pub(crate) async fn release_for(&self, version: u64, owner: &str) {
         self.publish_for(version, owner).await.expect("it is published");
         self.approve(version).await.expect("it is approved");
         self.activate(version).await.expect("it is in force");
     }
 
-    async fn leaves(&self, id: &str) {
+    pub(crate) async fn leaves(&self, id: &str) {
         let leave = Command::PersonDeactivate { id: id.to_owned() };
         self.desk.run(leave).await.expect("they left");
     }

@@ -7,7 +7,7 @@ use pap::Command;
 use serde_json::{Value, json};
 use store::{CommitError, Unit};
 
-use crate::desk::{Desk, ISSUER, jwk, source_key, word};
+use crate::desk::{Desk, ISSUER, jwk, registers, source_key, word};
 use crate::support::stores::OnCommit;
 
 fn person(id: &str) -> ListedPerson {
@@ -100,7 +100,7 @@ async fn r_13_a_sponsor_whom_the_list_leaves_out_stops_the_agent_for_good() {
     let facts = &desk.world.standing;
     let (sponsor, other) = (facts.sponsor.id.to_string(), facts.other.id.clone());
     let source = source_key("hr", desk.hr.verifying().to_jwk());
-    desk.run_as(&other, Command::PeopleSourceAdd(source)).await.expect("it is registered");
+    desk.run_as(&other, registers(source)).await.expect("it is registered");
     let apply = |version, people: &[ListedPerson]| {
         let file = desk.signed(&desk.hr, version, people);
         desk.administration.run(&other, Command::PeopleApply { file })
@@ -231,7 +231,7 @@ async fn people_of_one_source_are_never_changed_by_another() {
     let desk = desk().await;
     let payroll = SigningKey::generate(KeyAlgorithm::EdDsa).unwrap();
     let said = source_key("payroll", payroll.verifying().to_jwk());
-    desk.run(Command::PeopleSourceAdd(said)).await.unwrap();
+    desk.run(registers(said)).await.unwrap();
     desk.run(Command::PersonAdd { id: "hand".to_owned(), groups: Vec::new() }).await.unwrap();
     let of_payroll = |people: &[ListedPerson]| {
         let people = People { version: 1, people: people.to_vec() };
@@ -261,15 +261,15 @@ async fn people_of_one_source_are_never_changed_by_another() {
     assert_eq!(desk.whose("9").await, Some(json!("dan")));
     // A source is registered once, by a public key that expires within a year.
     let again = source_key("hr", jwk());
-    assert_eq!(word(&desk.run(Command::PeopleSourceAdd(again)).await), "conflict");
+    assert_eq!(word(&desk.run(registers(again)).await), "conflict");
     let missing = source_key("nothing", jwk());
     assert_eq!(word(&desk.run(Command::PeopleSourceRekey(missing)).await), "missing");
     let mut late = source_key("late", jwk());
     late.expires = late.expires.plus(std::time::Duration::from_hours(366 * 24));
-    assert_eq!(word(&desk.run(Command::PeopleSourceAdd(late)).await), "invalid");
+    assert_eq!(word(&desk.run(registers(late)).await), "invalid");
     let mut private = source_key("private", jwk());
     private.key["d"] = json!("AA");
-    assert_eq!(word(&desk.run(Command::PeopleSourceAdd(private)).await), "invalid");
+    assert_eq!(word(&desk.run(registers(private)).await), "invalid");
 }
 
 /// One entry of somebody else's keeps nobody who leaves: not the person, a login, nor a group.

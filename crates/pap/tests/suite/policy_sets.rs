@@ -75,6 +75,42 @@ async fn r_48_the_same_set_flips_nothing_and_another_says_what_and_by_which_rule
     assert!(!desk.world.log().await.is_empty());
 }
 
+/// What is permitted as before, and for more or for less, is no act that is decided alike.
+#[tokio::test]
+async fn what_permits_owe_otherwise_is_told_with_who_acts() {
+    const LABELS: &str =
+        "labels: { private: Personal. }\ntools: { crm/lookup: { carries: [private] } }\n";
+    let desk = Desk::new().await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let reading = "@id(\"reading\")";
+    assert!(POLICY.contains(reading), "it permits lookups");
+    let owing = POLICY.replace(reading, &format!("{reading} @obligation(\"notify:desk\")"));
+    let tried = async |policy: &str, labels: Option<&str>| {
+        let files = PolicyFiles { labels: labels.map(str::to_owned), ..set(policy) };
+        let told = desk.run(Command::PolicyReplay { files, from: 0, since: None }).await.unwrap();
+        let flips = told["flips"].as_array().unwrap().iter();
+        let flips = flips.map(|it| json!([it["kind"]["flip"], it["kind"]["by"], it["times"]]));
+        flips.collect::<Value>()
+    };
+    assert_eq!(tried(POLICY, None).await, json!([]));
+    let owes = json!([["owes_more", "owes `notify:desk`", 1]]);
+    assert_eq!(tried(&owing, None).await, owes);
+    let both = json!([["owes_more", "owes `notify:desk`, the label `private`", 1]]);
+    assert_eq!(tried(&owing, Some(LABELS)).await, both);
+    // And the other way round it is a widening.
+    let mut in_force = files(&owing);
+    in_force.insert(pdp::LABELS_FILE.to_owned(), LABELS.to_owned());
+    desk.publisher.replace(in_force).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let told = tried(POLICY, None).await;
+    let less = json!([["owes_less", "no longer owes `notify:desk`, the label `private`", 1]]);
+    assert_eq!(told, less);
+    let mixed = owing.replace("notify:desk", "notify:other");
+    let told = tried(&mixed, None).await;
+    let by = "owes `notify:other`, no longer `notify:desk`, the label `private`";
+    assert!(told.as_array().unwrap().contains(&json!(["owes_less", by, 1])), "{told}");
+}
+
 #[tokio::test]
 async fn a_set_that_is_tried_changes_nothing_and_says_what_is_wrong_with_it() {
     let desk = Desk::new().await;
@@ -174,8 +210,12 @@ pub(crate) async fn as_case(desk: &Desk) -> (String, Result<Value, String>) {
 /// The tools of the deployment.
 pub(crate) fn beside(desk: &Desk) -> Tools {
     let tools = desk.world.authority.pip().policy().snapshot.bundle().tools.clone();
-    let described =
-        |schema: pdp::ToolSchema| CaseTool { harm: [].into(), input: schema.input_schema };
+    let described = |schema: pdp::ToolSchema| CaseTool {
+        harm: [].into(),
+        input: schema.input_schema,
+        objects: None,
+        data: [].into(),
+    };
     tools.into_iter().map(|(name, schema)| (name, described(schema))).collect()
 }
 
@@ -237,10 +277,6 @@ async fn a_decision_that_a_case_cannot_tell_is_no_case() {
     assert_eq!(desk.call("lookup").await, "stopped");
     let why = as_case(&desk).await.1.expect_err("nothing is stopped in a case");
     assert!(why.contains("recorded stopped, now granted"), "{why}");
-    let records = desk.world.records("administration").await;
-    let id = records.last().expect("one").text_of("id").to_owned();
-    let why = desk.run(Command::PolicyCase { id }).await.expect_err("an administrator's act");
-    assert!(why.to_string().contains("no act of an instance"), "{why}");
 }
 
 #[tokio::test]

@@ -24,12 +24,12 @@ const AGENTS: [&str; 3] = ["billing", "reader", "deep"];
 const TOOLS: [&str; 3] = ["lookup", "refund", "deploy"];
 
 /// Who administers and asks; what else may happen, each test says.
-const ASKING: &str = r#"
+pub(crate) const ASKING: &str = r#"
     @id("asking") permit (principal in Group::"administrators", action, resource);
 "#;
 
 /// What each test of a fixed world begins with: who hands on to whom, and who may call what.
-const CHAIN: &str = r#"
+pub(crate) const CHAIN: &str = r#"
     @id("to-reader") permit (principal in Agent::"billing", action == Action::"delegate", resource == Agent::"reader");
     @id("to-deep") permit (principal in Agent::"reader", action == Action::"delegate", resource == Agent::"deep");
     @id("reads") permit (principal in Agent::"billing", action == Action::"crm/lookup", resource);
@@ -47,7 +47,7 @@ async fn enters(world: &World, name: &str, change: impl FnOnce(&mut Agent)) -> A
 }
 
 /// A deployment with the agents and `policy`.
-async fn desk(policy: &str) -> Desk {
+pub(crate) async fn desk(policy: &str) -> Desk {
     let desk = Desk::new().await;
     for name in &AGENTS[1..] {
         enters(&desk.world, name, |_| {}).await;
@@ -56,12 +56,12 @@ async fn desk(policy: &str) -> Desk {
     desk
 }
 
-async fn puts_in_force(desk: &Desk, policy: &str) {
+pub(crate) async fn puts_in_force(desk: &Desk, policy: &str) {
     let files = files(&format!("{ASKING}{policy}"));
     desk.publisher.replace(files).await.expect("it compiles");
 }
 
-async fn reach(desk: &Desk, since: Option<model::Timestamp>) -> Value {
+pub(crate) async fn reach(desk: &Desk, since: Option<model::Timestamp>) -> Value {
     let instance = desk.world.standing.instance.id.to_string();
     desk.run(Command::Reach { instance, since }).await.expect("it is told")
 }
@@ -76,7 +76,7 @@ fn lines(told: &Value) -> String {
 }
 
 /// What is unknown, a line each.
-fn unknown(told: &Value) -> Vec<String> {
+pub(crate) fn unknown(told: &Value) -> Vec<String> {
     let all = told["unknown"].as_array().expect("a list").iter();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     all.map(|it| format!("{} {}", text(&it["what"]), text(&it["why"]))).collect()
@@ -356,7 +356,7 @@ impl Party {
 }
 
 /// Whatever is permitted to the instance is in its reach, and whatever is permitted to whom work was handed on
-/// is in its reach by that.
+/// is in its reach by that; and it is told of what its agent does unattended, unless it is what was read that permits it.
 async fn is_sound(drawn: &Drawn) {
     let desk = desk(&drawn.policy()).await;
     let (world, mut agents) = (&desk.world, Vec::new());
@@ -374,6 +374,15 @@ async fn is_sound(drawn: &Drawn) {
         let row = &told["tools"][format!("crm/{tool}")];
         places.iter().any(|place| row[*place] == "now")
     };
+    let since = world.clock.now();
+    let unattended = desk.run(Command::Unattended { agent: None, since }).await;
+    let unattended = unattended.expect("it is told");
+    let is_listed = |agent: &AgentName, tool: &ToolRef| {
+        let mut agents = unattended["agents"].as_array().expect("a list").iter();
+        let row = agents.find(|row| row["agent"] == agent.as_str());
+        let mut acts = row.into_iter().flat_map(|row| row["acts"].as_array().expect("acts"));
+        acts.any(|act| act["tool"] == tool.to_string())
+    };
     let facts = &world.standing;
     let (instance, task) = (facts.instance.clone(), facts.task.clone());
     let mut next = vec![vec![Party { agent: agents[0].clone(), instance, task }]];
@@ -386,10 +395,12 @@ async fn is_sound(drawn: &Drawn) {
             for input in [json!({}), json!({ "amount": 3, "account": "a" }), json!({ "amount": 9 })]
             {
                 let name: ToolRef = format!("crm/{tool}").parse().expect("a tool");
-                let what = (ActionName::tool(&name), ResourceRef::Tool(name), input);
+                let what = (ActionName::tool(&name), ResourceRef::Tool(name.clone()), input);
                 let permitted = world.authorize(holder.act(world, what)).await.is_ok();
                 let by: Vec<_> = chain.iter().map(|party| party.agent.name.as_str()).collect();
                 assert!(!permitted || is_told(tool, places), "{tool} by {by:?}: {}", lines(&told));
+                let is_listed = drawn.is_marked || is_listed(&holder.agent.name, &name);
+                assert!(!permitted || is_listed, "{tool} by {by:?}: {unattended}");
             }
         }
         for agent in &agents {

@@ -37,6 +37,7 @@ pub(crate) fn said(desk: &Desk, covers: Covers) -> ReceiverRegistration {
         name: "siem".to_owned(),
         audience: AUDIENCE.to_owned(),
         covers,
+        issuer: None,
         push_host: Some("siem.example".to_owned()),
         algorithm: EventAlgorithm::Es256,
         token: Some(NewToken {

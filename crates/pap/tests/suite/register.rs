@@ -67,6 +67,37 @@ async fn r_12_a_registration_names_people_who_are_there_and_a_purpose() {
     assert_eq!(Duration::from_millis(lasts.unsigned_abs()), Duration::from_hours(90 * 24));
 }
 
+/// Nor is a purpose entered for which nobody who is here answers.
+#[tokio::test]
+async fn r_12_a_purpose_names_an_owner_who_is_there() {
+    let desk = Desk::new().await;
+    for id in ["gone", "rob"] {
+        let add = Command::PersonAdd { id: id.to_owned(), groups: Vec::new() };
+        desk.run(add).await.unwrap();
+    }
+    desk.run(Command::PersonDeactivate { id: "gone".to_owned() }).await.unwrap();
+    let asked = |owner: Value| {
+        json!({
+            "do": "purpose-add", "id": "new", "owner": owner, "tools": ["crm/lookup"],
+            "harm": [], "max_calls": null, "max_tasks_a_day": null, "description": "",
+        })
+    };
+    for (owner, says) in [
+        ("nobody", "the owner `nobody` is not a known person"),
+        ("gone", "the owner `gone` is not active"),
+        ("", "is not a person id"),
+    ] {
+        let before = desk.revision().await;
+        let command = serde_json::from_value(asked(json!(owner))).unwrap();
+        let error = desk.run(command).await.expect_err(says);
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(desk.revision().await, before);
+    }
+    // Nobody answers by not being named.
+    assert!(serde_json::from_value::<Command>(asked(Value::Null)).is_err());
+    desk.run(serde_json::from_value(asked(json!("rob"))).unwrap()).await.unwrap();
+}
+
 /// N-099: a name is given once; who asks for it again inherits nothing and changes nothing.
 #[tokio::test]
 async fn n_099_what_is_registered_is_not_registered_over() {

@@ -18,9 +18,6 @@ use crate::desk::{Desk, ISSUER, files, word as word_of};
 use crate::support::stores::OnCommit;
 use crate::support::{Facts, POLICY, World};
 
-/// That nothing was in force before.
-const NOTHING: Base = Base { version: 0, content: None };
-
 /// Two people with keys of their own.
 pub(crate) struct Signers {
     pub(crate) author: (PersonId, SigningKey),
@@ -467,10 +464,10 @@ pub(crate) async fn furnish(desk: &Desk) -> Signers {
             word: signed(signer, desk, said),
         };
         let author = Some(by(&signers.author, terms.published()));
-        let mut release = Release { terms, author, state: ReleaseState::Proposed };
+        let mut release = Release { terms, author, cases: None, state: ReleaseState::Proposed };
         if version == 2 {
-            let approver = by(&signers.approver, release.approval_over(&NOTHING));
-            let approval = Approval { base: NOTHING, by: approver };
+            let approver = by(&signers.approver, release.approval_over(&Base::NOTHING));
+            let approval = Approval { base: Base::NOTHING, by: approver };
             release = release.approved(approval).expect("it waits for that");
         }
         desk.world.put(FactKey::release(version), &release).await;
@@ -491,7 +488,8 @@ impl Signers {
             Command::PolicyApprove { version, .. } => {
                 let found = desk.fact(FactKey::release(version)).await.expect("it is there");
                 let release: Release = serde_json::from_value(found).expect("a release");
-                let word = Some(signed(&self.approver, desk, release.approval_over(&NOTHING)));
+                let word =
+                    Some(signed(&self.approver, desk, release.approval_over(&Base::NOTHING)));
                 Command::PolicyApprove { version, word }
             }
             other => other,

@@ -103,7 +103,7 @@ fn every_case_holds_and_every_rule_refuses_something_that_a_task_asks_for() {
     let mut refuses = BTreeSet::new();
     for file in ["reading", "changing", "refused"] {
         let cases = cases(file);
-        for CaseResult { name, held, asked } in decided(&cases, &set, &tools) {
+        for CaseResult { name, held, asked, .. } in decided(&cases, &set, &tools) {
             assert_eq!(held, Ok(()), "{file}: {name}");
             let applied = asked.iter().filter(|it| file == "refused" && it.applies == Some(true));
             refuses.extend(applied.map(|it| it.policy.to_string()));

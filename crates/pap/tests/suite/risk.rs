@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Clock as _, FactKey, Instance, InstanceState, PersonId, RiskLevel, RiskTarget};
+use model::{
+    Clock as _, FactKey, Instance, InstanceState, Person, PersonId, RiskLevel, RiskTarget,
+};
 use pap::{Command, Publisher, StreamRegistration};
 use serde_json::{Value, json};
 
@@ -180,7 +182,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
         claims["events"][&event]["current_level"] = json!(level);
         claims["events"][&event]["principal"] = json!(principal);
         signals.take(&signals.sign(&claims)).await.expect("it is taken");
-        signals.person("ann").await["rated"]["level"].clone()
+        signals.person("ann").await["rated"]["stream/caep"]["level"].clone()
     };
     let start = signals.now();
     signals.later();
@@ -196,7 +198,7 @@ async fn r_18_a_transmitter_rates_people_and_its_later_word_counts() {
     assert_eq!(signals.outcomes().await, ["noted", "older", "not_permitted"]);
     // Whatever else the directory says of them, it stays.
     signals.scene.activity("ann", false).await.expect("they leave");
-    assert_eq!(signals.person("ann").await["rated"]["level"], "low");
+    assert_eq!(signals.person("ann").await["rated"]["stream/caep"]["level"], "low");
 }
 
 /// Each transmitter answers for what it said. Another takes back nothing of it, nor does who undoes what the other
@@ -218,7 +220,11 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
         let risc = StreamRegistration { token, ..said(desk, "risc") };
         Box::pin(desk.run(Command::StreamAdd(risc))).await.expect("it is registered");
         signals.scene.creates(user("ann")).await;
-        let rated = async || signals.person("ann").await["rated"]["level"].clone();
+        let rated = async || {
+            let ann = signals.person("ann").await;
+            let ann: Person = serde_json::from_value(ann).expect("a person");
+            json!(ann.risk_level())
+        };
         let from = desk.world.clock.now();
         for word in told {
             signals.later();
@@ -247,7 +253,7 @@ async fn r_18_no_transmitter_takes_back_what_another_said() {
 }
 impl Signals {
     /// The transmitter says that something is at that risk since then; at which the instance of the tests is.
-    async fn rate(
+    pub(crate) async fn rate(
         &self,
         level: &str,
         (principal, subject): (&str, &Value),
@@ -333,11 +339,13 @@ async fn r_18_a_transmitter_rates_agents_and_instances_of_its_directorys_people_
     desk.world.put(FactKey::person(&other), &person).await;
     let instance = RiskTarget::Instance(id);
     assert_eq!(desk.lower(&other, &instance, None).await, "done");
-    assert_eq!(desk.fact(instance.key()).await.expect("it is known")["rated"], Value::Null);
+    let known = desk.fact(instance.key()).await.expect("it is known");
+    assert_eq!(known["rated"]["stream/caep"].get("level"), None, "{known}");
 }
 
-/// What was lowered to a level its transmitter raises by what it says next, though by its clock that was before; an
-/// instance that was released is stopped by the same word again.
+/// What was lowered its transmitter raises by what it says next, though by its clock that was before; what it said
+/// before that, and is delivered only now, does not count, though it was lowered to nothing. An instance that was
+/// released is stopped by the same word again.
 #[tokio::test]
 async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     let (signals, [sponsor, other]) = Box::pin(signals()).await;
@@ -360,8 +368,8 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         (&instance, ("SESSION", &of_instance)),
     ] {
         let level = async || {
-            let rated = desk.fact(what.key()).await.expect("it is known")["rated"].clone();
-            rated.get("level").unwrap_or(&rated["stream/caep"]["level"]).clone()
+            desk.fact(what.key()).await.expect("it is known")["rated"]["stream/caep"]["level"]
+                .clone()
         };
         signals.rate("HIGH", subject, at).await;
         signals.later();
@@ -369,6 +377,11 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
         assert_eq!(level().await, "medium", "{what}");
         signals.rate("HIGH", subject, at + 1).await;
         assert_eq!(level().await, "high", "{what}");
+        assert_eq!(desk.lower(&other, what, None).await, "done", "{what}");
+        signals.rate("HIGH", subject, at).await;
+        assert_eq!(level().await, Value::Null, "{what}");
+        signals.rate("LOW", subject, at + 2).await;
+        assert_eq!(level().await, "low", "{what}");
     }
     let state = async || desk.fact(instance.key()).await.expect("it is known")["state"].clone();
     let (id, reason) = (id.to_string(), "looked".to_owned());
@@ -379,5 +392,5 @@ async fn what_a_transmitter_says_once_its_word_was_lowered_counts() {
     signals.rate("HIGH", subject, signals.now()).await;
     assert_eq!(state().await["is"], "quarantined");
     signals.rate("HIGH", subject, signals.now()).await;
-    assert_eq!(signals.outcomes().await, ["rated_already"]);
+    assert_eq!(signals.outcomes().await, ["older", "older", "older", "rated_already"]);
 }

@@ -78,7 +78,7 @@ impl Budgets {
         let File { budgets } = beside::read(BUDGETS_FILE, text)?;
         let mut check = Check { bundle, wrong: Vec::new(), doubtful: Vec::new() };
         if budgets.len() > BUDGETS_MAX {
-            let message = format!("more than {BUDGETS_MAX} budgets");
+            let message = format!("more than {BUDGETS_MAX} budgets: have one count several tools");
             check.wrong.push(Finding::at(BUDGETS_FILE, None, message));
         }
         let read = budgets.into_iter().filter_map(|(name, it)| check.budget(name, it)).collect();
@@ -115,12 +115,20 @@ impl Check<'_> {
         let mut wrong = |line, message: &str| self.wrong.push(finding(&name, line, message));
         if !cap.has_places(places) {
             let line = written.cap.referenced.line();
-            wrong(line, "its `cap` has more `places` than its amount");
+            wrong(
+                line,
+                "its `cap` has more places than its amount: say more `places`, or round it",
+            );
         }
         let WrittenOf { tools, harm, agents, purposes, when } = written.of;
         if [tools.len(), agents.len(), purposes.len()].iter().any(|it| *it > MATCHED_MAX) {
             let line = written.amount.referenced.line();
-            wrong(line, &format!("more than {MATCHED_MAX} tools, agents or purposes"));
+            wrong(
+                line,
+                &format!(
+                    "more than {MATCHED_MAX} tools, agents or purposes: name a server (`SERVER/*`), or write several"
+                ),
+            );
         }
         if self.wrong.len() == found_before {
             for tool in &tools {
@@ -142,7 +150,7 @@ impl Check<'_> {
         let line = amount.referenced.line();
         if amount.value.is_calls() {
             if *places > 0 || currency.is_some() {
-                wrong(line, "calls have no `places` and no `currency`");
+                wrong(line, "calls have no `places` and no `currency`: take these out");
             }
             return Used::Call;
         }
@@ -153,12 +161,12 @@ impl Check<'_> {
             }
         }
         if *places > Amount::PLACES_MAX {
-            wrong(line, &format!("more than {} `places`", Amount::PLACES_MAX));
+            wrong(line, &format!("more than {} `places`: say fewer", Amount::PLACES_MAX));
         }
         if let Some(currency) = currency
             && !currency.argument.value.goes_with(&amount.value)
         {
-            wrong(line, "its `currency` is in other lists than its amount");
+            wrong(line, "its `currency` is in other lists than its amount: name both in the same");
         }
         let currency = currency.as_ref();
         let currency = currency.map(|it| (it.argument.value.clone(), it.equals.clone()));

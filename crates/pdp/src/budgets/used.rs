@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::read::CALLS;
 use crate::beside;
+use crate::formats::Format;
 use crate::shape::{Members, Shape};
 
 /// The most objects of one call whose amounts are added up; of more it is not read what they use.
@@ -159,7 +160,10 @@ impl Used {
     /// Whether it can be read what calls with such arguments use.
     pub(super) fn can_be_read(&self, arguments: &Members) -> Result<(), Unread> {
         let Self::Argument { path, currency, .. } = self else { return Ok(()) };
-        let is_amount = |it: &Shape| matches!(it, Shape::Long | Shape::Decimal | Shape::Text);
+        let is_amount = |it: &Shape| {
+            let of_text = matches!(it, Shape::Text | Shape::Formatted(Format::Decimal));
+            of_text || matches!(it, Shape::Long | Shape::Decimal)
+        };
         path.can_be_read(arguments, is_amount)?;
         match currency {
             Some((path, _)) => path.can_be_read(arguments, |it| *it == Shape::Text),

@@ -43,7 +43,9 @@ impl When {
         tools: &[ToolPattern],
     ) -> Result<Self, String> {
         if text.len() > WHEN_MAX {
-            return Err(format!("it is longer than {WHEN_MAX} bytes"));
+            return Err(format!(
+                "it is longer than {WHEN_MAX} bytes: shorten it, or write several budgets"
+            ));
         }
         is_shallow(text).map_err(|(_, why)| why)?;
         // By itself: else it could end the policy, and begin another one.

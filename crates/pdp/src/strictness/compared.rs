@@ -1,13 +1,15 @@
 //! What one set says of strictness held against what another one says, rule by rule.
 //!
-//! INVARIANT: who is said to be at least as strict asks of no agent and no call less
-//! (`who_is_at_least_as_strict_asks_no_less_of_anybody`).
+//! INVARIANT: where no rule is named that widens, no less is asked of any agent and any call
+//! (`what_is_no_widening_asks_no_less_of_anybody`).
 
 use std::collections::BTreeSet;
 
 use model::{AgentName, Decision, Denial, Grant, Harm};
 
-use super::{CallRule, LASTS_MAX_S, Strictness, TokenRule, Uses};
+use super::{CallRule, DepartureRule, LASTS_MAX_S, STRICTNESS_FILE, Strictness, TokenRule, Uses};
+use crate::differing::Change;
+use crate::parts::{Calls, PartChange};
 
 /// For which agents, and for which harm, a rule is.
 type For<'a> = (&'a BTreeSet<AgentName>, &'a BTreeSet<Harm>);
@@ -37,19 +39,40 @@ impl From<&Decision> for Before {
 }
 
 impl Strictness {
-    /// Whether it surely is as strict as `other`: for each agent and harm class of each rule of that there is one
-    /// here that asks as much, and no departure of anybody passes that does not there.
-    pub fn is_at_least(&self, other: &Self) -> bool {
-        let is_token = |rule: &TokenRule| {
-            let own = self.tokens.iter().filter(|own| own.lasts_s.0 <= rule.lasts_s.0);
-            rule.lasts_s.0 == LASTS_MAX_S || are_for(rule.is_for(), own.map(TokenRule::is_for))
-        };
-        let is_new = |rule: &CallRule| {
-            let own = self.calls.iter().filter(|own| own.within_s() <= rule.within_s());
-            are_for(rule.is_for(), own.map(CallRule::is_for))
-        };
-        let is_as_short = other.tokens.iter().all(is_token) && other.calls.iter().all(is_new);
-        is_as_short && self.uses_up_all_of(other) && self.tolerates_no_more_than(other)
+    /// What is otherwise in `after`, rule by rule. One that is gone widens, unless for each of its agents and harm
+    /// classes there is one that asks as much; each of departures does, if all of them together let more pass.
+    pub(crate) fn differing(&self, after: &Self) -> Vec<PartChange> {
+        let lets_more_pass = !after.tolerates_no_more_than(self);
+        let mut found = Vec::new();
+        for (of, other, is) in [(self, after, Change::Gone), (after, self, Change::New)] {
+            let is_gone = is == Change::Gone;
+            let is_there = |rule: &TokenRule| other.tokens.iter().any(|it| it.says(rule));
+            for rule in of.tokens.iter().filter(|rule| !is_there(rule)) {
+                found.push(rule.change(is, is_gone && !other.keeps_token(rule)));
+            }
+            let is_there = |rule: &CallRule| other.calls.iter().any(|it| it.says(rule));
+            for rule in of.calls.iter().filter(|rule| !is_there(rule)) {
+                found.push(rule.change(is, is_gone && !other.keeps_call(rule)));
+            }
+            let is_there = |rule: &DepartureRule| other.departures.contains(rule);
+            for rule in of.departures.iter().filter(|rule| !is_there(rule)) {
+                found.push(rule.change(is, lets_more_pass));
+            }
+        }
+        found
+    }
+
+    /// Whether tokens for which `rule` is surely last no longer by this.
+    fn keeps_token(&self, rule: &TokenRule) -> bool {
+        let own = self.tokens.iter().filter(|own| own.lasts_s.0 <= rule.lasts_s.0);
+        rule.lasts_s.0 == LASTS_MAX_S || are_for(rule.is_for(), own.map(TokenRule::is_for))
+    }
+
+    /// Whether of calls for which `rule` is surely no less is asked by this.
+    fn keeps_call(&self, rule: &CallRule) -> bool {
+        let own = self.calls.iter().filter(|own| own.within_s() <= rule.within_s());
+        let is_as_new = are_for(rule.is_for(), own.map(CallRule::is_for));
+        is_as_new && (rule.token.is_none() || are_for(rule.is_for(), self.once()))
     }
 
     /// Whether whatever uses up its token by `other` surely does so by this.
@@ -86,11 +109,34 @@ impl TokenRule {
     fn is_for(&self) -> For<'_> {
         (&self.agents, &self.harm)
     }
+
+    fn says(&self, other: &Self) -> bool {
+        self.lasts_s.0 == other.lasts_s.0 && self.is_for() == other.is_for()
+    }
+
+    fn change(&self, is: Change, widens: bool) -> PartChange {
+        let (agents, may) = (self.agents.clone(), self.harm.clone());
+        let of = vec![Calls { agents, may, ..Calls::default() }];
+        let part = format!("rule of tokens `{}`", self.description);
+        PartChange { file: STRICTNESS_FILE, part, is, widens, of }
+    }
 }
 
 impl CallRule {
     fn is_for(&self) -> For<'_> {
         (&self.agents, &self.harm)
+    }
+
+    fn says(&self, other: &Self) -> bool {
+        let asks = |it: &Self| (it.token, it.within_s());
+        asks(self) == asks(other) && self.is_for() == other.is_for()
+    }
+
+    fn change(&self, is: Change, widens: bool) -> PartChange {
+        let (agents, harm) = (self.agents.clone(), self.harm.clone());
+        let of = vec![Calls { agents, harm, ..Calls::default() }];
+        let part = format!("rule of calls `{}`", self.description);
+        PartChange { file: STRICTNESS_FILE, part, is, widens, of }
     }
 }
 

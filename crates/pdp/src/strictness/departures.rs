@@ -13,7 +13,9 @@ use model::{
 };
 use serde::Deserialize;
 
-use super::Strictness;
+use super::{STRICTNESS_FILE, Strictness};
+use crate::differing::Change;
+use crate::parts::{Calls, PartChange};
 
 /// How often, in one hour, an instance departs in what is denied anyhow before that counts.
 const AFTER_DENIALS: u32 = 3;
@@ -22,7 +24,7 @@ const AFTER_DENIALS: u32 = 3;
 const LASTS_H: u32 = 24;
 
 /// What follows where instances of those agents depart so; of whatever is not said, what is built in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DepartureRule {
     pub(super) description: String,
@@ -139,6 +141,14 @@ pub fn departs(
         departs.extend(declared.calls_an_hour.map(|_| Departure::Rate));
     }
     departs
+}
+
+impl DepartureRule {
+    pub(super) fn change(&self, is: Change, widens: bool) -> PartChange {
+        let of = vec![Calls { agents: self.agents.clone(), ..Calls::default() }];
+        let part = format!("rule of departures `{}`", self.description);
+        PartChange { file: STRICTNESS_FILE, part, is, widens, of }
+    }
 }
 
 fn hours(hours: u32) -> Duration {

@@ -49,7 +49,9 @@ impl Strictness {
     pub(super) fn read(text: &str) -> Result<Self, CompileErrors> {
         let File { tokens, calls, departures } = beside::read(STRICTNESS_FILE, text)?;
         if tokens.is_none() && calls.is_none() && departures.is_none() {
-            let message = "it says none of `tokens`, `calls` and `departures`".to_owned();
+            let message =
+                "it says none of `tokens`, `calls` and `departures`: say one, or remove the file";
+            let message = message.to_owned();
             return Err(Finding::at(STRICTNESS_FILE, None, message).into());
         }
         let (tokens, calls) = (tokens.unwrap_or_default(), calls.unwrap_or_default());
@@ -60,7 +62,7 @@ impl Strictness {
         let of_departures = departing.flat_map(|it| at(it, wrong_with_departures(&it.value)));
         let mut wrong: Vec<_> = of_tokens.chain(of_calls).chain(of_departures).collect();
         if tokens.len() + calls.len() + departures.len() > STRICTNESS_MAX {
-            let message = format!("more than {STRICTNESS_MAX} rules");
+            let message = format!("more than {STRICTNESS_MAX} rules: name several agents in one");
             wrong.push(Finding::at(STRICTNESS_FILE, None, message));
         }
         if wrong.is_empty() {
@@ -89,7 +91,8 @@ fn wrong_with_tokens(rule: &TokenRule) -> Vec<String> {
 fn wrong_with_calls(rule: &CallRule) -> Vec<String> {
     let attested = rule.attested_s.and_then(|it| is_within("attested_s", it, ATTESTED_MIN_S));
     let says_nothing = rule.token.is_none() && rule.attested_s.is_none();
-    let nothing = says_nothing.then(|| "it says neither `token` nor `attested_s`".to_owned());
+    let nothing =
+        says_nothing.then(|| "it says neither `token` nor `attested_s`: say one".to_owned());
     attested.into_iter().chain(nothing).chain(too_many(rule.agents.len())).collect()
 }
 
@@ -120,5 +123,5 @@ fn is_within(member: &str, Seconds(value): Seconds, least: u32) -> Option<String
 }
 
 fn too_many(agents: usize) -> Option<String> {
-    (agents > AGENTS_MAX).then(|| format!("more than {AGENTS_MAX} agents"))
+    (agents > AGENTS_MAX).then(|| format!("more than {AGENTS_MAX} agents: write several rules"))
 }

@@ -112,7 +112,9 @@ fn what_is_wrong_with_a_condition_is_told_with_its_line() {
     check(
         refund,
         &long,
-        expect!["budgets.yaml:2: budget `it`: in `when`, it is longer than 4096 bytes"],
+        expect![
+            "budgets.yaml:2: budget `it`: in `when`, it is longer than 4096 bytes: shorten it, or write several budgets"
+        ],
     );
 }
 
@@ -142,7 +144,9 @@ fn where_amounts_are_in_a_list_is_held_against_the_tools() {
     // Of a list that may be empty where the other one is not, nothing would be compared.
     check(
         "amount: [/payments, /amount], currency: { argument: [/payments, /fees, /currency], equals: EUR }",
-        expect!["budgets.yaml:2: budget `it`: its `currency` is in other lists than its amount"],
+        expect![
+            "budgets.yaml:2: budget `it`: its `currency` is in other lists than its amount: name both in the same"
+        ],
     );
     check(
         "amount: [/payments, amount]",

@@ -46,9 +46,9 @@ fn what_is_wrong_is_told_with_its_line() {
         expect![[r#"
             budgets.yaml:5: budget `one`: `amount` is no JSON pointer to an argument: write `/NAME`
             budgets.yaml:7: budget `one`: `currency` is no JSON pointer to an argument: write `/NAME`
-            budgets.yaml:5: budget `one`: more than 4 `places`
-            budgets.yaml:10: budget `two`: calls have no `places` and no `currency`
-            budgets.yaml:10: budget `two`: its `cap` has more `places` than its amount"#]],
+            budgets.yaml:5: budget `one`: more than 4 `places`: say fewer
+            budgets.yaml:10: budget `two`: calls have no `places` and no `currency`: take these out
+            budgets.yaml:10: budget `two`: its `cap` has more places than its amount: say more `places`, or round it"#]],
     );
     check(
         &budget("match: {}, amount: calls, cap: -1, per: task"),
@@ -164,7 +164,9 @@ fn i_18_budgets_have_a_limit() {
         Snapshot::compile(with(&text)).map(drop).map_err(|errors| errors.to_string())
     };
     assert_eq!(of(BUDGETS_MAX), Ok(()));
-    assert_eq!(of(BUDGETS_MAX + 1), Err(format!("budgets.yaml: more than {BUDGETS_MAX} budgets")));
+    let over =
+        format!("budgets.yaml: more than {BUDGETS_MAX} budgets: have one count several tools");
+    assert_eq!(of(BUDGETS_MAX + 1), Err(over));
 }
 
 /// A bundle of before there were budgets keeps its digest, and what is said of them has a part in it.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::fixtures::{Case, bundle, show, snapshot, tool_ref};
 use crate::compile::limits;
-use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema};
+use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema, schema_text};
 
 fn check(policies: &str, expected: Expect) {
     check_bundle(bundle(policies), expected);
@@ -32,7 +32,7 @@ fn annotations_are_checked() {
     check(
         "permit(principal, action, resource);\n@id(\"a b\") permit(principal, action, resource);",
         expect![[r#"
-            test.cedar:1: every policy needs an `@id`
+            test.cedar:1: every policy needs an `@id`: write `@id("NAME")` before it
             test.cedar:2: policy `a b`: `a b` is not a policy id: expected 1 to 128 of a-z, A-Z, 0-9, `.`, `_`, `-`, `/`, `:`"#]],
     );
     check(
@@ -48,11 +48,11 @@ fn annotations_are_checked() {
             test.cedar:1: policy `a`: unknown annotation `@obligaton`; known are `control`, `description`, `id`, `mode`, `obligation`, `property`, `remedy`
             test.cedar:2: policy `b`: unknown obligation `shred`; known are `notify`, `redact`
             test.cedar:3: policy `c`: obligation `redact` needs an argument: `redact:ARGUMENT`
-            test.cedar:4: policy `d`: `@obligation` says what a permit owes, and this is a forbid
+            test.cedar:4: policy `d`: `@obligation` says what a permit owes, and this is a forbid: take it out
             test.cedar:5: policy `e`: unknown remedy `prayer`; known are `approval`, `step_up`
-            test.cedar:6: policy `f`: `@remedy` says what lifts a forbid, and this is a permit
+            test.cedar:6: policy `f`: `@remedy` says what lifts a forbid, and this is a permit: take it out
             test.cedar:7: policy `g`: unknown mode `shadow`; known is `observe`
-            test.cedar:8: policy `h`: `@control` names no control"#]],
+            test.cedar:8: policy `h`: `@control` names no control: say which, or take it out"#]],
     );
 }
 
@@ -61,15 +61,18 @@ fn ids_are_unique_over_all_files() {
     let mut bundle = bundle(r#"@id("a") permit(principal, action, resource);"#);
     let second = "\n\n@id(\"a\")\nforbid(principal, action, resource);";
     bundle.policies.insert("z.cedar".to_owned(), second.to_owned());
-    check_bundle(bundle, expect!["z.cedar:3: policy `a`: `@id` is also at test.cedar:1"]);
+    check_bundle(
+        bundle,
+        expect!["z.cedar:3: policy `a`: `@id` is also at test.cedar:1: give one of them another"],
+    );
 }
 
 #[test]
 fn mistakes_are_named_with_their_place() {
-    check(
-        "@id(\"a\")\npermit(principal, action, resource)\nwhen { 1 + };",
-        expect!["test.cedar:3: unexpected token `}`"],
-    );
+    let cut = "@id(\"a\")\npermit(principal, action, resource)\nwhen { 1 + };";
+    let told = Snapshot::compile(bundle(cut)).expect_err("it is cut").to_string();
+    // What could stand there is told as the parser says it.
+    assert!(told.starts_with("test.cedar:3: unexpected token `}` (expected "), "{told}");
     check(
         r#"@id("typo") permit(principal, action == Action::"payments/refund", resource)
            when { context.input.amuont > 1 };
@@ -93,7 +96,7 @@ fn mistakes_are_named_with_their_place() {
 fn templates_are_refused() {
     check(
         r#"@id("template") permit(principal == ?principal, action, resource);"#,
-        expect!["test.cedar:1: templates are not supported"],
+        expect!["test.cedar:1: templates are not supported: write out whom it is about"],
     );
 }
 
@@ -158,10 +161,15 @@ fn schema_parts_add_types_but_no_actions() {
     with_type.schema.insert("more".to_owned(), actions.to_owned());
     check_bundle(
         with_type.clone(),
-        expect!["more: a schema part declares types; actions come from methods and tools"],
+        expect![
+            "more: a schema part declares types; actions come from methods and tools: see docs/policy-sets.md"
+        ],
     );
     with_type.schema.insert("more".to_owned(), "entity Person;".to_owned());
-    check_bundle(with_type, expect!["duplicate entity type `Person`"]);
+    check_bundle(
+        with_type,
+        expect!["more: duplicate entity type `Person`: see docs/policy-sets.md"],
+    );
 }
 
 #[test]
@@ -247,13 +255,14 @@ fn a_bundle_has_limits() {
     assert!(limits(&of_tools(TOOLS_MAX + 1)).is_err());
     let policies = "permit(principal,action,resource);".repeat(POLICIES_MAX + 1);
     let errors = Snapshot::compile(bundle(&policies)).expect_err("too many policies");
-    expect!["more than 20000 policies"].assert_eq(&errors.to_string());
+    expect!["more than 20000 policies: say of several tools or agents at once what is alike"]
+        .assert_eq(&errors.to_string());
 }
 
 /// Whatever the text is of that is parsed: the process goes on.
 #[test]
 fn what_nests_too_deep_is_refused_before_it_is_parsed() {
-    let told = "more than 32 brackets stand in one another";
+    let told = "more than 32 brackets stand in one another: nest less";
     let nested = |times: usize| format!("{}true{}", "(".repeat(times), ")".repeat(times));
     let condition = nested(100_000);
     let policy =
@@ -319,7 +328,7 @@ fn a_snapshot_is_shared_between_threads() {
 /// What is told of the schema, for editors, is one that Cedar reads, and by which it says of a policy what we say.
 #[test]
 fn cedar_validates_by_the_schema_that_is_told() {
-    let text = snapshot("").schema_text().expect("it has a text");
+    let (text, _) = schema_text(&bundle("")).expect("it has a text");
     let (schema, _) = Schema::from_cedarschema_str(&text).expect("Cedar reads it");
     let validator = Validator::new(schema);
     let check = |action: &str, condition: &str, expected: bool| {
@@ -340,4 +349,22 @@ fn cedar_validates_by_the_schema_that_is_told() {
     check(refund, "context.input.sum > 5", false);
     check("crm/lookup", "context.input.id > 5 && context.purpose == \"care\"", true);
     check("crm/lookup", "context.input.urgent", false);
+}
+
+/// What a set does not have changes no digest: what was signed before it could have that is still signed.
+#[test]
+fn r_39_the_digest_of_a_set_is_that_of_what_it_has() {
+    let check = |bundle: &Bundle, expected: &str| {
+        let text = String::from_utf8(json::canonical_of(bundle)).expect("it is text");
+        assert_eq!(text, expected);
+        assert_eq!(bundle.digest(), model::PolicyDigest::of(expected.as_bytes()));
+    };
+    let named = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), text.to_owned())]);
+    let bundle = Bundle { policies: named("a.cedar", "permit"), ..Bundle::default() };
+    check(&bundle, r#"{"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#);
+    let cases = named("cases/a.yaml", "cases: []");
+    check(
+        &Bundle { cases, ..bundle },
+        r#"{"cases":{"cases/a.yaml":"cases: []"},"policies":{"a.cedar":"permit"},"schema":{},"tools":{}}"#,
+    );
 }

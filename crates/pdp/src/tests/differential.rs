@@ -17,7 +17,7 @@ use crate::evaluate::{Question, Said};
 use crate::labels::Labels;
 use crate::schema::Action;
 
-const PRINCIPALS: [&str; 8] = [
+pub(super) const PRINCIPALS: [&str; 8] = [
     "principal",
     r#"principal in Agent::"billing""#,
     r#"principal in Agent::"other""#,
@@ -27,7 +27,7 @@ const PRINCIPALS: [&str; 8] = [
     r#"principal in Group::"guests""#,
     r#"principal == Person::"carla""#,
 ];
-const ACTIONS: [&str; 7] = [
+pub(super) const ACTIONS: [&str; 7] = [
     "action",
     r#"action in Action::"tools/call""#,
     r#"action == Action::"payments/refund""#,
@@ -36,7 +36,7 @@ const ACTIONS: [&str; 7] = [
     r#"action in [Action::"tools/call", Action::"crm/lookup"]"#,
     r#"action == Action::"tools/list""#,
 ];
-const RESOURCES: [&str; 8] = [
+pub(super) const RESOURCES: [&str; 8] = [
     "resource",
     "resource is Tool",
     "resource is Server",
@@ -145,7 +145,7 @@ fn question<'a>(case: &Case, action: &'a Action, asked: &AskedFor<'_>) -> Option
     let world = World::near(&case.request, &facts, &labels)
         .widened(asked, (&case.request, &facts, &labels));
     let (input, unread) = arguments(&case.request, action)?;
-    let given = Given { input, unread: &unread, provenance: None };
+    let given = Given { input, unread: &unread, provenance: None, outside: false };
     let context = context::of((&facts, None), given, (&BTreeSet::new(), asked))?;
     let entities = entities(&action.placed, world.nodes, asked)?;
     Some(Question { action: &action.placed, resource: world.resource, context, entities, unread })

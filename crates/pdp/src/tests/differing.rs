@@ -57,6 +57,38 @@ fn a_policy_is_new_or_gone_or_changed_and_may_be_moved_at_once() {
     );
 }
 
+/// What a permit owed it may not owe any more, and what nothing lifted something may.
+#[test]
+fn what_a_policy_owes_and_what_lifts_it_is_told_by_itself() {
+    let owes = |what: &str| format!("@obligation({what:?}) {READING}");
+    let lifted = format!("@remedy(\"approval\") {GUARD}");
+    check(
+        &[READING, GUARD],
+        &[&owes("notify:desk"), GUARD],
+        &expect![[r#"[{"policy":"reading","is":"owes","widens":false}]"#]],
+    );
+    check(
+        &[&owes("notify:desk; redact:/iban"), GUARD],
+        &[&owes("redact:/iban"), GUARD],
+        &expect![[r#"[{"policy":"reading","is":"owes","widens":true}]"#]],
+    );
+    check(
+        &[&owes("notify:desk")],
+        &[READING],
+        &expect![[r#"[{"policy":"reading","is":"owes","widens":true}]"#]],
+    );
+    check(
+        &[READING, GUARD],
+        &[READING, &lifted],
+        &expect![[r#"[{"policy":"guard","is":"lifted","widens":true}]"#]],
+    );
+    check(
+        &[READING, &lifted],
+        &[READING, GUARD],
+        &expect![[r#"[{"policy":"guard","is":"lifted","widens":false}]"#]],
+    );
+}
+
 #[test]
 fn a_policy_concerns_whom_its_scope_lets_in() {
     let asked = |scope: &str| {

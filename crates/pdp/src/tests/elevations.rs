@@ -18,7 +18,7 @@ const OPEN: &str = r#"@id("open") permit(principal, action, resource);
                       @id("named") permit(principal, action, resource in Server::"crm");"#;
 
 /// An elevation in force of the task of `case` for `tools`, each with the harm class `moves-money`.
-fn elevated(case: &Case, number: u8, tools: &[&str]) -> Elevated {
+pub(super) fn elevated(case: &Case, number: u8, tools: &[&str]) -> Elevated {
     let (asked_by, approved_by) = (person("alice", &[]), person("bob", &[]));
     let classes = BTreeSet::from([Harm::ReadsData, Harm::MovesMoney]);
     let tool = |name: &&str| (name.parse::<ToolRef>().expect("a tool"), classes.clone());

@@ -29,3 +29,46 @@ fn each_condition_tells_whether_it_is_met_and_what_it_saw() {
     check("when { context.input.id == 7 }", Some(true), &[("context.input.id", Some("7"))]);
     check("when { context.sponsor has unit }", Some(false), &[("context.sponsor.unit", None)]);
 }
+
+#[test]
+fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
+    let text = r#"
+        @id("asked") permit (principal, action in Action::"tools/call", resource in Server::"crm")
+        when { context.depth == 0 && context.input.id == 7 } unless { context.depth > 3 };
+        @id("other") forbid (principal, action == Action::"payments/refund", resource)
+        when { context.depth > 9 };"#;
+    let snapshot: Snapshot = snapshot(text);
+    let all: Vec<_> =
+        snapshot.conditions().map(|(id, text)| (id.as_str().to_owned(), text)).collect();
+    let case = Case::call("crm/lookup", json!({ "id": 7 }));
+    let explained = snapshot.explain(&case.request, &case.facts());
+    let of_instance = explained.asked.iter().find(|it| it.of == "instance").expect("it is asked");
+    let asked = of_instance.conditions.iter().map(|it| ("asked".to_owned(), it.text.clone()));
+    let mut expected: Vec<_> = asked.collect();
+    assert_eq!(expected.len(), 3, "{expected:?}");
+    expected.push(("other".to_owned(), "context.depth > 9".to_owned()));
+    assert_eq!(all, expected);
+}
+
+/// A denial of what others are permitted does not say that nobody is.
+#[test]
+fn permits_that_are_about_others_are_told_with_whom_they_are_about() {
+    let policies = [
+        r#"@id("others") permit (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("desk") permit (principal is Person in Group::"desk", action == Action::"crm/lookup", resource);"#,
+        r#"@id("refunds") permit (principal in Agent::"other", action == Action::"payments/refund", resource);"#,
+        r#"@id("tried") @mode("observe") permit (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("never") forbid (principal in Agent::"other", action == Action::"crm/lookup", resource);"#,
+        r#"@id("own") permit (principal, action == Action::"crm/lookup", resource) when { context.depth > 9 };"#,
+    ];
+    let snapshot: Snapshot = snapshot(&policies.concat());
+    let case = Case::call("crm/lookup", json!({ "id": 7 }));
+    let explained = snapshot.explain(&case.request, &case.facts());
+    let told = explained.for_others.iter().map(|it| (it.policy.as_str(), it.whom.as_str()));
+    let expected = [
+        ("others", r#"principal in Agent::"other""#),
+        ("desk", r#"principal is Person in Group::"desk""#),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(explained.asked.iter().all(|it| it.policy.as_str() == "own"), "{:?}", explained.asked);
+}

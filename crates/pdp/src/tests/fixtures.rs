@@ -8,9 +8,10 @@ use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Answer, Answers, Attestation,
     Binding, Decision, DecisionId, Delegation, Delegator, Denial, Enforcement, Facts, Harm,
     InitiatingSystem, Initiator, Instance, InstanceId, InstanceState, Mandate, MandateBasis,
-    MandateId, OpenReview, Person, PinDigest, Principal, PrincipalFacts, Purpose, ResourceRef,
-    ReviewId, Revision, Scope, Server, SessionFacts, Sha256Digest, Standing, SystemState, Task,
-    TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef, ToolState,
+    MandateId, OpenReview, Person, PinDigest, Principal, PrincipalFacts, Purpose, Rated,
+    ResourceRef, ReviewId, Revision, Scope, Server, SessionFacts, Sha256Digest, Standing,
+    SystemState, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp, Tool, ToolRef,
+    ToolState,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +32,7 @@ pub(super) fn scope(tools: &[&str]) -> Scope {
     Scope {
         tools: tools.iter().map(|tool| tool.parse().expect("a pattern")).collect(),
         harm: Harm::ALL.into_iter().collect(),
+        objects: None,
         max_calls: None,
         max_tasks_a_day: None,
     }
@@ -70,7 +72,7 @@ fn agent() -> Agent {
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: BTreeMap::new(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     }
@@ -107,7 +109,7 @@ pub(crate) fn standing() -> Standing {
             departed: None,
             started: at(-60),
             risk: None,
-            rated: BTreeMap::new(),
+            rated: Rated::default(),
             state: InstanceState::Active,
         },
         agent,
@@ -156,6 +158,8 @@ pub(super) fn tool(name: &str, harm: &[Harm]) -> Tool {
         owner: Some("olga".parse().expect("a person")),
         owned: Some(at(-86_400)),
         harm: harm.iter().copied().collect(),
+        objects: None,
+        data: BTreeSet::new(),
         requires_subject: false,
         not_delegable: false,
         state: ToolState::Pinned,

@@ -30,7 +30,7 @@ fn what_is_wrong_is_told_with_its_line() {
             labels.yaml:4: label `exteranl` is not declared: add it to `labels`
             labels.yaml:7: label `private` is not declared: add it to `labels`
             labels.yaml:10: `path` is no JSON pointer to an argument: write `/NAME`
-            labels.yaml:10: needs either `equals` or `prefix`
+            labels.yaml:10: needs either `equals` or `prefix`: say one of both
             labels.yaml:8: `account` is no JSON pointer to an argument: write `/NAME`"#]],
     );
     check(
@@ -90,7 +90,9 @@ fn i_18_labels_have_a_limit() {
         Snapshot::compile(with(&text)).map(drop).map_err(|errors| errors.to_string())
     };
     assert_eq!(of(LABELS_MAX), Ok(()));
-    assert_eq!(of(LABELS_MAX + 1), Err(format!("labels.yaml: more than {LABELS_MAX} labels")));
+    let why = "have one stand for what policies tell apart";
+    let over = format!("labels.yaml: more than {LABELS_MAX} labels: {why}");
+    assert_eq!(of(LABELS_MAX + 1), Err(over));
 }
 
 /// A bundle of before there were labels keeps its digest, and what is said of labels has a part in it.

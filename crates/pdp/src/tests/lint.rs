@@ -76,3 +76,31 @@ fn what_can_do_more_than_read_and_no_forbid_guards_is_found() {
     let server = r#"action in Action::"tools/call", resource in Server::"payments""#;
     check(&guard("", server), expect![""]);
 }
+
+/// The idle one is found whatever way it says what another says of a group, or a server, that its tools are in.
+#[test]
+fn idle_policies_are_found_by_the_hierarchy() {
+    let pair = |[first, second]: [&str; 2], [wide, narrow]: [&str; 2]| {
+        format!(
+            r#"@id("wide") @description("W") {first} (principal, {wide});
+               @id("narrow") @description("N") {second} (principal, {narrow}) when {{ context.depth == 0 }};"#
+        )
+    };
+    let idle = |effects, scopes, expected| check(&pair(effects, scopes), expected);
+    let crm = r#"action in Action::"tools/call", resource in Server::"crm""#;
+    let lookup = r#"action == Action::"crm/lookup", resource"#;
+    let same = || expect!["policy `narrow`: is shadowed: `wide` applies wherever it does"];
+    idle(["permit", "permit"], [crm, lookup], same());
+    idle(["forbid", "forbid"], [crm, lookup], same());
+    idle(["permit", "permit"], [lookup, crm], expect![""]);
+    idle(["permit", "forbid"], [crm, lookup], expect![""]);
+    let dead = expect!["policy `narrow`: is unreachable: `wide` forbids all that it permits"];
+    idle(["forbid", "permit"], [crm, lookup], dead);
+    // It names the tool, without which nobody could call it.
+    let every = r#"action in Action::"tools/call", resource is Tool"#;
+    idle(["permit", "permit"], [every, lookup], expect![""]);
+    idle(["forbid", "forbid"], [every, lookup], same());
+    let listing = r#"action in [Action::"tools/list", Action::"prompts/list"], resource"#;
+    let tools = r#"action == Action::"tools/list", resource in Server::"crm""#;
+    idle(["permit", "permit"], [listing, tools], same());
+}

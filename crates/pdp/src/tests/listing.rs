@@ -102,12 +102,21 @@ proptest! {
             );
         }
         let snapshot = snapshot(&text);
-        let permitted = arguments().into_iter().any(|input| {
+        let bases = arguments().into_iter().filter_map(|input| {
             let mut case = case.clone();
             case.request.input = input;
-            matches!(case.decide(&snapshot), model::Decision::Permit(_))
+            match case.decide(&snapshot) {
+                model::Decision::Permit(grant) => Some(grant.basis),
+                model::Decision::Deny(_) => None,
+            }
         });
-        prop_assert_eq!(case.could_permit(&snapshot), permitted, "{}", text);
+        // A few of them will do.
+        let bases: Vec<_> = bases.take(16).collect();
+        prop_assert_eq!(case.could_permit(&snapshot), !bases.is_empty(), "{}", text);
+        // What permits some call is foreseen, and nothing is where none is permitted.
+        let foreseen = snapshot.foresee(&case.request, &case.facts()).basis;
+        prop_assert!(bases.iter().all(|basis| basis.is_subset(&foreseen)), "{}", text);
+        prop_assert_eq!(foreseen.is_empty(), bases.is_empty(), "{}", text);
     }
 }
 
@@ -153,7 +162,12 @@ fn r_49_what_something_could_lift_is_told_apart_from_what_could_be_done() {
             r#"@id("a") permit(principal, action == Action::"crm/lookup", resource); {forbid}"#
         ));
         let case = Case::call("crm/lookup", Value::Null);
-        assert_eq!(snapshot.outlook(&case.request, &case.facts()), expected, "{forbid}");
+        let foreseen = snapshot.foresee(&case.request, &case.facts());
+        assert_eq!(foreseen.outlook, expected, "{forbid}");
+        // What is denied rests on nothing.
+        let basis: Vec<_> = foreseen.basis.iter().map(ToString::to_string).collect();
+        let named: &[&str] = if expected == Outlook::Denied { &[] } else { &["a"] };
+        assert_eq!(basis, named, "{forbid}");
     };
     let forbid = r#"forbid(principal, action == Action::"crm/lookup", resource)"#;
     check("", Outlook::Possible);

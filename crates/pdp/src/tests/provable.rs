@@ -31,7 +31,7 @@ fn is_as_assumed(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<R
     let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
     let all = AskedFor::Everything;
     let (input, unread) = arguments(&case.request, action)?;
-    let given = Given { input, unread: &unread, provenance: None };
+    let given = Given { input, unread: &unread, provenance: None, outside: false };
     let counted = &snapshot.remembered().counted;
     let context = context::of((&facts, None), given, (counted, &all))?;
     let entities = entities(&action.placed, world.nodes, &all)?;

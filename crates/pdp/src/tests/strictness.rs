@@ -60,7 +60,12 @@ fn what_is_wrong_is_told_with_its_line_and_what_is_right_with_its_cost() {
             "strictness.yaml:1: unknown variant `steals`, expected one of reads-data, exposes-data, moves-money, changes-production, runs-code at line 1, column 48: see docs/strictness.md"
         ],
     );
-    check("", expect!["strictness.yaml: it says none of `tokens`, `calls` and `departures`"]);
+    check(
+        "",
+        expect![
+            "strictness.yaml: it says none of `tokens`, `calls` and `departures`: say one, or remove the file"
+        ],
+    );
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn what_a_rule_of_calls_cannot_say_is_told_with_its_line() {
         expect![[r#"
             strictness.yaml:2: `attested_s` is not within 5 and 300
             strictness.yaml:3: `attested_s` is not within 5 and 300
-            strictness.yaml:4: it says neither `token` nor `attested_s`"#]],
+            strictness.yaml:4: it says neither `token` nor `attested_s`: say one"#]],
     );
     check(
         "calls: [{ description: x, attested_s: -5 }]",
@@ -235,7 +240,8 @@ fn i_18_rules_have_a_limit() {
         Snapshot::compile(with(&text)).map(drop).map_err(|errors| errors.to_string())
     };
     assert_eq!(of(STRICTNESS_MAX - 1), Ok(()));
-    let over = format!("strictness.yaml: more than {STRICTNESS_MAX} rules");
+    let over =
+        format!("strictness.yaml: more than {STRICTNESS_MAX} rules: name several agents in one");
     assert_eq!(of(STRICTNESS_MAX), Err(over));
 }
 

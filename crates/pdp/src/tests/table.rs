@@ -47,13 +47,118 @@ fn row_string() {
 
 #[test]
 fn row_string_with_a_format() {
-    let date = json!({ "type": "string", "format": "date-time" });
+    let date = json!({ "type": "string", "format": "date" });
     check(
         &date,
-        &[json!("2026-11-24T00:00:00Z")],
+        &[json!("2026-11-24")],
         expect![[r#"
         {"type":"String","required":false}
-        "2026-11-24T00:00:00Z" => {input: {x: "2026-11-24T00:00:00Z"}}"#]],
+        "2026-11-24" => {input: {x: "2026-11-24"}}"#]],
+    );
+}
+
+fn formatted(format: &str, texts: &[&str], expected: Expect) {
+    let texts: Vec<Value> = texts.iter().map(|text| json!(text)).collect();
+    check(&json!({ "type": "string", "format": format }), &texts, expected);
+}
+
+#[test]
+fn row_date_time() {
+    formatted(
+        "date-time",
+        &[
+            "2026-11-24T00:00:00Z",
+            "2026-11-24T01:30:00.5+01:30",
+            "2026-11-24T00:00:00-05:00",
+            "2026-11-24T00:00:00.0001Z",
+            "2026-11-24 00:00:00Z",
+            "2026-11-24T00:00:60Z",
+            "2026-02-30T00:00:00Z",
+            "2026-11-24T00:00:00+24:00",
+            "0000-01-01T00:00:00+01:00",
+            "2026-11-24",
+            "tomorrow",
+        ],
+        expect![[r#"
+        {"type":"Extension","name":"datetime","required":false}
+        "2026-11-24T00:00:00Z" => {input: {x: datetime("2026-11-24T00:00:00.000Z")}}
+        "2026-11-24T01:30:00.5+01:30" => {input: {x: datetime("2026-11-24T00:00:00.500Z")}}
+        "2026-11-24T00:00:00-05:00" => {input: {x: datetime("2026-11-24T05:00:00.000Z")}}
+        "2026-11-24T00:00:00.0001Z" => {input: {}} /x
+        "2026-11-24 00:00:00Z" => {input: {}} /x
+        "2026-11-24T00:00:60Z" => {input: {}} /x
+        "2026-02-30T00:00:00Z" => {input: {}} /x
+        "2026-11-24T00:00:00+24:00" => {input: {}} /x
+        "0000-01-01T00:00:00+01:00" => {input: {}} /x
+        "2026-11-24" => {input: {}} /x
+        "tomorrow" => {input: {}} /x"#]],
+    );
+}
+
+#[test]
+fn row_decimal() {
+    formatted(
+        "decimal",
+        &["12.50", "0", "-3.25", "1e2", "+1", "01", "1.23456", "1,5", " 1", "1000000000000000"],
+        expect![[r#"
+        {"type":"Extension","name":"decimal","required":false}
+        "12.50" => {input: {x: decimal("12.5")}}
+        "0" => {input: {x: decimal("0.0")}}
+        "-3.25" => {input: {x: decimal("-3.25")}}
+        "1e2" => {input: {}} /x
+        "+1" => {input: {}} /x
+        "01" => {input: {}} /x
+        "1.23456" => {input: {}} /x
+        "1,5" => {input: {}} /x
+        " 1" => {input: {}} /x
+        "1000000000000000" => {input: {}} /x"#]],
+    );
+    let text = json!({ "type": "string", "format": "decimal" });
+    let misfit = expect![[r#"
+        {"type":"Extension","name":"decimal","required":false}
+        5 => misfit"#]];
+    check(&text, &[json!(5)], misfit);
+}
+
+/// A policy that looks for addresses in a range would not find one that is spelt as one of the other version.
+#[test]
+fn row_addresses() {
+    formatted(
+        "ipv4",
+        &["10.0.0.1", "010.0.0.1", "10.0.0.0/8", "10.1", "::1", ""],
+        expect![[r#"
+        {"type":"Extension","name":"ipaddr","required":false}
+        "10.0.0.1" => {input: {x: ip("10.0.0.1")}}
+        "010.0.0.1" => {input: {}} /x
+        "10.0.0.0/8" => {input: {}} /x
+        "10.1" => {input: {}} /x
+        "::1" => {input: {}} /x
+        "" => {input: {}} /x"#]],
+    );
+    formatted(
+        "ipv6",
+        &[
+            "::1",
+            "2001:DB8::1",
+            "::ffff:10.0.0.1",
+            "::ffff:0:1",
+            "::10.0.0.1",
+            "64:ff9b::a00:1",
+            "fe80::1%eth0",
+            "::/0",
+            "10.0.0.1",
+        ],
+        expect![[r#"
+        {"type":"Extension","name":"ipaddr","required":false}
+        "::1" => {input: {x: ip("0:0:0:0:0:0:0:1")}}
+        "2001:DB8::1" => {input: {x: ip("2001:db8:0:0:0:0:0:1")}}
+        "::ffff:10.0.0.1" => {input: {}} /x
+        "::ffff:0:1" => {input: {}} /x
+        "::10.0.0.1" => {input: {}} /x
+        "64:ff9b::a00:1" => {input: {}} /x
+        "fe80::1%eth0" => {input: {}} /x
+        "::/0" => {input: {}} /x
+        "10.0.0.1" => {input: {}} /x"#]],
     );
 }
 

@@ -19,7 +19,7 @@ use crate::client::{Request, Sts, key};
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A deployment with the person `carla`.
-async fn before() -> Sts {
+pub(crate) async fn before() -> Sts {
     let sts = Sts::new().await;
     let carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
     let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
@@ -30,7 +30,7 @@ async fn before() -> Sts {
 }
 
 /// What is asked for, with nothing wrong.
-fn task(sts: &Sts) -> Value {
+pub(crate) fn task(sts: &Sts) -> Value {
     json!({
         "type": "agent_task",
         "purpose": sts.world.standing.purpose.id,
@@ -40,7 +40,7 @@ fn task(sts: &Sts) -> Value {
     })
 }
 
-async fn push(sts: &Sts, request: Request, task: &Value) -> Result<Pushed, OAuthError> {
+pub(crate) async fn push(sts: &Sts, request: Request, task: &Value) -> Result<Pushed, OAuthError> {
     let request = request.with("grant_type", "").with("authorization_details", "");
     let details = json!([task]).to_string();
     let request = request.and("authorization_details", &details);
@@ -60,7 +60,7 @@ fn redeems(request: Request, pushed: &Pushed) -> Request {
     request.with("grant_type", consent::GRANT_TYPE).with("request_uri", &pushed.request_uri)
 }
 
-async fn asked(sts: &Sts, pushed: &Pushed) -> Consent {
+pub(crate) async fn asked(sts: &Sts, pushed: &Pushed) -> Consent {
     let id = consent::requested(&pushed.request_uri).expect("one of ours");
     sts.fact(FactKey::consent(id.parse().expect("an id"))).await
 }

@@ -64,6 +64,7 @@ pub(crate) fn part(sts: &Sts) -> AskedTask {
         purpose: sts.world.standing.purpose.id.to_string(),
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
+        objects: Vec::new(),
         max_calls: None,
         max_tasks_a_day: None,
         until: sts.world.clock.now().as_seconds() + 600,

@@ -44,6 +44,7 @@ pub(crate) fn said(sts: &Sts) -> Initiation {
         purpose: sts.world.standing.purpose.id.to_string(),
         tools: vec!["crm/lookup".to_owned()],
         harm: Vec::new(),
+        objects: Vec::new(),
         max_calls: Some(3),
         max_tasks_a_day: None,
         until: now + 3_600,
@@ -74,7 +75,7 @@ async fn r_3_the_word_of_a_system_opens_exactly_the_task_that_it_names() {
     let task: Task = sts.fact(FactKey::task(instance.task)).await;
     assert_eq!(task.subject, TaskSubject::OnBehalfOf { person: "carla".parse().unwrap() });
     let tools = BTreeSet::from(["crm/lookup".parse().unwrap()]);
-    let scope = Scope { tools, harm: BTreeSet::new(), max_calls: Some(3), max_tasks_a_day: None };
+    let scope = Scope { tools, max_calls: Some(3), ..Scope::default() };
     assert_eq!((&task.scope, task.deadline.as_seconds()), (&scope, said.task.until));
     let mandate: Mandate = sts.fact(FactKey::mandate(task.mandate)).await;
     assert_eq!(claims.authorization_details[0].mandate, mandate.digest().to_string());

@@ -14,6 +14,7 @@ mod delegation;
 mod delegation_policy;
 mod devices;
 mod elevations;
+mod ends;
 mod exchanges;
 mod given_up;
 mod handing_over;

@@ -1,0 +1,131 @@
+//! R49: what data is in reach, directly and by others, and what of that came and went.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::{
+    Agreed, Clock as _, DataCategory, FactKey, Label, MandateBasis, Purpose, ServerName,
+    Sha256Digest, TaskSubject,
+};
+use pap::{Content, PolicyFiles};
+use serde_json::{Value, json};
+
+use crate::desk::{Desk, files};
+use crate::reach::{ASKING, CHAIN, desk, puts_in_force, reach, unknown};
+use crate::support::World;
+
+/// What comes back from the tools and the resources of the server.
+const LABELS: &str = "
+labels:
+  external: What outsiders wrote.
+  notes: What was kept.
+  private: Personal data.
+servers:
+  crm: { resources: [private] }
+tools:
+  crm/lookup: { carries: [private] }
+  crm/refund: { carries: [external] }
+  crm/deploy: { reads: any }
+";
+
+/// Puts the chain in force, with what is said of labels; `reader` may read resources.
+async fn labelled(desk: &Desk, labels: &str) {
+    let reads = r#"@id("files") permit (principal in Agent::"reader", action == Action::"resources/read", resource in Server::"crm");"#;
+    let policies = files(&format!("{ASKING}{CHAIN}{reads}"));
+    let files = PolicyFiles { policies, labels: Some(labels.to_owned()), ..PolicyFiles::default() };
+    let content = Content { files, ..Content::default() };
+    desk.publisher.replace(content).await.expect("it compiles");
+}
+
+/// Says which data the purpose may touch.
+async fn touches(desk: &Desk, categories: &[&str]) {
+    let category = |name: &&str| name.parse::<DataCategory>().expect("a category");
+    let data = categories.iter().map(category).collect();
+    let purpose = Purpose { data, ..desk.world.standing.purpose.clone() };
+    desk.world.put(FactKey::purpose(&purpose.id), &purpose).await;
+}
+
+#[tokio::test]
+async fn r_49_what_data_is_in_reach_is_told_by_what_it_comes_from() {
+    let desk = desk(CHAIN).await;
+    labelled(&desk, LABELS).await;
+    touches(&desk, &["customer-data"]).await;
+    let kept = BTreeSet::from(["notes".parse::<Label>().expect("a label")]);
+    desk.world.put(FactKey::kept(&desk.world.standing.server.name, None), &kept).await;
+    let told = reach(&desk, None).await;
+    let expected = json!({
+        "categories": ["customer-data"],
+        "resources": null,
+        "labels": [
+            { "label": "external", "direct": [], "by_delegation": ["crm/refund"] },
+            { "label": "notes", "direct": [], "by_delegation": ["crm/deploy"] },
+            { "label": "private", "direct": ["crm/lookup"], "by_delegation": ["crm resources/read"] },
+        ],
+        "unknown": [],
+    });
+    assert_eq!(told["data"], expected);
+    // What nobody said is named.
+    labelled(&desk, &LABELS.replace("  crm/deploy: { reads: any }\n", "")).await;
+    assert_eq!(unknown(&reach(&desk, None).await["data"]), ["crm/deploy unlabelled"]);
+    touches(&desk, &[]).await;
+    puts_in_force(&desk, CHAIN).await;
+    let told = reach(&desk, None).await;
+    assert_eq!(told["data"]["labels"], json!([]));
+    assert_eq!(unknown(&told["data"]), ["care no_categories", "labels no_labels"]);
+}
+
+/// Without a time it is since a week ago; before the register was kept, nobody knows.
+#[tokio::test]
+async fn r_49_what_data_came_and_went_is_told() {
+    let desk = desk(CHAIN).await;
+    let clock = &desk.world.clock;
+    clock.advance(Duration::from_mins(1));
+    labelled(&desk, LABELS).await;
+    touches(&desk, &["customer-data"]).await;
+    clock.advance(Duration::from_mins(1));
+    let since = clock.now();
+    clock.advance(Duration::from_mins(1));
+    let nothing = json!({ "categories": [], "labels": [] });
+    let told = reach(&desk, Some(since)).await;
+    assert_eq!(told["change"]["data"], json!({ "gained": nothing, "lost": nothing }), "{told}");
+    let told = reach(&desk, None).await;
+    let early = &told["change"];
+    assert_eq!(early["since"], clock.now().minus(Duration::from_hours(168)).to_string());
+    assert!(early["unknown"].as_str().is_some_and(|why| why.contains("kept since")), "{early}");
+
+    labelled(&desk, &LABELS.replace("carries: [external]", "carries: [notes]")).await;
+    touches(&desk, &["payments"]).await;
+    let told = reach(&desk, Some(since)).await;
+    let gained = json!({ "categories": ["payments"], "labels": ["notes"] });
+    let lost = json!({ "categories": ["customer-data"], "labels": ["external"] });
+    assert_eq!(told["change"]["data"], json!({ "gained": gained, "lost": lost }), "{told}");
+}
+
+/// Of who acts by a person's consent, the resources of those servers alone that the person was shown.
+#[tokio::test]
+async fn r_49_a_consent_bounds_which_resources_are_in_reach() {
+    let check = async |shown: &[&str], expected: &[&str]| {
+        let named = shown.iter().map(|name| name.parse::<ServerName>().expect("a server"));
+        let resources: BTreeSet<_> = named.collect();
+        let agreed = Agreed { resources, delegable: false, harm: BTreeMap::new() };
+        let world = World::with(|facts| {
+            let (subject, request) = (facts.other.id.clone(), Sha256Digest::of(b""));
+            let person = subject.clone();
+            let once = false;
+            facts.mandate.basis = MandateBasis::Consented { subject, request, once, agreed };
+            facts.task.subject = TaskSubject::OnBehalfOf { person };
+            facts.task.mandate_digest = facts.mandate.digest();
+        })
+        .await;
+        let desk = Desk::over(world).await;
+        let reads = r#"@id("files") permit (principal, action in [Action::"resources/read", Action::"crm/lookup"], resource in Server::"crm");"#;
+        puts_in_force(&desk, reads).await;
+        let told = reach(&desk, None).await;
+        assert_eq!(told["dead"], Value::Null, "{told}");
+        assert_eq!(told["tools"]["crm/lookup"]["direct"], "now", "{told}");
+        assert_eq!(unknown(&told), expected);
+        assert_eq!(told["data"]["resources"], json!(shown));
+    };
+    check(&[], &[]).await;
+    check(&["crm"], &["crm resources/read"]).await;
+}

@@ -1,0 +1,240 @@
+//! What the files beside the policies say otherwise, part by part, and whose calls that is about.
+
+use std::collections::BTreeSet;
+
+use expect_test::{Expect, expect};
+use model::{
+    AccessRequest, ActionName, AgentName, FactKey, Harm, ResourceRef, Scope, ServerName, ToolRef,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::fixtures::Case;
+use crate::labels::Labels;
+use crate::{Bundle, Flow, PartChange};
+
+fn said(budgets: &str, labels: &str, strictness: &str) -> Bundle {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let (budgets, labels, strictness) = (said(budgets), said(labels), said(strictness));
+    Bundle { labels, budgets, strictness, ..Bundle::default() }
+}
+
+fn check(before: &Bundle, after: &Bundle, expected: Expect) {
+    let told = |it: &PartChange| {
+        let widens = if it.widens { ": a widening" } else { "" };
+        format!("{}: {} {:?}{widens}", it.file, it.part, it.is)
+    };
+    let told: Vec<_> = crate::parts(before, after).iter().map(told).collect();
+    expected.assert_eq(&told.join("\n"));
+}
+
+const BUDGETS: &str = "budgets:
+  few: { description: x, match: { tools: [crm/refund] }, amount: calls, cap: 5, per: task }
+  many: { description: x, match: {}, amount: calls, cap: 500, per: agent }
+";
+
+const STRICTNESS: &str = "
+tokens: [{ description: Short, lasts_s: 60, harm: [moves-money] }]
+calls: [{ description: Once, token: once, agents: [billing], harm: [moves-money] }]
+";
+
+const LABELS: &str = "
+labels: { private: Personal., external: Of others. }
+outsiders: [external]
+servers: { mail: { resources: [external], sink: true } }
+tools:
+  crm/lookup: { carries: [private] }
+  mail/*: { carries: [external] }
+  mail/send: { sink: true }
+";
+
+#[test]
+fn each_part_is_told_by_itself_and_widenings_are_named() {
+    let all = said(BUDGETS, LABELS, STRICTNESS);
+    check(&all, &all, expect![""]);
+    check(
+        &all,
+        &Bundle::default(),
+        expect![[r"
+            budgets.yaml: budget `few` Gone: a widening
+            budgets.yaml: budget `many` Gone: a widening
+            labels.yaml: tool `crm/lookup` Gone: a widening
+            labels.yaml: tool `mail/send` Gone: a widening
+            labels.yaml: tools `mail/*` Gone: a widening
+            labels.yaml: server `mail` Gone: a widening
+            labels.yaml: outsiders Gone: a widening
+            strictness.yaml: rule of tokens `Short` Gone: a widening
+            strictness.yaml: rule of calls `Once` Gone: a widening"]],
+    );
+    let budgets = BUDGETS.replace("cap: 5,", "cap: 4,").replace("cap: 500", "cap: 501");
+    let labels = LABELS.replace("carries: [private]", "carries: [private, external]");
+    let labels = labels.replace("resources: [external], ", "");
+    let strictness = STRICTNESS.replace("lasts_s: 60", "lasts_s: 50");
+    let strictness = strictness.replace("agents: [billing], ", "");
+    check(
+        &all,
+        &said(&budgets, &labels, &strictness),
+        expect![[r"
+            budgets.yaml: budget `few` Changed
+            budgets.yaml: budget `many` Changed: a widening
+            labels.yaml: tool `crm/lookup` Changed
+            labels.yaml: server `mail` Changed: a widening
+            strictness.yaml: rule of tokens `Short` Gone
+            strictness.yaml: rule of calls `Once` Gone
+            strictness.yaml: rule of tokens `Short` New
+            strictness.yaml: rule of calls `Once` New"]],
+    );
+    // What only describes is no matter, and what cannot be read holds nothing back.
+    let described = STRICTNESS.replace("Short", "Shorter");
+    check(&all, &said(BUDGETS, LABELS, &described), expect![""]);
+    check(
+        &all,
+        &said(BUDGETS, "labels: [", STRICTNESS),
+        expect!["labels.yaml: what cannot be read Changed: a widening"],
+    );
+    // Where there is no label left, nothing is carried, but what sends out still does.
+    check(
+        &said("", "labels: { a: x }\ntools: { crm/a: { carries: [a], sink: true } }", ""),
+        &said("", "labels: {}\ntools: { crm/a: { sink: true } }", ""),
+        expect!["labels.yaml: tool `crm/a` Changed: a widening"],
+    );
+}
+
+#[test]
+fn a_part_concerns_the_calls_that_it_is_about() {
+    let parts = crate::parts(&Bundle::default(), &said(BUDGETS, LABELS, STRICTNESS));
+    let concerned = |agent: &str, tool: &str, harm: Harm| {
+        let (agent, tool): (AgentName, ToolRef) = (agent.parse().unwrap(), tool.parse().unwrap());
+        // It may be given what that tool does, and what is read.
+        let ceiling = Scope { harm: [harm].into(), ..Scope::default() };
+        let harm = BTreeSet::from([harm]);
+        let is = |part: &&PartChange| part.concerns((&agent, &ceiling), (&tool, &harm));
+        parts.iter().filter(is).map(|part| part.part.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    for (agent, tool, harm, expected) in [
+        (
+            "billing",
+            "crm/refund",
+            Harm::MovesMoney,
+            "budget `few`, budget `many`, outsiders, rule of tokens `Short`, rule of calls `Once`",
+        ),
+        (
+            "other",
+            "crm/refund",
+            Harm::MovesMoney,
+            "budget `few`, budget `many`, outsiders, rule of tokens `Short`",
+        ),
+        ("billing", "crm/lookup", Harm::ReadsData, "budget `many`, tool `crm/lookup`, outsiders"),
+        (
+            "billing",
+            "mail/send",
+            Harm::ExposesData,
+            "budget `many`, tool `mail/send`, server `mail`, outsiders",
+        ),
+        (
+            "billing",
+            "mail/read",
+            Harm::ReadsData,
+            "budget `many`, tools `mail/*`, server `mail`, outsiders",
+        ),
+    ] {
+        assert_eq!(concerned(agent, tool, harm), expected, "{agent} {tool}");
+    }
+}
+
+/// What may be said of a tool, each by a bit.
+const OF_TOOL: [&str; 8] = [
+    "carries: [one]",
+    "carries: [one, two]",
+    "when: [{ argument: /f, prefix: a, carries: [two] }]",
+    "when: [{ argument: /f, equals: 1, carries: [one] }, { argument: /f, prefix: a, carries: [two] }]",
+    "sink: true",
+    "reads: /id",
+    "reads: any",
+    "stores: /id",
+];
+
+/// Of which of these nothing more may be said than of one.
+const ALIKE: [&[usize]; 3] = [&[0, 1], &[2, 3], &[5, 6]];
+
+const TOOLS: [&str; 3] = ["crm/a", "crm/b", "crm/*"];
+
+/// What is said of each tool: none, if nothing is.
+type Entries = [Option<[bool; 8]>; 3];
+
+fn labels_of(entries: &Entries) -> Labels {
+    let entry = |bits: &[bool; 8]| {
+        let is_said = |at: usize| {
+            let later = ALIKE.iter().any(|alike| alike[0] == at && bits[alike[1]]);
+            bits[at] && !later
+        };
+        let said = (0..OF_TOOL.len()).filter(|at| is_said(*at)).map(|at| OF_TOOL[at]);
+        said.collect::<Vec<_>>().join(", ")
+    };
+    let tools = TOOLS
+        .iter()
+        .zip(entries)
+        .filter_map(|(tool, bits)| Some(format!("  '{tool}': {{ {} }}\n", entry(bits.as_ref()?))));
+    let tools = tools.collect::<String>();
+    let tools = if tools.is_empty() { tools } else { format!("tools:\n{tools}") };
+    let text = format!("labels: {{ one: x, two: x }}\n{tools}");
+    Labels::read(&text).unwrap_or_else(|errors| panic!("{text}: {errors}"))
+}
+
+fn flow(labels: &Labels, tool: &ToolRef, input: &Value) -> Flow {
+    let request = AccessRequest {
+        action: ActionName::tool(tool),
+        resource: ResourceRef::Tool(tool.clone()),
+        input: input.clone(),
+        ..Case::method("tools/list", "crm").request
+    };
+    labels.of(&request)
+}
+
+/// Whether as much flows to where it is seen.
+fn is_no_less(old: &Flow, new: &Flow) -> bool {
+    let server: ServerName = "crm".parse().expect("a server");
+    let all = FactKey::kept(&server, None);
+    let is_read = |key: &FactKey| new.reads.contains(key) || new.reads.contains(&all);
+    let is_stored = match (&old.stores, &new.stores) {
+        (None, _) => true,
+        (Some(old), Some(new)) => old == new || new.1.is_none(),
+        (Some(_), None) => false,
+    };
+    old.carries.is_subset(&new.carries) && old.reads.iter().all(is_read) && is_stored
+}
+
+fn entries() -> impl Strategy<Value = Entries> {
+    let entry = prop::option::of(prop::array::uniform8(any::<bool>()));
+    prop::array::uniform3(entry)
+}
+
+proptest! {
+    #[test]
+    fn what_is_no_widening_carries_no_less(
+        before in entries(),
+        more in entries(),
+        is_added in any::<bool>(),
+    ) {
+        let added = |(old, more): (&Option<[bool; 8]>, &Option<[bool; 8]>)| {
+            let bits = |it: &Option<[bool; 8]>| it.unwrap_or_default();
+            let both: [bool; 8] = std::array::from_fn(|at| bits(old)[at] || bits(more)[at]);
+            old.map(|_| both)
+        };
+        let after: Entries = if is_added {
+            std::array::from_fn(|at| added((&before[at], &more[at])))
+        } else {
+            more
+        };
+        let (old, new) = (labels_of(&before), labels_of(&after));
+        let widens = old.differing(&new).iter().any(|part| part.widens);
+        prop_assert!(old.differing(&old).is_empty());
+        for tool in ["crm/a", "crm/b", "crm/c"].map(|it| it.parse::<ToolRef>().expect("a tool")) {
+            prop_assert!(widens || !old.is_sink(&tool) || new.is_sink(&tool));
+            for input in [json!({}), json!({ "id": "k", "f": "ab" }), json!({ "id": "k", "f": 1 })] {
+                let (was, is) = (flow(&old, &tool, &input), flow(&new, &tool, &input));
+                prop_assert!(widens || is_no_less(&was, &is), "{:?} {:?}", was, is);
+            }
+        }
+    }
+}
