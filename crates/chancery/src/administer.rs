@@ -165,8 +165,12 @@ async fn reasoned(
     (name, reason): (&str, &str),
     signed: Signed,
 ) -> anyhow::Result<Option<String>> {
-    let said = json!({ "do": act, "name": name, "reason": reason });
-    word(signed, async { Ok(said) }).await
+    said(json!({ "do": act, "name": name, "reason": reason }), signed).await
+}
+
+/// The word of who says `what`, if somebody signs.
+async fn said(what: Value, signed: Signed) -> anyhow::Result<Option<String>> {
+    word(signed, async { Ok(what) }).await
 }
 
 async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
@@ -221,8 +225,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
         Agent::Affirm { name, signed, socket } => {
-            let said = json!({ "do": "agent-affirm", "name": name });
-            let word = word(signed, async { Ok(said) }).await?;
+            let word = said(json!({ "do": "agent-affirm", "name": name }), signed).await?;
             (socket.socket, Asked::AgentAffirm { name, word }, None)
         }
         Agent::Reinstate { name, reason, signed, socket } => {
@@ -259,8 +262,7 @@ async fn renewal(
     let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     let path = new_key.as_deref().map(fresh).transpose()?;
     let key = path.as_ref().map(|_| made.verifying().to_jwk());
-    let said = json!({ "do": "agent-renew", "name": name, "key": key });
-    let word = word(signed, async { Ok(said) }).await?;
+    let word = said(json!({ "do": "agent-renew", "name": name, "key": key }), signed).await?;
     let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
     Ok((Asked::AgentRenew { name, key, word }, written.transpose()?))
 }

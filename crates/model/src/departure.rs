@@ -17,12 +17,12 @@ const HOURS_RULE: &str = "`DAYS HH:MM-HH:MM OFFSET`, as in `mon-fri 08:00-18:00 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Minutes of an hour, a day and a week.
-const HOUR: i64 = 60;
-const DAY: i64 = 24 * HOUR;
-const WEEK: i64 = 7 * DAY;
+const HOUR: i16 = 60;
+const DAY: i16 = 24 * HOUR;
+const WEEK: i16 = 7 * DAY;
 
 /// The farthest that a place's clock may be from UTC, in minutes.
-const OFFSET_MAX: i64 = 14 * HOUR;
+const OFFSET_MAX: i16 = 14 * HOUR;
 
 /// In what an instance departs from what is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,22 +89,22 @@ pub struct WeekHours {
     /// The first and the last day, from Monday on.
     days: [u8; 2],
     /// When they begin and end on each, in minutes of the day: at or before that, they end on the next one.
-    from: i64,
-    until: i64,
+    from: i16,
+    until: i16,
     /// Minutes that its clock is ahead of UTC.
-    offset: i64,
+    offset: i16,
 }
 
 impl WeekHours {
     /// Whether `at` is one of these hours.
     pub fn include(&self, at: Timestamp) -> bool {
         // 1970-01-01 was a Thursday.
-        let minute = at.as_seconds().div_euclid(60) + self.offset + 3 * DAY;
+        let minute = at.as_seconds().div_euclid(60) + i64::from(self.offset + 3 * DAY);
         let lasts = (self.until - self.from - 1).rem_euclid(DAY) + 1;
-        let [first, last] = self.days.map(i64::from);
+        let [first, last] = self.days.map(i16::from);
         (0..=(last - first).rem_euclid(7)).any(|later| {
             let begins = (first + later) * DAY + self.from;
-            (minute - begins).rem_euclid(WEEK) < lasts
+            (minute - i64::from(begins)).rem_euclid(i64::from(WEEK)) < i64::from(lasts)
         })
     }
 }
@@ -116,7 +116,7 @@ impl fmt::Display for WeekHours {
         if first != last {
             write!(f, "-{last}")?;
         }
-        let clock = |minutes: i64| format!("{:02}:{:02}", minutes / HOUR, minutes % HOUR);
+        let clock = |minutes: i16| format!("{:02}:{:02}", minutes / HOUR, minutes % HOUR);
         write!(f, " {}-{} ", clock(self.from), clock(self.until))?;
         match self.offset {
             0 => f.write_str("Z"),
@@ -158,11 +158,11 @@ fn day(name: &str) -> Option<u8> {
 }
 
 /// What a clock shows, in minutes.
-fn clock(text: &str) -> Option<i64> {
+fn clock(text: &str) -> Option<i16> {
     let (hours, minutes) = text.split_once(':')?;
     let two = |digits: &str| {
         let is_two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        digits.parse::<i64>().ok().filter(|_| is_two)
+        digits.parse::<i16>().ok().filter(|_| is_two)
     };
     let (hours, minutes) = (two(hours)?, two(minutes)?);
     (hours <= 24 && minutes < HOUR).then_some(hours * HOUR + minutes)
@@ -205,7 +205,7 @@ impl Departed {
 
     /// Whether it was raised for `kind` in the hour of `now` already.
     pub fn is_raised(&self, kind: Departure, now: Timestamp) -> bool {
-        let hour = |at: Timestamp| at.as_seconds().div_euclid(60 * HOUR);
+        let hour = |at: Timestamp| at.as_seconds().div_euclid(60 * 60);
         self.raised.get(&kind).is_some_and(|at| hour(*at) == hour(now))
     }
 
