@@ -20,9 +20,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use model::{
-    AccessRequest, DataCategory, Decision, Denial, Facts, Harm, Timestamp, Tool, ToolRef,
-};
+use model::{AccessRequest, DataCategory, Decision, Denial, Facts, Harm, Timestamp, Tool, ToolRef};
 use pdp::{AskedPolicy, Bundle, Explanation, Snapshot, ToolSchema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};

@@ -89,6 +89,7 @@ fn r_41_the_matrix_of_what_work_is_for() {
     };
     let crm = || "crm".parse().expect("a server");
     let (uri, name) = ("crm://customers/7".to_owned(), "summary".to_owned());
+    #[expect(clippy::useless_vec, reason = "it is too large for the stack")]
     let acts = vec![
         call(7, Some(&["/id"])),
         call(8, Some(&["/id"])),
