@@ -52,7 +52,7 @@ mod validate;
 pub use annotations::OBLIGATION_KINDS;
 pub use arguments::{InvalidArguments, SCHEMA_NODES_MAX};
 pub use beside::{is_pointer, misread};
-pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown, window_end};
+pub use budgets::{BUDGETS_FILE, BUDGETS_MAX, Budgets, Every, Per, Shown, window, window_end};
 pub use bundle::{Bundle, ToolSchema};
 pub use candidates::CANDIDATES_MAX;
 pub use compile::{Compiler, POLICIES_MAX, POLICY_BYTES_MAX, TOOLS_MAX, schema_text};
