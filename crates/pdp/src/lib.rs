@@ -64,7 +64,7 @@ pub use parts::{PartChange, parts};
 pub use possible::{Foreseen, Outlook};
 pub use properties::STARTER_PROPERTIES;
 pub use provable::{Environment, PolicyText, Posed, PosedAnswer, Provable};
-pub use reads::InputReads;
+pub use reads::{InputReads, pointer_tokens};
 pub use remembered::{COUNTED_TOOLS_MAX, Remembered};
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
