@@ -249,7 +249,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         departed: None,
         started: hour_ago,
         risk: None,
-        rated: Rated::by_nobody(),
+        rated: Rated::default(),
         state: InstanceState::Active,
     };
     let groups = BTreeSet::from(["staff".parse().expect(name)]);
@@ -299,7 +299,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         review: AgentReview::default(),
         risk: None,
         risk_of_new: None,
-        rated: Rated::by_nobody(),
+        rated: Rated::default(),
         source: None,
         state: AgentState::Active,
     }

@@ -268,6 +268,18 @@ impl Deployment {
         self.run(&["log", "export"]).lines().map(parse).collect()
     }
 
+    /// Puts `text` in force as the file `name` of its policies.
+    pub fn put_in_force(&self, name: &str, text: &str) {
+        let in_force = || {
+            let records = self.records();
+            records.iter().filter(|record| record["event"] == "policy_in_force").count()
+        };
+        let before = in_force();
+        let path = self.path("home/policies").join(name);
+        std::fs::write(path, text).expect("it is written");
+        wait_until("it is in force", || (in_force() > before).then_some(()));
+    }
+
     /// Verifies the log offline, on a copy of its directory.
     pub fn verify(&self) -> String {
         let copy = self.path("copy");

@@ -1,7 +1,7 @@
 //! Budgets at the real program, as the page on them says it: used up, over a restart, and shown.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -20,11 +20,6 @@ budgets:
     per: agent
 ";
 
-fn in_force(deployment: &Deployment) -> usize {
-    let records = deployment.records();
-    records.iter().filter(|record| record["event"] == "policy_in_force").count()
-}
-
 /// What is used and left of the budget, and by whom.
 fn left(deployment: &Deployment) -> Value {
     let told = deployment.run(&["budget", "list"]);
@@ -42,10 +37,7 @@ fn n_088_a_budget_is_used_up_by_all_instances_of_an_agent() {
     let mut deployment = Deployment::with_canary(canary.port, "moves-money", options);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "as much as you like").is_done(), "there is no budget yet");
-    let before = in_force(&deployment);
-    let budgets = deployment.path("home/policies/budgets.yaml");
-    std::fs::write(&budgets, BUDGETS).expect("it is written");
-    wait_until("it is in force", || (in_force(&deployment) > before).then_some(()));
+    deployment.put_in_force("budgets.yaml", BUDGETS);
 
     assert_eq!(left(&deployment), json!([]));
     assert!(caller.call("touch", "60.50").is_done());

@@ -1,7 +1,7 @@
 //! What was read decides on what is sent, at the real program, as the page on labels says it.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 
 /// The canary's one tool tells what others wrote, and sends out.
 const LABELS: &str = "
@@ -22,11 +22,6 @@ fn deployment(canary: &Canary) -> Deployment {
     Deployment::with_canary(canary.port, "reads-data", options)
 }
 
-fn in_force(deployment: &Deployment) -> usize {
-    let records = deployment.records();
-    records.iter().filter(|record| record["event"] == "policy_in_force").count()
-}
-
 /// A label is on from the first call, over a restart, until a person takes it off, as the page shows.
 #[test]
 fn n_085_what_was_read_is_on_until_a_person_takes_it_off() {
@@ -36,9 +31,7 @@ fn n_085_what_was_read_is_on_until_a_person_takes_it_off() {
     for mark in ["one", "two"] {
         assert!(caller.call("touch", mark).is_done(), "nothing is labelled");
     }
-    let before = in_force(&deployment);
-    std::fs::write(deployment.path("home/policies/labels.yaml"), LABELS).expect("it is written");
-    wait_until("it is in force", || (in_force(&deployment) > before).then_some(()));
+    deployment.put_in_force("labels.yaml", LABELS);
     assert!(caller.call("touch", "three").is_done());
     assert_eq!(caller.call("touch", "four").code(), "unknown_tool");
     deployment.stop();

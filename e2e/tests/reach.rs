@@ -1,7 +1,7 @@
 //! What is in reach of an agent at work, and what it was given and does not use, at the real program, as the page says it.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::{Value, json};
 
 /// The bot may do one thing itself, and the reader another, to which it may hand work on.
@@ -22,18 +22,6 @@ fn deployment(canary: &Canary) -> Deployment {
 fn reach(deployment: &Deployment, more: &[&str]) -> Value {
     let told = deployment.run(&[&["reach"], more, &["--json"]].concat());
     serde_json::from_str(&told).expect("JSON")
-}
-
-/// Puts `policy` in force as the file `name` of the policies.
-fn puts_in_force(deployment: &Deployment, (name, policy): (&str, &str)) {
-    let in_force = || {
-        let records = deployment.records();
-        records.iter().filter(|record| record["event"] == "policy_in_force").count()
-    };
-    let before = in_force();
-    let path = deployment.path("home/policies").join(name);
-    std::fs::write(path, policy).expect("it is written");
-    wait_until("it is in force", || (in_force() > before).then_some(()));
 }
 
 /// R49: what was told to be in reach by another is what the other does, and nothing is done that was not.
@@ -100,14 +88,14 @@ fn r_49_the_page_on_reach_shows_what_works() {
     // What can come back is told once it is said.
     let labels =
         "labels: { private: Personal data. }\ntools: { canary/touch: { carries: [private] } }\n";
-    puts_in_force(&deployment, ("labels.yaml", labels));
+    deployment.put_in_force("labels.yaml", labels);
     let marked = reach(&deployment, &[&instance]);
     let private = json!([{ "label": "private", "direct": [], "by_delegation": ["canary/touch"] }]);
     assert_eq!(marked["data"]["labels"], private, "{marked}");
 
     // What goes is told with why.
     let policy = POLICY.replace("@id(\"hands-on\")", "@id(\"hands-on\") @mode(\"observe\")");
-    puts_in_force(&deployment, ("test.cedar", &policy));
+    deployment.put_in_force("test.cedar", &policy);
     let told = reach(&deployment, &[&instance, "--since", since]);
     let lost =
         json!(["canary/die", "canary/touch"].map(|tool| json!({ "tool": tool, "by": "policy" })));
@@ -141,7 +129,7 @@ fn r_44_what_is_unattended_and_not_used_is_removed() {
     assert_eq!(touch["rests"], rests);
 
     let suggested = deployment.run(&["suggest", "reader", "--since", "1d"]);
-    puts_in_force(&deployment, ("used-by-reader.cedar", &suggested));
+    deployment.put_in_force("used-by-reader.cedar", &suggested);
     let told = unattended();
     assert_eq!(tools(&told), ["canary/touch"], "{told}");
     assert_eq!((&told["unused"], &told["remove"]), (&json!([]), &Value::Null));

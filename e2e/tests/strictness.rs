@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use e2e::{Caller, Canary, Deployment, Options, Page, wait_until};
+use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -25,18 +25,6 @@ tokens: [{ description: The bot is looked at every minute, agents: [bot], lasts_
 /// How many calls `chancery mcp` gets at once.
 const AT_ONCE: usize = 6;
 
-/// Puts `strictness` in force.
-fn put_in_force(deployment: &Deployment, strictness: &str) {
-    let in_force = || {
-        let records = deployment.records();
-        records.iter().filter(|record| record["event"] == "policy_in_force").count()
-    };
-    let before = in_force();
-    let path = deployment.path("home/policies/strictness.yaml");
-    std::fs::write(path, strictness).expect("it is written");
-    wait_until("it is in force", || (in_force() > before).then_some(()));
-}
-
 /// For how many milliseconds the newest token was issued.
 fn lasts(deployment: &Deployment) -> i64 {
     let records = deployment.records();
@@ -54,7 +42,7 @@ fn r_3_tokens_last_as_long_as_the_policy_set_says() {
     assert!(Caller::new(&deployment, "canary").call("touch", "one").is_done());
     assert!((299_000..=300_000).contains(&lasts(&deployment)), "{}", lasts(&deployment));
 
-    put_in_force(&deployment, STRICTNESS);
+    deployment.put_in_force("strictness.yaml", STRICTNESS);
     assert!(Caller::new(&deployment, "canary").call("touch", "two").is_done());
     assert!((59_000..=60_000).contains(&lasts(&deployment)), "{}", lasts(&deployment));
 
@@ -131,7 +119,8 @@ fn a_token_that_is_good_for_one_call_is_asked_for_by_the_shim_itself() {
     let policy = POLICY.to_owned();
     let options = Options { policy, ..Options::default() };
     let deployment = Deployment::with_canary(canary.port, "moves-money", options);
-    put_in_force(&deployment, "calls: [{ description: x, harm: [moves-money], token: once }]");
+    let once = "calls: [{ description: x, harm: [moves-money], token: once }]";
+    deployment.put_in_force("strictness.yaml", once);
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "one").is_done());
     for _ in 0..2 {

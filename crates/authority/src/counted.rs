@@ -10,16 +10,10 @@ use model::{
     Amount, Departure, ElevationId, Grant, InstanceId, MandateId, Spend, Standing, TaskId,
     Timestamp, ToolRef,
 };
-use pdp::{Per, Shown};
+use pdp::{Every, Per, Shown};
 use store::{CounterKey, Effect, Store, StoreError, Unit};
 
 use crate::Limits;
-
-/// Days begin at midnight UTC.
-const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
-
-/// Hours begin at each full one.
-const SECONDS_OF_AN_HOUR: i64 = 60 * 60;
 
 /// What one call is counted against: the elevation that it rests on, if it does; the mandate, the
 /// person on whose behalf it is and every agent of the chain for this day, if they have a limit; every
@@ -102,14 +96,14 @@ pub fn opening(standing: &Standing, now: Timestamp, limits: &Limits) -> Vec<Effe
 
 /// Counts one more of `what` against `who` for the day of `now`, if that has a limit.
 fn of_day((who, what): (String, &str), most: Option<u64>, now: Timestamp) -> Option<Effect> {
-    let day = now.as_seconds().div_euclid(SECONDS_OF_A_DAY);
-    most.map(|_| one(CounterKey(format!("{who}/day-{day}/{what}")), most))
+    let day = pdp::window(Some(Every::Day), now);
+    most.map(|_| one(CounterKey(format!("{who}/{day}/{what}")), most))
 }
 
 /// How often an instance departed so in the hour of `now`; of the rate, how often it asked.
 pub(crate) fn departure(instance: InstanceId, kind: Departure, now: Timestamp) -> CounterKey {
-    let hour = now.as_seconds().div_euclid(SECONDS_OF_AN_HOUR);
-    CounterKey(format!("{instance}/hour-{hour}/{}", kind.signal()))
+    let hour = pdp::window(Some(Every::Hour), now);
+    CounterKey(format!("{instance}/{hour}/{}", kind.signal()))
 }
 
 /// How the names of counters begin that are of budgets.

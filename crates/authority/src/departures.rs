@@ -51,7 +51,7 @@ impl Departing {
 /// One departure that is raised.
 struct Raised {
     kind: Departure,
-    /// The how manieth of its hour it is.
+    /// Which one of its hour it is, counted from 1.
     number: i64,
     tolerance: Tolerance,
     /// The act, if it was decided on.

@@ -193,8 +193,8 @@ mod tests {
             (&[whole, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
             (
                 &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
-                "tools.yaml` is not in order",
-                "harm",
+                "not in order: tools.yaml:",
+                "docs/policy-sets.md",
             ),
         ];
         for (files, place, remedy) in rows {

@@ -170,7 +170,7 @@ impl Refusal {
             text: match self {
                 Self::ArgumentsInvalid(why) => why.clone(),
                 Self::InputRequired { .. } => self.to_string(),
-                Self::Denied { denial, .. } => limit_text(denial),
+                Self::Denied { denial, .. } => denied_text(denial),
                 Self::TokenNeeded { denial, .. } => denial.to_string(),
                 _ => String::new(),
             },
@@ -178,9 +178,9 @@ impl Refusal {
     }
 }
 
-/// What is told of a limit, which it is, and nothing of how much is left; and that what was named is not what the
-/// work is for, and nothing of what is.
-fn limit_text(denial: &Denial) -> String {
+/// What an agent is told of a denial beside its code, where that lets it do better: which limit it met, not how much is
+/// left; that the work is not for what it named, not what it is for.
+fn denied_text(denial: &Denial) -> String {
     match denial {
         Denial::LimitReached { .. } => "the task has been given no more calls".to_owned(),
         Denial::BudgetExceeded { .. }

@@ -390,7 +390,7 @@ impl Instance {
         self.rated.level_beside(self.risk.as_ref())
     }
 
-    /// What is said of its risk, by whomever, and what our own detector says of it at `now`.
+    /// What is said of its risk, by whomever, and at which the service itself sees it at `now`.
     pub fn risks(&self, now: Timestamp) -> Risks {
         let departed = self.departed.as_ref().and_then(|departed| departed.level_at(now));
         Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed }

@@ -1,5 +1,5 @@
 //! Departures: what is declared of how an agent's instances act, in what one of them departs from that, and the
-//! risk that our own detector says it is at since.
+//! risk that the service itself sees it at since.
 //!
 //! What they may use at most is declared by ceiling, purpose and mandate; here is how often, and when. Whatever is
 //! not declared is departed from by nobody.
@@ -181,7 +181,7 @@ impl<'de> Deserialize<'de> for WeekHours {
     }
 }
 
-/// The risk that our own detector says an instance is at, since it departed. Unlike what others say, it ends by
+/// The risk that the service itself sees an instance at, since it departed. Unlike what others say, it ends by
 /// itself; until then, it is lowered by a person alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

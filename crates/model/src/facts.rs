@@ -141,8 +141,8 @@ impl Standing {
     }
 
     /// The greatest risk at `now` that is said of anybody on whom its acts hang: it and its agent, whoever handed
-    /// the work on, their sponsors, and the person on whose behalf it is done; and at which our own detector sees
-    /// one of these instances.
+    /// the work on, their sponsors, and the person on whose behalf it is done; and at which the service itself
+    /// sees one of these instances.
     pub fn risk(&self, now: Timestamp) -> Option<RiskLevel> {
         let agents = self
             .hops()

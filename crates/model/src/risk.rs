@@ -174,7 +174,7 @@ pub struct Risks {
     /// What transmitters say.
     #[serde(default, skip_serializing_if = "Rated::is_by_nobody")]
     pub rated: Rated,
-    /// At what our own detector sees them.
+    /// At which the service itself sees them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub departed: Option<RiskLevel>,
 }

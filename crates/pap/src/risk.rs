@@ -154,7 +154,8 @@ impl Administration {
         Ok(json!({ "what": what, "risk": risk, "decision": done.decision }))
     }
 
-    /// Lowers what our own detector says to `level`; says whether it was higher.
+    /// Lowers to `level` the risk at which the service itself sees an instance, or new ones of an agent; says whether
+    /// it was higher.
     fn lower_departed(&self, departed: &mut Option<Departed>, level: Option<RiskLevel>) -> bool {
         departed.as_mut().is_some_and(|departed| departed.lower(level, self.now()))
     }

@@ -372,8 +372,7 @@ fn object_places(said: &ToolSaid, tool: &Tool) -> Result<Option<BTreeSet<String>
     let known = tool.descriptor["inputSchema"]["properties"].as_object();
     for place in objects {
         pdp::is_pointer(place).map_err(AdminError::Invalid)?;
-        let name =
-            place.split('/').nth(1).unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        let name = pdp::pointer_tokens(place).next().unwrap_or_default();
         if known.is_some_and(|known| !known.contains_key(&name)) {
             return Err(AdminError::Invalid(format!("`{}` has no argument `{name}`", tool.tool)));
         }

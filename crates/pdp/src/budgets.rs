@@ -321,7 +321,7 @@ pub fn window_end(window: &str) -> Option<Timestamp> {
 }
 
 /// The hour or day that `now` is in, by its number since the epoch; `ever`, where it never begins anew.
-fn window(every: Option<Every>, now: Timestamp) -> String {
+pub fn window(every: Option<Every>, now: Timestamp) -> String {
     match every {
         None => "ever".to_owned(),
         Some(every @ Every::Hour) => format!("hour-{}", every.number(now)),

@@ -123,12 +123,8 @@ impl Labels {
         let declared: BTreeSet<Label> = labels.into_keys().collect();
         let mut check = Check { declared: &declared, found: Vec::new() };
         if declared.len() > LABELS_MAX {
-            check.finding(
-                None,
-                format!(
-                    "more than {LABELS_MAX} labels: have one stand for what policies tell apart"
-                ),
-            );
+            let why = "have one stand for what policies tell apart";
+            check.finding(None, format!("more than {LABELS_MAX} labels: {why}"));
         }
         for label in &outsiders {
             check.label(label);
@@ -303,18 +299,16 @@ impl Check<'_> {
         tool.all().for_each(|label| self.label(label));
         if tool.when.len() > CONDITIONS_MAX {
             let line = tool.when[CONDITIONS_MAX].argument.referenced.line();
-            self.finding(Some(line), format!(
-                    "more than {CONDITIONS_MAX} conditions of one tool: have it carry the labels whatever its arguments"
-                ));
+            let why = "have it carry the labels whatever its arguments";
+            let message = format!("more than {CONDITIONS_MAX} conditions of one tool: {why}");
+            self.finding(Some(line), message);
         }
         for condition in &tool.when {
             self.pointer(&condition.argument);
             if condition.equals.is_some() == condition.prefix.is_some() {
                 let line = condition.argument.referenced.line();
-                self.finding(
-                    Some(line),
-                    "needs either `equals` or `prefix`: say one of both".to_owned(),
-                );
+                let message = "needs either `equals` or `prefix`: say one of both";
+                self.finding(Some(line), message.to_owned());
             }
         }
         let places = tool.reads.iter().chain(&tool.stores);

@@ -61,10 +61,7 @@ pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
 impl InputReads {
     /// The first token of each pointer (RFC 6901): the arguments of which it can tell anything.
     pub(crate) fn members(&self) -> BTreeSet<String> {
-        let first = |pointer: &String| {
-            let token = pointer.split('/').nth(1).unwrap_or_default();
-            token.replace("~1", "/").replace("~0", "~")
-        };
+        let first = |pointer: &String| pointer_tokens(pointer).next().unwrap_or_default();
         self.values.iter().chain(&self.presence).map(first).collect()
     }
 
@@ -89,6 +86,11 @@ impl InputReads {
 /// Whether `inner` lies within what `outer` points at.
 fn holds(outer: &str, inner: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the reference tokens of a JSON pointer name, from the outermost on (RFC 6901 §4).
+pub fn pointer_tokens(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Appends one reference token to a JSON pointer (RFC 6901 §3).

@@ -19,7 +19,7 @@ use crate::support::{Act, POLICY, World};
 const CAREFUL: &str = r#"@id("careful") forbid (principal, action in Action::"tools/call", resource)
                          when { context.risk == "medium" };"#;
 
-/// With the how manieth act of an hour it counts, where two an hour are declared.
+/// With which act of an hour it counts, where two an hour are declared.
 const NUMBERS: [(Departure, usize); 4] =
     [(Departure::Data, 3), (Departure::Rate, 3), (Departure::Time, 1), (Departure::Tool, 3)];
 

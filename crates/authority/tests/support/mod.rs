@@ -40,50 +40,7 @@ const REVIEW_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the policy set of the deployment says.
-pub(crate) const POLICY: &str = r#"
-    @id("methods")
-    permit (principal, action in [Action::"initialize", Action::"tools/list", Action::"token/issue",
-                                  Action::"delegate", Action::"task/resume"], resource);
-    @id("administration")
-    permit (principal in Group::"administrators",
-            action in [Action::"person/add", Action::"person/confirm", Action::"people/widening", Action::"signal/undo", Action::"signal/approve", Action::"person/deactivate", Action::"person/offboard",
-                       Action::"agent/offboard", Action::"people/source",
-                       Action::"people/apply", Action::"people/directory", Action::"people/stream", Action::"signals/receiver",
-                       Action::"purpose/add", Action::"purpose/narrow", Action::"purpose/owner", Action::"purpose/widen", Action::"agent/owners", Action::"agent/declare", Action::"agent/add", Action::"agent/attest", Action::"agent/suspend",
-                       Action::"deployment/stop", Action::"deployment/start", Action::"agent/stop", Action::"agent/start", Action::"tool/stop", Action::"tool/start", Action::"system/add", Action::"system/suspend", Action::"task/end", Action::"elevation/ask", Action::"elevation/approve",
-                       Action::"elevation/revoke", Action::"mandate/withdraw",
-                       Action::"instance/quarantine", Action::"instance/release",
-                       Action::"instance/revoke", Action::"risk/raise", Action::"risk/lower",
-                       Action::"label/remove", Action::"server/add", Action::"tool/pin", Action::"tool/describe",
-                       Action::"founder/redeem", Action::"founder/add", Action::"founder/rekey", Action::"founder/remove", Action::"outcome/settle", Action::"clock/trust", Action::"keys/rotate", Action::"agent/renew", Action::"agent/client", Action::"device/enrol", Action::"device/revoke", Action::"finding/close", Action::"log/read",
-                       Action::"review/open", Action::"review/import", Action::"review/withdraw", Action::"policy/publish", Action::"policy/approve", Action::"policy/activate", Action::"policy/observe", Action::"policy/withdraw"],
-            resource);
-    @id("directory")
-    permit (principal is Directory, action == Action::"person/provision", resource)
-    unless { context.joins.contains("approvers") };
-    @id("directory-agents")
-    permit (principal is Directory, action == Action::"agent/provision", resource)
-    unless { context.sponsor in Group::"interns" };
-    @id("affirm")
-    permit (principal is Person, action in [Action::"agent/affirm", Action::"agent/reinstate"], resource is Agent)
-    when { resource has sponsor && resource.sponsor == principal };
-    @id("certify")
-    permit (principal is Person, action == Action::"review/certify", resource is Agent)
-    when { resource has sponsor && resource.sponsor != principal };
-    @id("take-over")
-    permit (principal is Person, action == Action::"agent/take-over", resource is Agent)
-    when { context.line.contains(principal) };
-    @id("consent")
-    permit (principal is Person, action == Action::"mandate/give", resource);
-    @id("reading")
-    permit (principal, action == Action::"crm/lookup", resource);
-    @id("refunds")
-    permit (principal, action == Action::"crm/refund", resource)
-    when { context.input has amount && context.input.amount <= 100 };
-    @id("deploys")
-    @obligation("notify:operations")
-    permit (principal, action == Action::"crm/deploy", resource);
-"#;
+pub(crate) const POLICY: &str = include_str!("policy.cedar");
 
 /// The deployment.
 pub(crate) struct World {

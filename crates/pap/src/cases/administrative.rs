@@ -11,7 +11,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::by_instance::Somebody;
+use super::by_instance::{Somebody, is_so};
 use super::made_up::{agent, everything};
 use super::{NOW, point_in_time, then};
 
@@ -104,10 +104,6 @@ struct Registered {
 
 const fn deployment() -> ResourceRef {
     ResourceRef::Deployment
-}
-
-const fn is_so() -> bool {
-    true
 }
 
 impl Administrative {

@@ -154,7 +154,7 @@ pub(super) struct Somebody {
     active: bool,
 }
 
-const fn is_so() -> bool {
+pub(super) const fn is_so() -> bool {
     true
 }
 

@@ -19,8 +19,8 @@ use crate::founding::FIRST;
 use crate::policy::Content;
 use crate::register::put;
 
-/// A release that was in force for less than this is a finding: what was wide for just as long as somebody needed it
-/// looks like that.
+/// A release or files that were in force for less than this are a finding, and so is somebody who was in a group that
+/// approves: what was wide for just as long as somebody needed it looks like that.
 pub const RELEASE_BRIEF: Duration = Duration::from_hours(1);
 
 /// What a service begins with that runs releases. One that is refused is recorded, and a finding, before the

@@ -193,22 +193,24 @@ async fn r_41_a_tool_names_its_objects_by_arguments_that_it_has() {
         ..ToolSaid::default()
     };
     let both = ToolSaid { no_object: true, ..at(&["/account"]) };
-    let many = at(&[
-        "/account/0",
-        "/account/1",
-        "/account/2",
-        "/account/3",
-        "/account/4",
-        "/account/5",
-        "/account/6",
-        "/account/7",
-        "/account/8",
-    ]);
     let category = ToolSaid { data: vec!["No Name".to_owned()], ..ToolSaid::default() };
-    for wrong in [at(&["/acount"]), at(&["account"]), at(&[""]), both, many, category] {
+    let places = |count: usize| ToolSaid {
+        objects: (0..count).map(|n| format!("/account/{n}")).collect(),
+        ..ToolSaid::default()
+    };
+    let categories = |count: usize| ToolSaid {
+        data: (0..count).map(|n| format!("data-{n}")).collect(),
+        ..ToolSaid::default()
+    };
+    let one_more = [places(9), categories(33)];
+    let wrong = [at(&["/acount"]), at(&["account"]), at(&[""]), both, category];
+    for wrong in wrong.into_iter().chain(one_more) {
         let before = desk.revision().await;
         assert_eq!(desk.describes(wrong.clone()).await, "invalid", "{wrong:?}");
         assert_eq!(desk.revision().await, before);
+    }
+    for as_many_as_may_be in [places(8), categories(32)] {
+        assert_eq!(desk.describes(as_many_as_may_be).await, "done");
     }
     assert_eq!(desk.describes(at(&["/account"])).await, "done");
     let found = async || -> Value {

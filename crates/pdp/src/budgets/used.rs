@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::read::CALLS;
 use crate::beside;
 use crate::formats::Format;
+use crate::reads::pointer_tokens;
 use crate::shape::{Members, Shape};
 
 /// The most objects of one call whose amounts are added up; of more it is not read what they use.
@@ -125,9 +126,8 @@ impl Path {
 /// The argument that `pointer` points at, and whether it is always there.
 fn find<'m>(arguments: &'m Members, pointer: &str) -> Option<(&'m Shape, bool)> {
     let (mut members, mut is_required) = (arguments, true);
-    let mut tokens = pointer.split('/').skip(1).peekable();
+    let mut tokens = pointer_tokens(pointer).peekable();
     while let Some(token) = tokens.next() {
-        let token = token.replace("~1", "/").replace("~0", "~");
         let member = members.get(&token)?;
         is_required &= member.required;
         match (&member.shape, tokens.peek()) {

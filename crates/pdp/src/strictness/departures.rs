@@ -34,7 +34,7 @@ pub(super) struct DepartureRule {
     /// Whose instances: of all agents, if there is none.
     #[serde(default)]
     pub(super) agents: BTreeSet<AgentName>,
-    /// With the how manieth of one hour it counts.
+    /// With which one of an hour it counts.
     pub(super) after: Option<i64>,
     /// At which risk the instance is then.
     pub(super) risk: Option<RiskLevel>,
@@ -45,7 +45,7 @@ pub(super) struct DepartureRule {
 /// What follows where an instance departs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
-    /// With the how manieth of one hour it counts.
+    /// With which one of an hour it counts.
     pub after: u32,
     /// At which risk the instance is then.
     pub level: RiskLevel,

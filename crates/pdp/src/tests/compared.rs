@@ -11,11 +11,12 @@ use crate::{Before, Budgets, Bundle, PartChange, Snapshot, Strictness};
 const LASTS_MAX_S: u64 = 300;
 
 /// Whether none of what is otherwise is a widening.
-fn keeps(parts: Vec<PartChange>) -> bool {
+pub(super) fn keeps(parts: Vec<PartChange>) -> bool {
     parts.iter().all(|part| !part.widens)
 }
 
-fn strictness(text: &str) -> Strictness {
+/// What the file `text` says.
+pub(super) fn strictness(text: &str) -> Strictness {
     let bundle = Bundle { strictness: Some(text.to_owned()), ..Bundle::default() };
     Strictness::of(&bundle).expect("it can be read")
 }

@@ -9,13 +9,15 @@ use serde_json::json;
 use super::fixtures::{Case, bundle};
 use crate::{Bundle, STRICTNESS_MAX, Snapshot};
 
-const POLICY: &str = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
+/// Permits whatever is done at `crm`.
+pub(super) const POLICY: &str = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
 
 fn with(strictness: &str) -> Bundle {
     Bundle { strictness: Some(strictness.to_owned()), ..bundle(POLICY) }
 }
 
-fn check(strictness: &str, expected: Expect) {
+/// What the rules of the file `strictness` say, or what is wrong with it.
+pub(super) fn check(strictness: &str, expected: Expect) {
     let found = match Snapshot::compile(with(strictness)) {
         Ok(snapshot) => {
             let rules = snapshot.strictness().rules();

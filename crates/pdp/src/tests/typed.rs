@@ -13,6 +13,7 @@ use crate::decide::arguments;
 use crate::entities::World;
 use crate::formats::Format;
 use crate::labels::Labels;
+use crate::reads::pointer_tokens;
 use crate::schema::Part;
 use crate::shape::{Members, Shape};
 use crate::{Bundle, Snapshot, ToolSchema, schema_text};
@@ -110,8 +111,7 @@ fn object(member: impl Strategy<Value = (Value, Value)>) -> impl Strategy<Value 
 /// Whether policies know of the argument at `pointer`.
 fn is_typed(arguments: &Members, pointer: &str) -> bool {
     let (mut members, mut found) = (Some(arguments), false);
-    for token in pointer.split('/').skip(1) {
-        let name = token.replace("~1", "/").replace("~0", "~");
+    for name in pointer_tokens(pointer) {
         let Some(member) = members.and_then(|members| members.get(&name)) else { return false };
         found = true;
         members = match &member.shape {
