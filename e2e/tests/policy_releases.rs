@@ -316,13 +316,21 @@ fn r_39_a_release_outlives_a_kill_at_each_step() {
     assert!(caller.call("touch", "permitted").is_done());
 }
 
-/// Goes on from files, for as long as it takes to release another set.
+/// Goes on from the starter policy, for as long as it takes to release another set; meanwhile nobody goes live.
 fn recovers(deployment: &mut Deployment) {
     let path = deployment.path("home/chancery.yaml");
     let released = std::fs::read_to_string(&path).expect("it is ours");
-    let loose = format!("{released}policy: {{ path: policies, allow_loose: true }}\n");
-    std::fs::write(&path, loose).expect("it is ours");
+    std::fs::write(&path, format!("{released}policy: {{ starter: true }}\n")).expect("it is ours");
     deployment.serve();
+    assert!(!Caller::new(deployment, "canary").call("touch", "starter").is_done());
+    let who = ["--sponsor", "sam", "--owner", "sam", "--purpose", "work"];
+    let key = deployment.agent_key("new").display().to_string();
+    let new = [&["agent", "add", "new"][..], &who, &["--key", &key]].concat();
+    let refused = deployment.run_refused(&new);
+    assert!(refused.contains("no release of policy is in force"), "{refused}");
+    let config = path.display().to_string();
+    let told = deployment.run_any(&["doctor", "--config", &config]);
+    assert!(told.contains("what is in force is no release"), "{told}");
     // With what is in it the same, what was altered would be written anew.
     let set = deployment.path("home/policies/test.cedar");
     std::fs::write(set, format!("// Again.\n{}", Canary::PERMIT)).expect("it is ours");

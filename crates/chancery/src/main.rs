@@ -150,6 +150,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                         "chancery: policy is read from files that nobody signs (`policy.allow_loose`)"
                     );
                 }
+                None if config.policy.starter => println!(
+                    "the configuration is in order; policy is the starter policy, by which agents call nothing"
+                ),
                 None => println!("the configuration is in order; policy is the active release"),
             }
         }

@@ -1,5 +1,5 @@
-//! Policy while the service runs: the active release, or, where that is meant, files, read again when they change
-//! and are whole.
+//! Policy while the service runs: the active release, or, where that is meant, the starter policy, or files, read again
+//! when they change and are whole.
 //!
 //! What is on disk is put in force only if it was seen the same twice (a file may be half written),
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
@@ -12,7 +12,7 @@ use authority::Authority;
 use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
 use crate::config::Config;
-use crate::policy_set;
+use crate::{founding, policy_set};
 
 /// What a look at the files found.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub(crate) enum Looked {
     Refused(String),
 }
 
-/// Puts the active release in force, or, where the configuration says so, files, which are watched.
+/// Puts the active release in force, or, where the configuration says so, the starter policy, or files, which are
+/// watched.
 pub(crate) async fn in_force(
     config: &Config,
     authority: &Arc<Authority>,
@@ -34,6 +35,9 @@ pub(crate) async fn in_force(
     let (content, loose) = if let Some(path) = &config.policy.path {
         tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
         (Content { files: policy_set::files(path)?, ..Content::default() }, Some(path.clone()))
+    } else if config.policy.starter {
+        tracing::warn!("the starter policy is in force in place of releases: `policy.starter`");
+        (Content { files: founding::starter(), ..Content::default() }, None)
     } else {
         (pap::release_at_start(authority, key).await?, None)
     };

@@ -15,6 +15,9 @@ pub(crate) struct Policy {
     pub(crate) path: Option<PathBuf>,
     /// Whether that is meant: without it, `path` is refused.
     pub(crate) allow_loose: bool,
+    /// Whether the starter policy is in force in place of releases, by which agents call nothing: so the way to the
+    /// next release is open where none can be in force.
+    pub(crate) starter: bool,
     /// Whether it is read again when its files change (and always on SIGHUP).
     pub(crate) reload: bool,
     /// How long a release decides on after it has expired, in milliseconds; then no act of an agent is permitted.
@@ -38,6 +41,7 @@ impl Default for Policy {
         Self {
             path: None,
             allow_loose: false,
+            starter: false,
             reload: true,
             grace_ms: 24 * 3_600_000,
             require_proof: false,

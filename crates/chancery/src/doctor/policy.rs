@@ -80,7 +80,8 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
     let (release, active) = (&told["in_force"]["release"], &told["active"]);
     let Some(version) = release.as_u64() else {
         let what = "what is in force is no release, though the configuration names no files";
-        return vec![Observation::broken(AREA, what, REMEDY)];
+        let remedy = format!("{REMEDY}, then remove `policy.starter`");
+        return vec![Observation::broken(AREA, what, remedy)];
     };
     let mut rows = told["releases"].as_array().into_iter().flatten();
     let row = rows.find(|row| row["terms"]["version"] == *release).unwrap_or(&Value::Null);
