@@ -377,11 +377,10 @@ fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
     assert!(deployment.run(&["policy", "history"]).contains("in force: release 2"));
 }
 
-/// Files are in force where the configuration says that they are meant, and are said to be.
+/// Files are in force for development only, where the configuration says that they are meant, and are said to be.
 #[test]
 fn r_39_loose_files_are_meant_or_refused() {
-    let canary = Canary::start();
-    let mut deployment = deployment(&canary);
+    let mut deployment = Deployment::start(&Options { releases: true, ..Options::default() });
     deployment.stop();
     let path = deployment.path("home/chancery.yaml");
     let released = std::fs::read_to_string(&path).expect("it is ours");
@@ -394,9 +393,18 @@ fn r_39_loose_files_are_meant_or_refused() {
         "{said}"
     );
     with("policy: { path: policies, allow_loose: true }\n");
+    let said = refuses(&deployment);
+    for told in ["only where a deployment was founded for development", "policy publish", "starter"]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    with("");
     deployment.serve();
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 1"));
+
+    let deployment = Deployment::start(&Options::default());
     assert!(deployment.run(&["policy", "history"]).contains("in force: files"));
-    let config = path.display().to_string();
+    let config = deployment.path("home/chancery.yaml").display().to_string();
     let said = deployment.run_any(&["doctor", "--config", &config]);
     assert!(said.contains("policy is read from files, which nobody signs"), "{said}");
     let said = deployment.run_any(&["check-config", "--config", &config]);

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::ensure;
 use authority::Authority;
 use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
@@ -26,13 +27,21 @@ pub(crate) enum Looked {
 }
 
 /// Puts the active release in force, or, where the configuration says so, the starter policy, or files, which are
-/// watched.
+/// watched: those only of a deployment for development.
 pub(crate) async fn in_force(
     config: &Config,
     authority: &Arc<Authority>,
     key: &PolicyKey,
 ) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
     let (content, loose) = if let Some(path) = &config.policy.path {
+        let path_shown = path.display();
+        ensure!(
+            pap::is_for_development(authority.journal()).await?,
+            "policy is read from files only where a deployment was founded for development, and this one was not: remove \
+             `policy.path` and `policy.allow_loose`, and release what is in `{path_shown}` (`chancery policy publish \
+             {path_shown}`, `policy approve`, `policy activate`); where no release can be in force meanwhile, say \
+             `policy.starter: true` until one is (docs/releases.md)"
+        );
         tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
         (Content { files: policy_set::files(path)?, ..Content::default() }, Some(path.clone()))
     } else if config.policy.starter {

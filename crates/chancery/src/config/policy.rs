@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is what it is called in the configuration")]
 pub(crate) struct Policy {
-    /// A directory with `*.cedar` files, which are in force in place of releases. Nobody signs them.
+    /// A directory with `*.cedar` files, which are in force in place of releases in a deployment for development.
+    /// Nobody signs them.
     pub(crate) path: Option<PathBuf>,
     /// Whether that is meant: without it, `path` is refused.
     pub(crate) allow_loose: bool,
