@@ -331,6 +331,7 @@ fn recovers(deployment: &mut Deployment) {
     let config = path.display().to_string();
     let told = deployment.run_any(&["doctor", "--config", &config]);
     assert!(told.contains("what is in force is no release"), "{told}");
+    assert!(deployment.run(&["policy", "history"]).contains("in force: the starter policy"));
     // With what is in it the same, what was altered would be written anew.
     let set = deployment.path("home/policies/test.cedar");
     std::fs::write(set, format!("// Again.\n{}", Canary::PERMIT)).expect("it is ours");
