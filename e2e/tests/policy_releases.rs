@@ -347,6 +347,7 @@ fn recovers(deployment: &mut Deployment) {
     std::fs::write(&path, released).expect("it is ours");
     deployment.serve();
     assert!(deployment.run(&["policy", "history"]).contains("in force: release 3"));
+    assert!(Caller::new(deployment, "canary").call("touch", "released").is_done());
     // The start that was refused is a finding.
     assert!(deployment.run(&["finding", "list"]).contains("release_refused/"));
     deployment.stop();
