@@ -59,8 +59,9 @@ impl Deployment {
         let mut deployment = Self { port, observers, dir, binary, server: None };
         let home = deployment.path("home");
         let home = home.to_str().context("the directory's name is no text")?;
-        let printed =
-            deployment.command(&["init", home, "--founder", "alice", "--founder", "bob"])?;
+        // For development: it reads files, until they are released.
+        let founders = ["--founder", "alice", "--founder", "bob", "--development"];
+        let printed = deployment.command(&[&["init", home][..], &founders].concat())?;
         deployment.configure(upstream, policy)?;
         deployment.serve()?;
         for line in printed.lines() {

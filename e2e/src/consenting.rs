@@ -54,8 +54,6 @@ impl Stage {
             policy: POLICY.to_owned(),
             configuration: identity.configuration() + more,
             observers: Some(port),
-            // The pages are at plain http.
-            development: true,
             ..Options::default()
         });
         deployment.onboard(&["canary"], "changes-production");

@@ -20,10 +20,8 @@ pub struct Options {
     pub configuration: String,
     /// Policy beside the starter policy.
     pub policy: String,
-    /// Whether it runs what is released, in place of the files of its policies.
+    /// Whether it is founded to run what two people release; otherwise it is for development, and reads files.
     pub releases: bool,
-    /// Whether it is founded for development.
-    pub development: bool,
     /// The port for agents, where something has to know it beforehand.
     pub port: Option<u16>,
     /// The port for observers and people, where something has to know it beforehand.
@@ -72,7 +70,7 @@ impl Deployment {
         let mut deployment = Self { dir, port, observers, process: None, service_log, public_url };
         let home = deployment.path("home");
         let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
-        let development: &[&str] = if options.development { &["--development"] } else { &[] };
+        let development: &[&str] = if options.releases { &[] } else { &["--development"] };
         let printed = deployment.run_raw(&[&init[..], development].concat());
         assert!(printed.status.success(), "{}", text(&printed));
         deployment.configure(options);
@@ -105,6 +103,23 @@ impl Deployment {
             std::fs::write(self.path("home/policies/test.cedar"), &options.policy)
                 .expect("policy can be written");
         }
+    }
+
+    /// Releases the set in its directory as the next version, and puts it in force: `alice` publishes it, and `bob`
+    /// approves it.
+    pub fn release(&self) {
+        let url = self.url();
+        let signed = |founder: &str, asked: &[&str]| {
+            let key = self.path(&format!("{founder}.pem")).display().to_string();
+            self.run(&[asked, &["--as", founder, "--key", &key, "--url", &url]].concat())
+        };
+        let policies = self.path("home/policies").display().to_string();
+        let published = signed("alice", &["policy", "publish", &policies]);
+        let published: Value = serde_json::from_str(&published).expect("it is JSON");
+        let version = published["version"].as_u64().expect("it has a version").to_string();
+        let content = published["content"].as_str().expect("it has a content");
+        signed("bob", &["policy", "approve", &version, "--digest", content]);
+        self.run(&["policy", "activate", &version]);
     }
 
     /// A copy of this deployment, which does not run, at ports of its own.

@@ -38,6 +38,8 @@ impl Scim {
         let configuration = configuration.to_owned();
         let options = Options { servers, configuration, policy, observers, ..Options::default() };
         let deployment = Deployment::start(&options);
+        // As where it is not for development: what widens waits.
+        deployment.run(&["people", "widening", "--after", "24h"]);
         let file = deployment.path("okta.token").display().to_string();
         deployment.run(&["directory", "add", "okta", "--token", &file]);
         let token = std::fs::read_to_string(file).expect("it was written");

@@ -27,6 +27,11 @@ fn text(value: &Value) -> String {
 
 impl Stage {
     fn set() -> Self {
+        Self::founded(false)
+    }
+
+    /// The same, where `releases` says that it runs what two people released.
+    fn founded(releases: bool) -> Self {
         let canary = Canary::start();
         let recorder = Recorder::to(canary.port);
         let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", recorder.port());
@@ -35,8 +40,12 @@ impl Stage {
         let beyond = Page::read("elevation.md", &[]).blocks("cedar").concat();
         let policy = format!("{POLICY}{}{beyond}", page.blocks("cedar").concat());
         let servers = vec![("canary".to_owned(), url)];
-        let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+        let options = Options { servers, policy, releases, ..Options::default() };
+        let deployment = Deployment::start(&options);
         deployment.onboard(&["canary"], "changes-production");
+        if releases {
+            deployment.release();
+        }
         deployment.run(&["person", "add", "rosa"]);
         let uid = nix::unistd::geteuid().to_string();
         for name in ["reader", "deep"] {
@@ -218,7 +227,7 @@ fn by<'a>(command: &[&'a str], signed: &'a [String]) -> Vec<&'a str> {
 /// it is taken back, and nobody below does.
 #[test]
 fn r_54_a_child_that_may_not_is_elevated_by_two_and_by_nobody_else() {
-    let stage = Stage::set();
+    let stage = Stage::founded(true);
     let deployment = &stage.deployment;
     let mut lead = Caller::new(deployment, "canary");
     let narrow = stage.part(&[("tools", json!(["canary/slow"]))]);

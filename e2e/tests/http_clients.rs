@@ -36,8 +36,6 @@ impl Stage {
             policy: POLICY.to_owned(),
             configuration: identity.configuration() + &published.configuration("http-clients.md"),
             observers: Some(port),
-            // The pages are at plain http.
-            development: true,
             ..Options::default()
         });
         // Nobody but her vouches for such a client: it may no more than read.

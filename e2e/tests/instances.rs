@@ -36,13 +36,19 @@ struct Client {
 
 impl Stage {
     fn set() -> Self {
+        Self::founded(false)
+    }
+
+    /// The same, where `releases` says that it runs what two people released.
+    fn founded(releases: bool) -> Self {
         let (canary, open) = (Canary::start(), tempfile::tempdir().expect("a directory"));
         let everybody = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(open.path(), everybody).expect("it is ours");
         let url = format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
         let servers = SERVERS.map(|server| (server.to_owned(), url.clone())).to_vec();
         let policy = POLICY.to_owned();
-        let deployment = Deployment::start(&Options { servers, policy, ..Options::default() });
+        let options = Options { servers, policy, releases, ..Options::default() };
+        let deployment = Deployment::start(&options);
         let mut stage = Self { deployment, canary, open };
         // Founded with the socket in its usual place; from now on in one that others reach.
         let path = stage.deployment.path("home/chancery.yaml");
@@ -52,6 +58,9 @@ impl Stage {
         stage.deployment.stop();
         stage.deployment.serve();
         stage.deployment.onboard(&SERVERS, "changes-production");
+        if releases {
+            stage.deployment.release();
+        }
         stage
     }
 
@@ -291,7 +300,7 @@ fn another_user_does_not_reach_the_holder_of_a_key() {
 /// Who copied a key is found at its second use; a restart of anything sheds nothing.
 #[test]
 fn r_2_a_copied_key_is_found_and_no_restart_sheds_the_quarantine() {
-    let mut stage = Stage::set();
+    let mut stage = Stage::founded(true);
     let caller = || Caller::vouched(&stage.deployment, "canary", &stage.host());
     let mut holder = caller();
     assert!(holder.call("touch", "a").is_done());

@@ -30,8 +30,6 @@ impl Stage {
         let options = Options {
             configuration: identity.configuration(),
             observers: Some(observers),
-            // The pages are at plain http.
-            development: true,
             ..Options::default()
         };
         let deployment = Deployment::with_canary(canary.port, "changes-production", options);

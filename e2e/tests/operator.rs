@@ -23,9 +23,18 @@ struct Founded(tempfile::TempDir);
 
 impl Founded {
     fn new() -> Self {
+        Self::by(&["--founder", "alice", "--founder", "bob"])
+    }
+
+    /// The same, for development.
+    fn for_development() -> Self {
+        Self::by(&["--founder", "alice", "--development"])
+    }
+
+    fn by(founders: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let home = dir.path().join("home");
-        let made = chancery(&["init", text(&home), "--founder", "alice", "--founder", "bob"]);
+        let made = chancery(&[&["init", text(&home)][..], founders].concat());
         assert!(made.status.success(), "{}", said(&made));
         Self(dir)
     }
@@ -150,7 +159,7 @@ fn every_key_can_be_set_by_the_environment() {
 
 #[test]
 fn a_case_that_does_not_hold_fails_the_check() {
-    let founded = Founded::new();
+    let founded = Founded::for_development();
     let path = founded.path("policies/cases/starter.yaml");
     let cases = std::fs::read_to_string(&path).expect("`init` wrote it");
     std::fs::write(&path, cases.replace("expect: deny", "expect: permit")).expect("it is ours");
@@ -187,7 +196,7 @@ fn a_key_that_others_can_read_stops_the_start() {
 /// Policy may be written before its tool is onboarded, so the service starts, and says so.
 #[test]
 fn a_policy_that_names_no_tool_is_pointed_out() {
-    let founded = Founded::new();
+    let founded = Founded::for_development();
     let policy = r#"@id("p") permit (principal, action == Action::"crm/lookpu", resource);"#;
     std::fs::write(founded.path("policies/own.cedar"), policy).expect("it can be written");
     founded.configure(

@@ -316,13 +316,22 @@ fn r_39_a_release_outlives_a_kill_at_each_step() {
     assert!(caller.call("touch", "permitted").is_done());
 }
 
-/// Goes on from files, for as long as it takes to release another set.
+/// Goes on from the starter policy, for as long as it takes to release another set; meanwhile nobody goes live.
 fn recovers(deployment: &mut Deployment) {
     let path = deployment.path("home/chancery.yaml");
     let released = std::fs::read_to_string(&path).expect("it is ours");
-    let loose = format!("{released}policy: {{ path: policies, allow_loose: true }}\n");
-    std::fs::write(&path, loose).expect("it is ours");
+    std::fs::write(&path, format!("{released}policy: {{ starter: true }}\n")).expect("it is ours");
     deployment.serve();
+    assert!(!Caller::new(deployment, "canary").call("touch", "starter").is_done());
+    let who = ["--sponsor", "sam", "--owner", "sam", "--purpose", "work"];
+    let key = deployment.agent_key("new").display().to_string();
+    let new = [&["agent", "add", "new"][..], &who, &["--key", &key]].concat();
+    let refused = deployment.run_refused(&new);
+    assert!(refused.contains("no release of policy is in force"), "{refused}");
+    let config = path.display().to_string();
+    let told = deployment.run_any(&["doctor", "--config", &config]);
+    assert!(told.contains("what is in force is no release"), "{told}");
+    assert!(deployment.run(&["policy", "history"]).contains("in force: the starter policy"));
     // With what is in it the same, what was altered would be written anew.
     let set = deployment.path("home/policies/test.cedar");
     std::fs::write(set, format!("// Again.\n{}", Canary::PERMIT)).expect("it is ours");
@@ -338,6 +347,7 @@ fn recovers(deployment: &mut Deployment) {
     std::fs::write(&path, released).expect("it is ours");
     deployment.serve();
     assert!(deployment.run(&["policy", "history"]).contains("in force: release 3"));
+    assert!(Caller::new(deployment, "canary").call("touch", "released").is_done());
     // The start that was refused is a finding.
     assert!(deployment.run(&["finding", "list"]).contains("release_refused/"));
     deployment.stop();
@@ -369,11 +379,10 @@ fn n_094_a_release_that_is_altered_or_older_keeps_it_from_starting() {
     assert!(deployment.run(&["policy", "history"]).contains("in force: release 2"));
 }
 
-/// Files are in force where the configuration says that they are meant, and are said to be.
+/// Files are in force for development only, where the configuration says that they are meant, and are said to be.
 #[test]
 fn r_39_loose_files_are_meant_or_refused() {
-    let canary = Canary::start();
-    let mut deployment = deployment(&canary);
+    let mut deployment = Deployment::start(&Options { releases: true, ..Options::default() });
     deployment.stop();
     let path = deployment.path("home/chancery.yaml");
     let released = std::fs::read_to_string(&path).expect("it is ours");
@@ -386,9 +395,18 @@ fn r_39_loose_files_are_meant_or_refused() {
         "{said}"
     );
     with("policy: { path: policies, allow_loose: true }\n");
+    let said = refuses(&deployment);
+    for told in ["only where a deployment was founded for development", "policy publish", "starter"]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    with("");
     deployment.serve();
+    assert!(deployment.run(&["policy", "history"]).contains("in force: release 1"));
+
+    let deployment = Deployment::start(&Options::default());
     assert!(deployment.run(&["policy", "history"]).contains("in force: files"));
-    let config = path.display().to_string();
+    let config = deployment.path("home/chancery.yaml").display().to_string();
     let said = deployment.run_any(&["doctor", "--config", &config]);
     assert!(said.contains("policy is read from files, which nobody signs"), "{said}");
     let said = deployment.run_any(&["check-config", "--config", &config]);

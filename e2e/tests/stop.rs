@@ -9,8 +9,10 @@ const POLICY: &str = r#"
 
 fn deployment(canary: &Canary) -> Deployment {
     let policy = POLICY.to_owned();
-    let options = Options { policy, ..Options::default() };
-    Deployment::with_canary(canary.port, "changes-production", options)
+    let options = Options { policy, releases: true, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
+    deployment.release();
+    deployment
 }
 
 fn denied(deployment: &Deployment) -> usize {
@@ -95,10 +97,8 @@ fn r_18_the_configuration_says_whether_high_risk_revokes() {
     assert_eq!(at_high_risk(&deployment), "quarantined");
     let path = deployment.path("home/chancery.yaml");
     let configuration = std::fs::read_to_string(&path).expect("it is ours");
-    let loose = "  allow_loose: true\n";
-    assert!(configuration.contains(loose), "{configuration}");
     deployment.stop();
-    let revokes = configuration.replace(loose, &format!("{loose}  revoke_at_high_risk: true\n"));
+    let revokes = format!("{configuration}policy: {{ revoke_at_high_risk: true }}\n");
     std::fs::write(&path, revokes).expect("it is ours");
     deployment.serve();
     assert_eq!(at_high_risk(&deployment), "revoked");

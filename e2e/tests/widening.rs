@@ -14,7 +14,7 @@ struct Stage {
 impl Stage {
     fn set() -> Self {
         let port = e2e::free_port();
-        let options = Options { observers: Some(port), ..Options::default() };
+        let options = Options { observers: Some(port), releases: true, ..Options::default() };
         let deployment = Deployment::start(&options);
         let file = deployment.path("okta.token").display().to_string();
         deployment.run(&["directory", "add", "okta", "--token", &file]);

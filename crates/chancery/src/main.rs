@@ -147,9 +147,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                     let held = policy::held(&policy_set::PolicySet::read(path)?)?;
                     println!("the configuration is in order, {held} cases of policy hold");
                     eprintln!(
-                        "chancery: policy is read from files that nobody signs (`policy.allow_loose`)"
+                        "chancery: policy is read from files that nobody signs (`policy.allow_loose`), in a deployment for development only"
                     );
                 }
+                None if config.policy.starter => println!(
+                    "the configuration is in order; policy is the starter policy, by which agents call nothing"
+                ),
                 None => println!("the configuration is in order; policy is the active release"),
             }
         }

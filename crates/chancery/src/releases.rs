@@ -238,7 +238,8 @@ pub(crate) fn history(told: &Value) -> String {
     let in_force = &told["in_force"];
     all.push_str(&unanswered(told));
     let of = in_force["release"].as_u64();
-    let of = of.map_or_else(|| "files".to_owned(), |release| format!("release {release}"));
+    let none = if is_starter(told) { "the starter policy" } else { "files" };
+    let of = of.map_or_else(|| none.to_owned(), |release| format!("release {release}"));
     let _ = writeln!(all, "in force: {of}, digest {}", text(&in_force["digest"]));
     let observed = &told["observed"];
     if let Some(release) = observed["release"].as_u64() {
@@ -270,8 +271,17 @@ fn unanswered(told: &Value) -> String {
         (None, Some(owner)) => {
             format!("the files are owned by {owner} alone: no second person approved them\n")
         }
+        (None, None) if is_starter(told) => {
+            "nobody owns the starter policy: agents call nothing by it, and none is registered\n"
+                .to_owned()
+        }
         (None, None) => "nobody owns the files, and nobody approved them\n".to_owned(),
     }
+}
+
+/// Whether the starter policy is in force: files are in place of a release for development only.
+fn is_starter(told: &Value) -> bool {
+    told["in_force"]["release"].is_null() && told["development"] == false
 }
 
 /// The contents of two sets by their digests, and how they differ; each set is a version or a directory.
@@ -303,7 +313,7 @@ mod tests {
                      says: &str| {
             let approval = approver.map(|person| serde_json::json!({ "by": { "person": person } }));
             let told = serde_json::json!({
-                "releases": [{ "terms": { "version": 1 }, "state": { "is": "active", "approval": approval } }],
+                "development": true, "releases": [{ "terms": { "version": 1 }, "state": { "is": "active", "approval": approval } }],
                 "in_force": { "release": release, "owner": owner, "digest": "00" },
             });
             let history = history(&told);
@@ -316,6 +326,12 @@ mod tests {
         check(Some(1), None, None, "nobody owns release 1, and nobody approved it");
         check(None, Some("dev"), None, "the files are owned by dev alone: no second person");
         check(None, None, None, "nobody owns the files, and nobody approved them");
+        let told = serde_json::json!({
+            "development": false, "releases": [], "in_force": { "release": null, "digest": "00" },
+        });
+        let says = "nobody owns the starter policy: agents call nothing by it, and none is registered\n\
+                    in force: the starter policy, digest 00\n";
+        assert_eq!(history(&told), says);
     }
 
     /// Nobody signs by mistake: whoever has no terminal names what they mean.

@@ -1,5 +1,5 @@
-//! Policy while the service runs: the active release, or, where that is meant, files, read again when they change
-//! and are whole.
+//! Policy while the service runs: the active release, or, where that is meant, the starter policy, or files, read again
+//! when they change and are whole.
 //!
 //! What is on disk is put in force only if it was seen the same twice (a file may be half written),
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
@@ -8,11 +8,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::ensure;
 use authority::Authority;
 use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
 use crate::config::Config;
-use crate::policy_set;
+use crate::{founding, policy_set};
 
 /// What a look at the files found.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,15 +26,27 @@ pub(crate) enum Looked {
     Refused(String),
 }
 
-/// Puts the active release in force, or, where the configuration says so, files, which are watched.
+/// Puts the active release in force, or, where the configuration says so, the starter policy, or files, which are
+/// watched: those only of a deployment for development.
 pub(crate) async fn in_force(
     config: &Config,
     authority: &Arc<Authority>,
     key: &PolicyKey,
 ) -> anyhow::Result<(Arc<Publisher>, Option<PolicyWatch>)> {
     let (content, loose) = if let Some(path) = &config.policy.path {
+        let path_shown = path.display();
+        ensure!(
+            pap::is_for_development(authority.journal()).await?,
+            "policy is read from files only where a deployment was founded for development, and this one was not: remove \
+             `policy.path` and `policy.allow_loose`, and release what is in `{path_shown}` (`chancery policy publish \
+             {path_shown}`, `policy approve`, `policy activate`); where no release can be in force meanwhile, say \
+             `policy.starter: true` until one is (docs/releases.md)"
+        );
         tracing::warn!("policy is read from files, which nobody signs: `policy.allow_loose`");
         (Content { files: policy_set::files(path)?, ..Content::default() }, Some(path.clone()))
+    } else if config.policy.starter {
+        tracing::warn!("the starter policy is in force in place of releases: `policy.starter`");
+        (Content { files: founding::starter(), ..Content::default() }, None)
     } else {
         (pap::release_at_start(authority, key).await?, None)
     };

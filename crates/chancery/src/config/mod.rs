@@ -457,11 +457,14 @@ mod tests {
             let tree = json!({ "state_dir": "state", "policy": policy });
             let found = from_value(tree, std::iter::empty()).map(drop).map_err(|it| it.to_string());
             assert_eq!(found.clone().is_err(), refused, "{policy}: {found:?}");
-            assert!(found.err().is_none_or(|why| why.contains("`policy.allow_loose: true`")));
+            let tells = ["`policy.allow_loose: true`", "`policy.starter`"];
+            assert!(found.err().is_none_or(|why| tells.iter().any(|it| why.contains(it))));
         };
         check(json!({ "path": "policies" }), true);
         check(json!({ "path": "policies", "allow_loose": false }), true);
         check(json!({ "path": "policies", "allow_loose": true }), false);
+        check(json!({ "path": "policies", "allow_loose": true, "starter": true }), true);
+        check(json!({ "starter": true }), false);
         check(json!({}), false);
     }
 

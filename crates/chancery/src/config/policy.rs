@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is what it is called in the configuration")]
 pub(crate) struct Policy {
-    /// A directory with `*.cedar` files, which are in force in place of releases. Nobody signs them.
+    /// A directory with `*.cedar` files, which are in force in place of releases in a deployment for development.
+    /// Nobody signs them.
     pub(crate) path: Option<PathBuf>,
     /// Whether that is meant: without it, `path` is refused.
     pub(crate) allow_loose: bool,
+    /// Whether the starter policy is in force in place of releases, by which agents call nothing: so the way to the
+    /// next release is open where none can be in force.
+    pub(crate) starter: bool,
     /// Whether it is read again when its files change (and always on SIGHUP).
     pub(crate) reload: bool,
     /// How long a release decides on after it has expired, in milliseconds; then no act of an agent is permitted.
@@ -38,6 +42,7 @@ impl Default for Policy {
         Self {
             path: None,
             allow_loose: false,
+            starter: false,
             reload: true,
             grace_ms: 24 * 3_600_000,
             require_proof: false,

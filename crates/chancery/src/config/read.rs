@@ -197,6 +197,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
                    active release is (docs/releases.md)";
         return Err(invalid("policy.path", why.to_owned()));
     }
+    if config.policy.starter && config.policy.path.is_some() {
+        let why =
+            "either the starter policy is in force, or the files of `policy.path`: remove one";
+        return Err(invalid("policy.starter", why.to_owned()));
+    }
     if let Some(login) = &config.login {
         check_login(login).map_err(|why| invalid("login", why))?;
         let url = config.people_url();

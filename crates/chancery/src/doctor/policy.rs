@@ -55,13 +55,15 @@ pub(super) async fn check(config: &Config, now: Timestamp) -> Vec<Observation> {
 }
 
 /// That files are in force, by what is `told` of them, if that is known: for development they are its one founder's,
-/// elsewhere nobody answers for what they permit.
+/// elsewhere they are not read, and the service does not start.
 fn loose(told: Option<&Value>) -> Observation {
     let remedy = format!("{REMEDY}, then remove `policy.path`");
     let unowned = "policy is read from files, which nobody signs and nobody owns";
     let Some(told) = told else { return Observation::weak(AREA, unowned, remedy) };
     if told["development"] != true {
-        return Observation::broken(AREA, unowned, remedy);
+        let what = "policy is to be read from files, which only a deployment for development does: the service does not \
+                    start by this configuration";
+        return Observation::broken(AREA, what, remedy);
     }
     let what = told["in_force"]["owner"].as_str().map_or_else(
         || unowned.to_owned(),
@@ -80,7 +82,8 @@ fn in_force(told: &Value, now: Timestamp) -> Vec<Observation> {
     let (release, active) = (&told["in_force"]["release"], &told["active"]);
     let Some(version) = release.as_u64() else {
         let what = "what is in force is no release, though the configuration names no files";
-        return vec![Observation::broken(AREA, what, REMEDY)];
+        let remedy = format!("{REMEDY}, then remove `policy.starter`");
+        return vec![Observation::broken(AREA, what, remedy)];
     };
     let mut rows = told["releases"].as_array().into_iter().flatten();
     let row = rows.find(|row| row["terms"]["version"] == *release).unwrap_or(&Value::Null);
@@ -288,20 +291,20 @@ mod tests {
         check(&files, &[(State::Broken, "no release")]);
     }
 
-    /// R22: files are nobody's, and nothing to go live with, but for development.
+    /// R22: files are nothing to go live with: they are read for development only, and are nobody's if not one person's.
     #[test]
     fn r_22_who_owns_files_is_told() {
         let check = |told: Option<Value>, state: State, says: &str| {
             let observed = loose(told.as_ref());
             assert_eq!(observed.state, state, "{observed:?}");
-            assert!(observed.what.starts_with("policy is read from files, which nobody signs"));
             assert!(observed.what.contains(says), "{observed:?}");
         };
         let told = |development: bool, owner: Option<&str>| json!({ "development": development, "in_force": { "release": null, "owner": owner } });
-        check(Some(told(false, None)), State::Broken, "nobody owns");
-        check(Some(told(true, None)), State::Weak, "nobody owns");
-        check(Some(told(true, Some("dev"))), State::Weak, "dev owns them alone");
-        check(None, State::Weak, "nobody owns");
+        check(Some(told(false, None)), State::Broken, "only a deployment for development does");
+        check(Some(told(true, None)), State::Weak, "which nobody signs and nobody owns");
+        let dev = "which nobody signs: dev owns them alone";
+        check(Some(told(true, Some("dev"))), State::Weak, dev);
+        check(None, State::Weak, "which nobody signs and nobody owns");
     }
 
     /// Whoever lost no key hears in time that somebody says so.

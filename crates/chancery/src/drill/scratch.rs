@@ -241,7 +241,7 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     let mut copy = config.clone();
     copy.state_dir = dir.join("state");
     copy.policy.path = Some(policies);
-    (copy.policy.allow_loose, copy.policy.reload) = (true, true);
+    (copy.policy.allow_loose, copy.policy.reload, copy.policy.starter) = (true, true, false);
     (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
     copy.listen.host = None;
     (copy.public_url, copy.people_url) = (None, None);

@@ -11,7 +11,7 @@ use super::sound::Sound;
 use super::{proposed, told};
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
-use crate::founding::{FIRST, is_for_development};
+use crate::founding::{FIRST, is_for_development, is_founded};
 use crate::register::put;
 
 /// Keeps the `release` that the deployment was founded with, and which is in force, with its author.
@@ -77,13 +77,19 @@ impl Administration {
         self.base().await
     }
 
-    /// Whether the release in force, if one is, has an owner and an approver, without whom no agent goes live. A
-    /// deployment for development has one person.
+    /// Whether the release in force has an owner and an approver, without whom no agent goes live. A deployment for
+    /// development has one person.
     pub(crate) async fn is_answered_for(&self, reader: &mut Reader<'_>) -> Result<(), AdminError> {
-        let Some(version) = self.publisher.turn().await.release else { return Ok(()) };
-        if is_for_development(self.authority.journal()).await? {
+        let (journal, version) = (self.authority.journal(), self.publisher.turn().await.release);
+        // What was not founded is served to nobody.
+        if is_for_development(journal).await? || (version.is_none() && !is_founded(journal).await?)
+        {
             return Ok(());
         }
+        let Some(version) = version else {
+            let why = "no release of policy is in force: publish, approve and activate one, and start the service by it";
+            return Err(AdminError::Invalid(why.to_owned()));
+        };
         let release = reader.find::<Release>(FactKey::release(version)).await;
         let release = release.map_err(AdminError::unavailable)?;
         let who = match release.map(|it| (it.owner().is_some(), it.approval().is_some())) {

@@ -25,8 +25,8 @@ use crate::policy::Content;
 pub enum Unsound {
     /// None was put in force.
     #[error(
-        "no release of policy is active: let the service read files (`policy.path`, with \
-         `policy.allow_loose: true` beside it) until one is"
+        "no release of policy is active: let the service run by the starter policy (`policy.starter: true`) until one \
+         is"
     )]
     None,
     /// Another one was in force after it.

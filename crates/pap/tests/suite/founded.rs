@@ -212,7 +212,8 @@ async fn r_22_who_founds_alone_is_named_and_so_is_who_is_missing() {
     assert_eq!((&told["development"], &told["in_force"]["owner"]), (&json!(true), &json!("ann")));
 }
 
-/// Files are those of the one person of a deployment for development; elsewhere, and where more are there, nobody's.
+/// Files are those of the one person of a deployment for development; elsewhere, and where more are there, nobody's. By
+/// what is no release nobody goes live, but for development.
 #[tokio::test]
 async fn r_22_files_are_of_who_is_alone_or_of_nobody() {
     let one: Founders<'_> = &[("dev", None)];
@@ -231,6 +232,9 @@ async fn r_22_files_are_of_who_is_alone_or_of_nobody() {
             (&in_force["owner"], &in_force["owned"]),
             (&json!(owner), &json!(owner.is_some()))
         );
+        let registered = desk.registers().await;
+        let why = if development { "registered" } else { "no release of policy is in force" };
+        assert!(registered.starts_with(why), "{founders:?} {development}: {registered}");
     }
 }
 
