@@ -236,8 +236,8 @@ mod tests {
                 forbid (principal, action, resource);
         "#]],
         );
-        let labelled = PolicyFiles { labels: Some("sinks: [crm/*]\n".to_owned()), ..set(guard) };
+        let labelled = PolicyFiles { labels: Some("tools: { crm/lookup: { sink: true } }\n".to_owned()), ..set(guard) };
         let differs = difference(&set(guard), &labelled).expect("both can be read");
-        assert_eq!(differs, "added file `labels.yaml`\n  + sinks: [crm/*]\n");
+        assert_eq!(differs, "added file `labels.yaml`\n  + tools: { crm/lookup: { sink: true } }\n");
     }
 }
