@@ -36,12 +36,19 @@ pub struct ObjectPattern {
 impl ObjectPattern {
     /// Whether the pattern covers the object that `server` knows as `name`.
     pub fn covers(&self, server: &ServerName, name: &str) -> bool {
-        self.server == *server
-            && if self.is_beginning {
-                self.name.is_empty() || (name.starts_with(&self.name) && is_straight(name))
-            } else {
-                self.name == name
-            }
+        self.matches(server, name) && (self.is_whole() || is_straight(name))
+    }
+
+    /// Whether `name` is, or begins, as the pattern says.
+    fn matches(&self, server: &ServerName, name: &str) -> bool {
+        let is_so =
+            if self.is_beginning { name.starts_with(&self.name) } else { self.name == name };
+        self.server == *server && is_so
+    }
+
+    /// Whether it says of a name all that there is to say: which it is, or that it is whichever.
+    fn is_whole(&self) -> bool {
+        !self.is_beginning || self.name.is_empty()
     }
 
     /// Whether the pattern covers whatever `server` has.
@@ -70,7 +77,8 @@ impl ObjectPattern {
 /// must not lead away.
 fn is_straight(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_encoded = ENCODED.iter().any(|code| lower.contains(code));
+    let is_code = |rest: &str| ENCODED.iter().any(|code| rest.starts_with(code));
+    let is_encoded = lower.match_indices('%').any(|(at, _)| lower.get(at..).is_some_and(is_code));
     let turns = |part: &str| part == "." || part.starts_with("..");
     let is_odd = |it: char| it.is_control() || COMPATIBLE.contains(&it);
     !is_encoded && !name.contains(is_odd) && !name.split(['/', '\\']).any(turns)
@@ -163,12 +171,23 @@ impl Objects {
     pub fn are_within(&self, patterns: &BTreeSet<ObjectPattern>, server: &ServerName) -> bool {
         match self {
             Self::None => true,
-            Self::Named(names) => {
-                names.iter().all(|name| patterns.iter().any(|pattern| pattern.covers(server, name)))
-            }
+            Self::Named(names) => names.iter().all(|name| is_covered(name, patterns, server)),
             Self::Any => patterns.iter().any(|pattern| pattern.covers_all_of(server)),
         }
     }
+}
+
+/// Whether one of `patterns` covers the object that `server` knows as `name`. Both may be chosen by who is held to
+/// them: a long name is looked through once, however many patterns it begins as.
+fn is_covered(name: &str, patterns: &BTreeSet<ObjectPattern>, server: &ServerName) -> bool {
+    let mut begins = false;
+    for pattern in patterns.iter().filter(|pattern| pattern.matches(server, name)) {
+        if pattern.is_whole() {
+            return true;
+        }
+        begins = true;
+    }
+    begins && is_straight(name)
 }
 
 /// The argument at `pointer`; none too, if there could be others: it is one of a list, or a server that reads the
@@ -184,9 +203,12 @@ fn argument<'a>(input: &'a Value, pointer: &str) -> Option<&'a Value> {
 
 /// Whether `one` is another name than `other`, and the same without regard to case.
 fn is_alike(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one != other && one.eq_ignore_ascii_case(other);
+    }
     // Some letters have one form only, and are others in the other case (`\u{212a}`, `\u{17f}`).
     let folded = |name: &str| name.to_uppercase().to_lowercase();
-    one != other && (one.eq_ignore_ascii_case(other) || folded(one) == folded(other))
+    one != other && folded(one) == folded(other)
 }
 
 /// The name that an argument is; none, if it is no name.
