@@ -3,7 +3,7 @@
 //! INVARIANT: what is outside is never permitted (`r_41_…`). Scopes bound data objects, and an elevation lifts no
 //! such bound: it is of tools.
 
-use model::{AccessRequest, Denial, Facts, Objects, ResourceRef, Scope, Standing, Tool};
+use model::{AccessRequest, Denial, Facts, Objects, ResourceRef, Scope, Standing};
 
 use crate::kernel::{BESIDE_TOOLS, server_of};
 
@@ -25,15 +25,13 @@ pub(crate) fn outside(
     request: &AccessRequest,
     facts: &Facts,
 ) -> Option<Outside> {
-    let Standing { purpose, mandate, .. } = standing;
-    let is_for = |tool: &Tool| purpose.is_for(&tool.data) && mandate.is_for(&tool.data);
     let tool = facts.tool.as_ref();
-    if tool.is_some_and(|tool| !is_for(tool)) {
+    if tool.is_some_and(|tool| !standing.is_for(tool)) {
         return Some(Outside { denial: Denial::OutsidePurpose, by_arguments: false });
     }
     let server = server_of(&request.resource)?;
     let hops = standing.hops().flat_map(|hop| [&hop.agent.ceiling, &hop.task.scope]);
-    let scopes: [&Scope; 2] = [&purpose.scope, &mandate.scope];
+    let scopes: [&Scope; 2] = [&standing.purpose.scope, &standing.mandate.scope];
     let mut bounds = scopes.into_iter().chain(hops).filter_map(|it| it.objects.as_ref()).peekable();
     bounds.peek()?;
     let objects = objects(request, facts);
