@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, ConsentId, FactKey, Harm, MandateId, PersonId, PurposeId, Scope, ServerName,
-    Sha256Digest, Thumbprint, Timestamp, ToolRef,
+    AgentName, ConsentId, DataCategory, FactKey, Harm, MandateId, PersonId, PurposeId, Scope,
+    ServerName, Sha256Digest, Thumbprint, Timestamp, Tool, ToolRef,
 };
 
 /// What an agent asks some person for. It says what: whoever consents does so for themselves. Whom it
@@ -112,19 +112,32 @@ pub struct Agreed {
     pub delegable: bool,
     /// What each tool could do, as it was shown.
     pub harm: BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// Where the arguments of each tool named data objects (JSON pointers), as it was shown: of those of which somebody
+    /// had said it, where the scope names data objects.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objects: BTreeMap<ToolRef, BTreeSet<String>>,
+    /// The categories of data that the purpose was for, as they were shown; any, where none was.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data: BTreeSet<DataCategory>,
 }
 
 impl Agreed {
-    /// Whether a call of `tool`, which by now has the classes `harm`, is of what was shown as `scope`:
-    /// the tool can do no more than it could then, or is a later one of a server of which all tools
-    /// were agreed to.
-    pub fn covers(&self, tool: &ToolRef, harm: &BTreeSet<Harm>, scope: &Scope) -> bool {
-        match self.harm.get(tool) {
+    /// Whether a call of `tool`, as that is by now, is of what was shown as `scope`: the tool can do no more
+    /// than it could then, or is a later one of a server of which all tools were agreed to; and what named data
+    /// objects then still does.
+    pub fn covers(&self, tool: &Tool, scope: &Scope) -> bool {
+        let may = match self.harm.get(&tool.tool) {
             Some(shown) => {
-                harm.iter().all(|class| *class == Harm::ReadsData || shown.contains(class))
+                tool.harm.iter().all(|class| *class == Harm::ReadsData || shown.contains(class))
             }
-            None => scope.tools.iter().any(|all| all.exact().is_none() && all.covers(tool)),
-        }
+            None => scope.tools.iter().any(|all| all.exact().is_none() && all.covers(&tool.tool)),
+        };
+        // Of what nobody says any more which objects it is used on, nothing is permitted but on all.
+        let names = match (self.objects.get(&tool.tool), &tool.objects) {
+            (Some(shown), Some(places)) => shown.is_subset(places),
+            _ => true,
+        };
+        may && names
     }
 }
 

@@ -189,6 +189,11 @@ impl Standing {
         (tool.not_delegable && is_handed_on).then_some(KernelRule::NotDelegable)
     }
 
+    /// Whether the work is for the categories of data that `tool` touches, as far as anybody said which.
+    pub fn is_for(&self, tool: &Tool) -> bool {
+        self.purpose.is_for(&tool.data) && self.mandate.is_for(&tool.data)
+    }
+
     /// Who own what acts here.
     pub fn named_owners(&self) -> BTreeSet<&PersonId> {
         let of_agents = self.hops().flat_map(|hop| {

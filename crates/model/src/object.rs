@@ -36,12 +36,19 @@ pub struct ObjectPattern {
 impl ObjectPattern {
     /// Whether the pattern covers the object that `server` knows as `name`.
     pub fn covers(&self, server: &ServerName, name: &str) -> bool {
-        self.server == *server
-            && if self.is_beginning {
-                self.name.is_empty() || (name.starts_with(&self.name) && is_straight(name))
-            } else {
-                self.name == name
-            }
+        self.matches(server, name) && (self.is_whole() || is_straight(name))
+    }
+
+    /// Whether `name` is, or begins, as the pattern says.
+    fn matches(&self, server: &ServerName, name: &str) -> bool {
+        let is_so =
+            if self.is_beginning { name.starts_with(&self.name) } else { self.name == name };
+        self.server == *server && is_so
+    }
+
+    /// Whether it says of a name all that there is to say: which it is, or that it is whichever.
+    fn is_whole(&self) -> bool {
+        !self.is_beginning || self.name.is_empty()
     }
 
     /// Whether the pattern covers whatever `server` has.
@@ -70,10 +77,23 @@ impl ObjectPattern {
 /// must not lead away.
 fn is_straight(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_encoded = ["%25", "%2e", "%2f", "%5c"].iter().any(|code| lower.contains(code));
+    let is_code = |rest: &str| ENCODED.iter().any(|code| rest.starts_with(code));
+    let is_encoded = lower.match_indices('%').any(|(at, _)| lower.get(at..).is_some_and(is_code));
     let turns = |part: &str| part == "." || part.starts_with("..");
-    !is_encoded && !name.contains(char::is_control) && !name.split(['/', '\\']).any(turns)
+    let is_odd = |it: char| it.is_control() || COMPATIBLE.contains(&it);
+    !is_encoded && !name.contains(is_odd) && !name.split(['/', '\\']).any(turns)
 }
+
+/// How percent signs, dots, slashes and control characters are encoded, also in what is no UTF-8 (too long a form,
+/// or `%uXXXX`): some decode that.
+const ENCODED: [&str; 13] =
+    ["%25", "%2e", "%2f", "%5c", "%0", "%1", "%7f", "%c0", "%c1", "%e0%8", "%e0%9", "%f0%8", "%u"];
+
+/// What becomes a dot, a slash or a percent sign where names are brought into a normal form (NFKC).
+const COMPATIBLE: [char; 9] = [
+    '\u{2024}', '\u{2025}', '\u{fe52}', '\u{fe68}', '\u{fe6a}', '\u{ff05}', '\u{ff0e}', '\u{ff0f}',
+    '\u{ff3c}',
+];
 
 impl fmt::Display for ObjectPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,11 +147,11 @@ pub enum Objects {
 
 impl Objects {
     /// What the arguments at these `pointers` (RFC 6901) name, each one or a list: `Any`, if one of them names
-    /// nothing.
+    /// nothing, or it is not told which argument that is.
     pub fn named(pointers: &BTreeSet<String>, input: &Value) -> Self {
         let mut named = BTreeSet::new();
         for pointer in pointers {
-            let values = match input.pointer(pointer) {
+            let values = match argument(input, pointer) {
                 Some(Value::Array(items)) if !items.is_empty() => items.as_slice(),
                 Some(one) => std::slice::from_ref(one),
                 None => return Self::Any,
@@ -151,12 +171,44 @@ impl Objects {
     pub fn are_within(&self, patterns: &BTreeSet<ObjectPattern>, server: &ServerName) -> bool {
         match self {
             Self::None => true,
-            Self::Named(names) => {
-                names.iter().all(|name| patterns.iter().any(|pattern| pattern.covers(server, name)))
-            }
+            Self::Named(names) => names.iter().all(|name| is_covered(name, patterns, server)),
             Self::Any => patterns.iter().any(|pattern| pattern.covers_all_of(server)),
         }
     }
+}
+
+/// Whether one of `patterns` covers the object that `server` knows as `name`. Both may be chosen by who is held to
+/// them: a long name is looked through once, however many patterns it begins as.
+fn is_covered(name: &str, patterns: &BTreeSet<ObjectPattern>, server: &ServerName) -> bool {
+    let mut begins = false;
+    for pattern in patterns.iter().filter(|pattern| pattern.matches(server, name)) {
+        if pattern.is_whole() {
+            return true;
+        }
+        begins = true;
+    }
+    begins && is_straight(name)
+}
+
+/// The argument at `pointer`; none too, if there could be others: it is one of a list, or a server that reads the
+/// names of arguments without regard to case finds another.
+fn argument<'a>(input: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(input, |value, part| {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let members = value.as_object()?;
+        let is_doubled = members.keys().any(|other| is_alike(other, &name));
+        if is_doubled { None } else { members.get(&name) }
+    })
+}
+
+/// Whether `one` is another name than `other`, and the same without regard to case.
+fn is_alike(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one != other && one.eq_ignore_ascii_case(other);
+    }
+    // Some letters have one form only, and are others in the other case (`\u{212a}`, `\u{17f}`).
+    let folded = |name: &str| name.to_uppercase().to_lowercase();
+    one != other && folded(one) == folded(other)
 }
 
 /// The name that an argument is; none, if it is no name.

@@ -146,8 +146,16 @@ impl Mandate {
     /// on that.
     pub fn agrees_to(&self, tool: &Tool) -> bool {
         match &self.basis {
+            MandateBasis::Consented { agreed, .. } => agreed.covers(tool, &self.scope),
+            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => true,
+        }
+    }
+
+    /// Whether data of these categories is what a person was shown who consented, if it rests on that.
+    pub fn is_for(&self, data: &BTreeSet<DataCategory>) -> bool {
+        match &self.basis {
             MandateBasis::Consented { agreed, .. } => {
-                agreed.covers(&tool.tool, &tool.harm, &self.scope)
+                agreed.data.is_empty() || data.is_subset(&agreed.data)
             }
             MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => true,
         }

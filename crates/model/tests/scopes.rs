@@ -109,6 +109,25 @@ fn r_41_a_pattern_of_objects_says_what_it_covers() {
     }
 }
 
+/// Who names the objects of a part of the work, and those of a call, makes no decision long.
+#[test]
+fn r_41_a_long_name_is_looked_through_once() {
+    let server: ServerName = "crm".parse().unwrap();
+    let beginnings = (1..=256).map(|n| format!("crm/{}*", "a".repeat(n)).parse().unwrap());
+    let mut patterns: BTreeSet<ObjectPattern> = beginnings.collect();
+    let name = format!("{}{}/..", "a".repeat(300), "b".repeat(1 << 20));
+    let object = |name: &str| Objects::Named([name.to_owned()].into());
+    assert!(object("aaa").are_within(&patterns, &server));
+    assert!(object("a%").are_within(&patterns, &server));
+    assert!(!object("b").are_within(&patterns, &server));
+    assert!(!object(&name).are_within(&patterns, &server));
+    patterns.insert("crm/a/../b".parse().unwrap());
+    assert!(object("a/../b").are_within(&patterns, &server));
+    assert!(!object("a/../c").are_within(&patterns, &server));
+    patterns.insert("crm/*".parse().unwrap());
+    assert!(object(&name).are_within(&patterns, &server));
+}
+
 #[test]
 fn n_053_names_are_compared_byte_for_byte() {
     let pattern: ToolPattern = "crm/lookup".parse().unwrap();

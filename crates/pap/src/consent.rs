@@ -3,14 +3,14 @@
 //! INVARIANT: nobody consents for another. The person who acts is the one who logged in, and the
 //! mandate's subject is that person (`n_090_nobody_consents_for_another`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Harm, Mandate,
+    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate,
     MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope, ServerName,
-    Sha256Digest, Timestamp, Tool, ToolRef, Withdrawn,
+    Sha256Digest, Timestamp, Tool, Withdrawn,
 };
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
@@ -48,9 +48,6 @@ pub struct Shown {
     /// Where the answer goes, if a client sent the person here.
     pub redirect: Option<RedirectUri>,
 }
-
-/// What each tool can do.
-type Harms = BTreeMap<ToolRef, BTreeSet<Harm>>;
 
 /// What a person answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,9 +347,9 @@ impl Administration {
             Some(most) => format!("{calls}, at most {most} of these a day"),
             None => calls,
         };
-        let (tools, harm) = self.tools(reader, asked).await?;
+        let (lines, tools) = self.tools(reader, asked).await?;
         let Consent { resources, delegable, .. } = asked;
-        let agreed = Agreed { resources: resources.clone(), delegable: *delegable, harm };
+        let agreed = agreed(asked, &purpose, tools);
         let beside = |server: &ServerName| {
             format!("{server}: its resources and prompts, and what it asks of the agent")
         };
@@ -370,7 +367,7 @@ impl Administration {
             ),
             ("Data objects", objects(&asked.scope)),
         ]);
-        all.extend(tools.into_iter().map(|tool| ("Tool", tool)));
+        all.extend(lines.into_iter().map(|tool| ("Tool", tool)));
         let hands_on = if *delegable {
             "yes, any part of this to other agents, as far as policy lets it"
         } else {
@@ -389,13 +386,14 @@ impl Administration {
         Ok(Offer { terms: Terms(all.into_iter().map(escaped).collect()), agreed })
     }
 
-    /// Each tool that is asked for, with who answers for it and what it can do.
+    /// Each tool that is asked for, and what is shown of it: who answers for it and what it can do.
     async fn tools(
         &self,
         reader: &mut Reader<'_>,
         asked: &Consent,
-    ) -> Result<(Vec<String>, Harms), AdminError> {
-        let (mut shown, mut harms) = (Vec::new(), Harms::new());
+    ) -> Result<(Vec<String>, Vec<Tool>), AdminError> {
+        let (mut shown, mut known) = (Vec::new(), Vec::new());
+        let is_bound = asked.scope.objects.is_some();
         for pattern in &asked.scope.tools {
             let tools = match pattern.exact() {
                 None => {
@@ -409,15 +407,32 @@ impl Administration {
                     vec![found.map_err(AdminError::unavailable)?]
                 }
             };
-            shown.extend(tools.iter().map(tool_line));
-            harms.extend(tools.into_iter().map(|tool| (tool.tool, tool.harm)));
+            shown.extend(tools.iter().map(|tool| tool_line(tool, is_bound)));
+            known.extend(tools);
         }
         if shown.len() > TOOLS_SHOWN_MAX {
             let why = "it asks for more tools than anybody would read: it has to name them";
             return Err(AdminError::Invalid(why.to_owned()));
         }
-        Ok((shown, harms))
+        Ok((shown, known))
     }
+}
+
+/// What the mandate keeps of what is shown beside the scope, of these `tools`.
+fn agreed(asked: &Consent, purpose: &Purpose, tools: Vec<Tool>) -> Agreed {
+    let mut agreed = Agreed {
+        resources: asked.resources.clone(),
+        delegable: asked.delegable,
+        data: purpose.data.clone(),
+        ..Agreed::default()
+    };
+    for Tool { tool, harm, objects, .. } in tools {
+        if let (Some(places), true) = (objects, asked.scope.objects.is_some()) {
+            agreed.objects.insert(tool.clone(), places);
+        }
+        agreed.harm.insert(tool, harm);
+    }
+    agreed
 }
 
 /// Whether `person` is one of those of whom something is `asked`.
@@ -462,8 +477,15 @@ pub(crate) fn plain(time: Timestamp) -> String {
     }
 }
 
-fn tool_line(tool: &Tool) -> String {
+/// What is shown of `tool`; also on what it is used, where that is bound.
+fn tool_line(tool: &Tool, is_bound: bool) -> String {
     let owner = tool.owner.as_ref().map_or("nobody", |owner| owner.as_str());
     let harm = listed(tool.harm.iter().map(|class| class.as_str()), "nobody said what it can do");
-    format!("{}: {harm}; {owner} answers for it", tool.tool)
+    let used = match &tool.objects {
+        _ if !is_bound => String::new(),
+        None => "; nobody said on which data objects it is used".to_owned(),
+        Some(places) if places.is_empty() => "; it is used on no data object".to_owned(),
+        Some(places) => format!("; it is used on what {} names", listed(places.iter(), "nothing")),
+    };
+    format!("{}: {harm}; {owner} answers for it{used}", tool.tool)
 }

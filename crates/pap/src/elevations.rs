@@ -224,11 +224,11 @@ fn unlifted(standing: &Standing, tool: &Tool) -> Option<String> {
     }
 }
 
-/// Whether the mandate, its purpose and all ceilings cover a call of `tool`.
+/// Whether the mandate, its purpose and all ceilings cover a call of `tool`, and the data that it touches.
 fn is_within(standing: &Standing, tool: &Tool) -> bool {
     let ceilings = standing.hops().map(|hop| &hop.agent.ceiling);
     let mut all = ceilings.chain([&standing.mandate.scope, &standing.purpose.scope]);
-    all.all(|scope| scope.covers(&tool.tool, &tool.harm))
+    all.all(|scope| scope.covers(&tool.tool, &tool.harm)) && standing.is_for(tool)
 }
 
 async fn found(reader: &mut Reader<'_>, id: ElevationId) -> Result<Elevation, AdminError> {

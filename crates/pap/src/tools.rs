@@ -226,11 +226,17 @@ impl Administration {
         let turn = self.publisher.turn().await;
         let proposed = BTreeMap::from([(tool.clone(), descriptor.clone())]);
         self.publisher.admits(&turn, proposed).await?;
+        // What its arguments name was said of those that it had: with others nobody knows.
+        if !is_same(&found.descriptor["inputSchema"], &descriptor["inputSchema"]) {
+            found.objects = None;
+        }
         (found.descriptor, found.pin, found.state) = (descriptor, digest, ToolState::Pinned);
         let effects = vec![put(FactKey::tool(&tool), &found)];
-        let done = draft.make(json!({ "pin": digest }), effects).await?;
+        let change = json!({ "pin": digest, "objects": found.objects });
+        let done = draft.make(change, effects).await?;
         self.publisher.put_with_tools(&turn, by).await.map_err(AdminError::unavailable)?;
-        Ok(json!({ "tool": tool, "pin": digest, "decision": done.decision }))
+        let objects = found.objects;
+        Ok(json!({ "tool": tool, "pin": digest, "objects": objects, "decision": done.decision }))
     }
 
     /// Compares what `server` lists with its pins, and records every tool that is no longer what
@@ -369,16 +375,35 @@ fn object_places(said: &ToolSaid, tool: &Tool) -> Result<Option<BTreeSet<String>
         let why = format!("at most {OBJECT_PLACES_MAX} arguments of a tool name data objects");
         return Err(AdminError::Invalid(why));
     }
-    let known = tool.descriptor["inputSchema"]["properties"].as_object();
     for place in objects {
         pdp::is_pointer(place).map_err(AdminError::Invalid)?;
+<<<<<<< HEAD
         let name = pdp::pointer_tokens(place).next().unwrap_or_default();
         if known.is_some_and(|known| !known.contains_key(&name)) {
             return Err(AdminError::Invalid(format!("`{}` has no argument `{name}`", tool.tool)));
+=======
+        if !has_argument(&tool.descriptor["inputSchema"], place) {
+            return Err(AdminError::Invalid(format!("`{}` has no argument `{place}`", tool.tool)));
+>>>>>>> r-ends
         }
     }
     let is_said = *no_object || !objects.is_empty();
     Ok(is_said.then(|| objects.iter().cloned().collect()))
+}
+
+/// Whether arguments of this `schema` have the `place`: an argument that the schema names, and within that whatever it
+/// does not say otherwise.
+fn has_argument(schema: &Value, place: &str) -> bool {
+    let mut schema = schema;
+    for (depth, part) in place.split('/').skip(1).enumerate() {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let members = &schema["properties"];
+        match members.get(&name) {
+            Some(member) => schema = member,
+            None => return depth > 0 && members.is_null(),
+        }
+    }
+    true
 }
 
 /// The tool `tool`, which must be onboarded.

@@ -25,14 +25,13 @@ pub(crate) fn outside(
     request: &AccessRequest,
     facts: &Facts,
 ) -> Option<Outside> {
-    let purpose = &standing.purpose;
     let tool = facts.tool.as_ref();
-    if tool.is_some_and(|tool| !purpose.is_for(&tool.data)) {
+    if tool.is_some_and(|tool| !standing.is_for(tool)) {
         return Some(Outside { denial: Denial::OutsidePurpose, by_arguments: false });
     }
     let server = server_of(&request.resource)?;
     let hops = standing.hops().flat_map(|hop| [&hop.agent.ceiling, &hop.task.scope]);
-    let scopes: [&Scope; 2] = [&purpose.scope, &standing.mandate.scope];
+    let scopes: [&Scope; 2] = [&standing.purpose.scope, &standing.mandate.scope];
     let mut bounds = scopes.into_iter().chain(hops).filter_map(|it| it.objects.as_ref()).peekable();
     bounds.peek()?;
     let objects = objects(request, facts);

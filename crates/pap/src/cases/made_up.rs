@@ -220,7 +220,7 @@ fn consented(person: &Person, server: Option<&ServerName>) -> MandateBasis {
         subject: person.id.clone(),
         request: Sha256Digest::of(b""),
         once: false,
-        agreed: Agreed { resources, delegable: true, harm: BTreeMap::new() },
+        agreed: Agreed { resources, delegable: true, ..Agreed::default() },
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use authority::{AdminAct, ChangedBy};
 use model::{
     AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
-    Person, PersonId, PersonState, Purpose, ResourceRef,
+    Person, PersonId, PersonState, Purpose, ResourceRef, Tool,
 };
 use pap::{AdminError, Answer, Answered};
 use store::{Store as _, Unit};
@@ -161,6 +161,41 @@ async fn n_040f_a_page_says_what_is_wider_than_its_tools() {
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.unwrap().unwrap();
     let MandateBasis::Consented { agreed, .. } = mandate.basis else { panic!("it is a consent") };
     assert!(agreed.resources.contains(&"crm".parse().unwrap()));
+}
+
+/// Where data objects are on the page, it says what names them, and that is kept with the categories.
+#[tokio::test]
+async fn r_41_a_page_says_what_names_data_objects() {
+    let (desk, carla, mut asked) = desk().await;
+    let mut purpose: Purpose = desk.world.standing.purpose.clone();
+    purpose.data = BTreeSet::from(["orders".parse().unwrap()]);
+    desk.world.put(FactKey::purpose(&purpose.id), &purpose).await;
+    let places = |all: &[&str]| Some(all.iter().map(|&place| place.to_owned()).collect());
+    let mut lookup = desk.world.standing.tools[0].clone();
+    lookup.objects = places(&["/account"]);
+    desk.world.put(FactKey::tool(&lookup.tool), &lookup).await;
+    let plain = answer(&desk, &carla, &asked, Answer::Once).await.unwrap().unwrap();
+    let MandateBasis::Consented { agreed, .. } = &plain.basis else { panic!("it is a consent") };
+    assert!(agreed.objects.is_empty(), "the page named none");
+
+    asked.id = ConsentId::new(desk.world.entropy.as_ref());
+    asked.scope.objects = Some(BTreeSet::from(["crm/c-*".parse().unwrap()]));
+    desk.world.put(FactKey::consent(asked.id), &asked).await;
+    let shown = desk.administration.consent_show(&carla, &asked.id.to_string()).await.unwrap();
+    let tools = shown.terms.0.iter().filter(|(name, _)| name == "Tool").map(|(_, tool)| tool);
+    let tools: Vec<_> = tools.collect();
+    assert!(tools[0].ends_with("; it is used on what /account names"), "{tools:?}");
+    assert!(tools[1].ends_with("; nobody said on which data objects it is used"), "{tools:?}");
+    let mandate = answer(&desk, &carla, &asked, Answer::Once).await.unwrap().unwrap();
+    let MandateBasis::Consented { agreed, .. } = &mandate.basis else { panic!("it is a consent") };
+    assert_eq!(agreed.objects.get(&lookup.tool), lookup.objects.as_ref());
+    assert_eq!((agreed.objects.len(), &agreed.data), (1, &purpose.data));
+    let is_agreed = |all: &[&str]| {
+        let tool = Tool { objects: places(all), ..lookup.clone() };
+        mandate.agrees_to(&tool)
+    };
+    assert!(is_agreed(&["/account"]) && is_agreed(&["/account", "/amount"]));
+    assert!(!is_agreed(&[]) && !is_agreed(&["/amount"]));
 }
 
 #[tokio::test]

@@ -311,6 +311,11 @@ async fn r_54_what_would_be_denied_all_the_same_is_not_asked_for() {
     check(|_| {}, Ok(())).await;
     check(|facts| refund_of(facts).not_delegable = true, Err("may not be handed on")).await;
     check(|facts| refund_of(facts).requires_subject = true, Err("needs a person")).await;
+    let touches_other = |facts: &mut Facts| {
+        refund_of(facts).data = ["orders".parse().expect("a category")].into();
+        facts.purpose.data = ["customers".parse().expect("a category")].into();
+    };
+    check(touches_other, Err("beyond the mandate")).await;
     let for_a_person = |facts: &mut Facts| {
         refund_of(facts).requires_subject = true;
         consented(facts, &[Harm::MovesMoney]);

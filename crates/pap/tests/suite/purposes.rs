@@ -224,3 +224,53 @@ async fn r_41_a_tool_names_its_objects_by_arguments_that_it_has() {
     assert_eq!(desk.describes(ToolSaid { no_object: true, ..ToolSaid::default() }).await, "done");
     assert_eq!(found().await["objects"], json!([]));
 }
+
+/// What was said of the arguments that it had is not said of others.
+#[tokio::test]
+async fn r_41_a_tool_that_is_pinned_with_other_arguments_is_described_anew() {
+    let desk = Desk::with_objects().await;
+    assert_eq!(desk.narrows(said(&["crm/c-*"])).await, "done");
+    let pinned = async |change: fn(&mut Value)| {
+        desk.list(|tools| change(tools.get_mut(&"lookup".parse().expect("a name")).expect("it")));
+        desk.look().await;
+        assert_eq!(desk.looks_up("c-1").await, "tool_not_pinned");
+        let tool = || "crm/lookup".to_owned();
+        let told = desk.run(Command::ToolDiff { tool: tool() }).await.expect("it is told");
+        let digest = told["digest"].as_str().expect("a digest").to_owned();
+        desk.run(Command::ToolPin { tool: tool(), digest }).await.expect("it is pinned")
+    };
+    let told = pinned(|it| it["description"] = json!("Looks up an account.")).await;
+    assert_eq!(told["objects"], json!(["/account"]));
+    assert_eq!(desk.looks_up("c-1").await, "permitted");
+    let customer = |it: &mut Value| {
+        it["inputSchema"]["properties"]["customer"] = json!({ "type": "string" });
+    };
+    assert_eq!(pinned(customer).await["objects"], Value::Null);
+    assert_eq!(desk.looks_up("c-1").await, "object_unknown");
+    let both = ToolSaid {
+        objects: vec!["/account".to_owned(), "/customer".to_owned()],
+        ..ToolSaid::default()
+    };
+    assert_eq!(desk.describes(both).await, "done");
+    assert_eq!(desk.looks_up("c-1").await, "object_unknown", "it names one of two");
+}
+
+/// An argument that the schema does not say is none, also where it says none at all.
+#[tokio::test]
+async fn r_41_a_tool_without_a_schema_of_its_arguments_names_no_objects() {
+    let desk = Desk::new().await;
+    let mut lookup = desk.world.standing.tools[0].clone();
+    let nested = json!({ "properties": { "to": { "properties": { "id": {} } }, "of": {} } });
+    for (schema, place, expected) in [
+        (json!({ "type": "object" }), "/account", "invalid"),
+        (nested.clone(), "/to/id", "done"),
+        (nested.clone(), "/of/id", "done"),
+        (nested.clone(), "/to/other", "invalid"),
+        (nested, "/other", "invalid"),
+    ] {
+        lookup.descriptor["inputSchema"] = schema;
+        desk.world.put(FactKey::tool(&lookup.tool), &lookup).await;
+        let said = ToolSaid { objects: vec![place.to_owned()], ..ToolSaid::default() };
+        assert_eq!(desk.describes(said).await, expected, "{place}");
+    }
+}

@@ -1,6 +1,6 @@
 //! R49: what data is in reach, directly and by others, and what of that came and went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{
@@ -155,7 +155,7 @@ async fn r_49_a_consent_bounds_which_resources_are_in_reach() {
     let check = async |shown: &[&str], expected: &[&str]| {
         let named = shown.iter().map(|name| name.parse::<ServerName>().expect("a server"));
         let resources: BTreeSet<_> = named.collect();
-        let agreed = Agreed { resources, delegable: false, harm: BTreeMap::new() };
+        let agreed = Agreed { resources, ..Agreed::default() };
         let world = World::with(|facts| {
             let (subject, request) = (facts.other.id.clone(), Sha256Digest::of(b""));
             let person = subject.clone();

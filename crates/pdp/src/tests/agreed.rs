@@ -63,6 +63,44 @@ fn n_040f_a_consent_is_no_wider_than_its_page() {
     check(tool_that(&[Harm::MovesMoney]), |agreed| agreed.harm.clear(), "permit");
 }
 
+/// Nor is it one to other data: what named objects names them still, and no category was added.
+#[test]
+fn r_41_a_consent_is_for_no_more_data_than_its_page_said() {
+    let snapshot = snapshot(OPEN);
+    let id: &[&str] = &["/id"];
+    let outside = "outside_mandate (hidden)";
+    let places = |all: &[&str]| all.iter().map(|&place| place.to_owned()).collect();
+    let check = |shown: &[&str], now: Option<&[&str]>, expected: &str| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 7 }));
+        case.tool.as_mut().expect("a tool").objects = now.map(places);
+        let all = "crm/*".parse().expect("a pattern");
+        case.standing.mandate.scope.objects = Some(BTreeSet::from([all]));
+        agreeing(&mut case, |agreed| {
+            agreed.objects.insert(tool_ref("crm/lookup"), places(shown));
+        });
+        assert_eq!(outcome(&case, &snapshot), expected, "{shown:?} {now:?}");
+    };
+    check(id, Some(id), "permit");
+    check(id, Some(&["/id", "/urgent"]), "permit");
+    check(&[], Some(id), "permit");
+    // Then it may be used on any, and any is within.
+    check(id, None, "permit");
+    check(id, Some(&[]), outside);
+    check(id, Some(&["/urgent"]), outside);
+    let categories =
+        |all: &[&str]| all.iter().map(|name| name.parse().expect("a category")).collect();
+    let check = |shown: &[&str], touched: &[&str], expected: &str| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 7 }));
+        case.tool.as_mut().expect("a tool").data = categories(touched);
+        agreeing(&mut case, |agreed| agreed.data = categories(shown));
+        assert_eq!(outcome(&case, &snapshot), expected, "{shown:?} {touched:?}");
+    };
+    check(&["orders"], &["orders"], "permit");
+    check(&["orders"], &[], "permit");
+    check(&[], &["customers"], "permit");
+    check(&["orders"], &["customers", "orders"], "outside_purpose (hidden)");
+}
+
 #[test]
 fn what_somebody_consented_to_is_handed_on_only_if_the_page_said_so() {
     let snapshot = snapshot(OPEN);

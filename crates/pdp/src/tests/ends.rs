@@ -162,6 +162,14 @@ fn r_41_an_argument_that_leads_elsewhere_or_names_nothing_is_outside() {
         ("acc/%252e%252e/other", "outside_purpose"),
         ("acc/1\n", "outside_purpose"),
         ("acc/1\0", "outside_purpose"),
+        ("acc/%C0%AE%c0%ae/other", "outside_purpose"),
+        ("acc/%e0%80%ae./other", "outside_purpose"),
+        ("acc/%u002e%u002e/other", "outside_purpose"),
+        ("acc/.%09./other", "outside_purpose"),
+        ("acc/\u{ff0e}\u{ff0e}/other", "outside_purpose"),
+        ("acc/..\u{ff0f}other", "outside_purpose"),
+        ("acc/\u{2025}/other", "outside_purpose"),
+        ("acc/k\u{e4}se %c3%a4", "permit"),
         ("", "object_unknown"),
     ] {
         check(&["/account"], json!({ "account": name }), expected);
@@ -174,6 +182,12 @@ fn r_41_an_argument_that_leads_elsewhere_or_names_nothing_is_outside() {
     check(&["/tags"], json!({ "tags": ["acc/1", "other"] }), "outside_purpose");
     check(&["/tags"], json!({ "tags": ["acc/1", ""] }), "object_unknown");
     check(&["/tags"], json!({ "tags": [] }), "object_unknown");
+    // One of a list says nothing of the others, and of two names that differ in case alone nobody knows which counts.
+    check(&["/tags/0"], json!({ "tags": ["acc/1", "other"] }), "object_unknown");
+    check(&["/account"], json!({ "account": "acc/1", "Account": "other" }), "object_unknown");
+    check(&["/to/iban"], json!({ "to": { "iban": "acc/1", "IBAN": "other" } }), "object_unknown");
+    let long_s = json!({ "tags": ["acc/1"], "tag\u{17f}": ["other"] });
+    check(&["/tags"], long_s, "object_unknown");
     let both = ["/account", "/note"];
     check(&both, json!({ "account": "acc/1", "note": "acc/2" }), "permit");
     check(&both, json!({ "account": "acc/1", "note": "other" }), "outside_purpose");

@@ -1,6 +1,6 @@
 //! What an agent asks a person for, and what their answer opens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::{Effect, Unit};
@@ -78,7 +78,7 @@ async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> M
             agreed: Agreed {
                 resources: asked.resources.clone(),
                 delegable: asked.delegable,
-                harm: BTreeMap::new(),
+                ..Agreed::default()
             },
         },
         agent: asked.agent.clone(),
