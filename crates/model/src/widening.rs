@@ -355,9 +355,8 @@ mod tests {
 
     #[test]
     fn who_comes_back_is_in_a_group_since_then_and_who_is_away_leaves_none() {
-        let told = |was: &Person, is: Person, hour: i64| {
-            rule().becomes((Some(was), is), (None, at(hour)))
-        };
+        let told =
+            |was: &Person, is: Person, hour: i64| rule().becomes((Some(was), is), (None, at(hour)));
         let lasted = |was: &Person, is: &Person, hour: i64| -> Vec<Duration> {
             was.left(is, at(hour)).map(|(_, lasted)| lasted).collect()
         };

@@ -145,6 +145,9 @@ impl Unattended {
     async fn of(world: &World, beginnings: &Beginnings, entropy: &dyn Entropy) -> Self {
         let (mut all, mut questions) = (Self::default(), Questions::default());
         for standings in &beginnings.by_mandate {
+            if questions.more {
+                break;
+            }
             let mut holders = Holders::of(world, standings.iter().cloned(), entropy);
             while let Some(holder) = holders.next(&mut questions).await {
                 let agent = all.agents.entry(holder.standing.agent.name.clone()).or_default();
@@ -193,14 +196,15 @@ fn by(standing: &Standing) -> Chain {
 }
 
 impl Around<'_> {
-    /// What is told of an agent; nothing, if it could do nothing and did nothing.
+    /// What is told of an agent; nothing, if it could do nothing, as far as it was looked, and did nothing.
     fn row(
         &self,
         agent: &Agent,
         found: &Acts,
         (used, since): (&BTreeMap<ToolRef, Used>, Timestamp),
     ) -> Option<Value> {
-        if found.acts.is_empty() && found.unknown.is_empty() && used.is_empty() {
+        let is_nothing = found.acts.is_empty() && found.unknown.is_empty() && used.is_empty();
+        if is_nothing && !self.is_told_anyhow(&agent.name) {
             return None;
         }
         let acts = found.acts.iter().filter_map(|(name, rests)| {
@@ -227,6 +231,12 @@ impl Around<'_> {
             "remove": suggest,
             "unknown": unknown.iter().map(Unknown::told).collect::<Vec<_>>(),
         }))
+    }
+
+    /// Whether more is to be told of an agent than what it could do, or did.
+    fn is_told_anyhow(&self, agent: &AgentName) -> bool {
+        let Beginnings { more, dead, .. } = self.beginnings;
+        more.contains(agent) || dead.contains_key(agent) || self.world.stopped.contains(agent)
     }
 
     /// What is told of an act.
