@@ -14,7 +14,7 @@ use pdp::{Foreseen, Outlook};
 use serde_json::{Value, json};
 
 use super::beginning::Beginnings;
-use super::search::{Chain, HOLDERS_MAX, Holder, Holders, QUESTIONS_MAX, Questions};
+use super::search::{Chain, HOLDERS_MAX, Holder, Holders, QUESTIONS_MAX, Questions, is_unlisted};
 use super::world::World;
 use super::{Unknown, beyond, of_servers, unknown_of};
 use crate::asked::Command;
@@ -165,8 +165,9 @@ impl Acts {
     /// comes by more.
     async fn look(&mut self, world: &World, holder: &Holder, questions: &mut Questions) {
         let (purpose, by) = (&holder.standing.purpose.id, by(&holder.standing));
-        let places = holder.beside(world);
-        self.unknown.extend(places.map(|(server, method)| (server.to_string(), method)));
+        let places = holder.beside(world, questions).await.into_iter();
+        let unlisted = places.filter(|(_, method)| is_unlisted(method));
+        self.unknown.extend(unlisted.map(|(server, method)| (server.to_string(), method)));
         for (name, tool) in &world.tools {
             let known = self.acts.get(name).and_then(|known| known.get(purpose));
             if known.is_some_and(|known| known.by.len() <= by.len()) {
