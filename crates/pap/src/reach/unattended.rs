@@ -62,6 +62,10 @@ impl Administration {
         (agent, since): (Option<&str>, Timestamp),
     ) -> Result<Value, AdminError> {
         let only = agent.map(str::parse::<AgentName>).transpose().map_err(AdminError::invalid)?;
+        // Nothing was used since then, and all would be to be removed.
+        if since > self.now() {
+            return Err(AdminError::Invalid(format!("{since} is yet to come")));
+        }
         let mut draft = self.draft(by, "log/read", ResourceRef::Deployment).await?;
         if let Some(only) = &only {
             registered(&mut draft.reader, only).await?;

@@ -82,6 +82,9 @@ async fn r_44_each_act_is_told_with_its_basis_its_owners_and_its_use() {
     let nobody = Command::Unattended { agent: Some("nobody".to_owned()), since };
     let refused = desk.run(nobody).await.expect_err("there is none");
     assert!(refused.to_string().contains("there is no agent `nobody`"), "{refused}");
+    let since = desk.world.clock.now().plus(Duration::from_millis(1));
+    let refused = desk.run(Command::Unattended { agent: None, since }).await;
+    assert!(refused.expect_err("it is yet to come").to_string().contains("is yet to come"));
 }
 
 /// What somebody has to approve is not told; what nobody has to approve with some arguments is.
