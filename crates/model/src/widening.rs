@@ -183,7 +183,9 @@ impl Widening {
         }
         is.joined = was.map(|was| was.joined.clone()).unwrap_or_default();
         is.joined.retain(|group, _| is.groups.contains(group) && counted(group));
-        let joins = is.groups.iter().filter(|group| self.is_eligible(group) && !counted(group));
+        // Whoever comes back was in none of them meanwhile.
+        let is_new = |group: &GroupName| comes_back || !counted(group);
+        let joins = is.groups.iter().filter(|group| self.is_eligible(group) && is_new(group));
         is.joined.extend(joins.map(|group| (group.clone(), now)));
         let Some(was) = was else { return is };
         if is.is_active() && !was.is_active() {
@@ -225,6 +227,7 @@ impl Person {
         let mut is = self.clone();
         if is.waits.returns.take_if(|due| over(due)).is_some() {
             is.state = PersonState::Active { authorization_cutoff: Some(now) };
+            is.rejoins(now);
         }
         if is.is_active() {
             let joins = std::mem::take(&mut is.waits.joins);
@@ -237,15 +240,21 @@ impl Person {
         (is != *self).then_some(is)
     }
 
+    /// Says that the person, who was away, is since `now` in the groups in which they were before.
+    pub fn rejoins(&mut self, now: Timestamp) {
+        self.joined.values_mut().for_each(|since| *since = now);
+    }
+
     /// The groups in which the person was that approve, administer, or make eligible to take over, and is not any
-    /// longer at `now`, as `is` tells, each with how long that was, as far as that is known.
+    /// longer at `now`, as `is` tells, each with how long that was, as far as that is known. Who is away is in none.
     pub fn left<'a>(
         &'a self,
         is: &'a Self,
         now: Timestamp,
     ) -> impl Iterator<Item = (&'a GroupName, Duration)> {
-        let goes = self.is_active() && !is.is_active();
-        let left = self.joined.iter().filter(move |(group, _)| goes || !is.groups.contains(*group));
+        let (was_here, goes) = (self.is_active(), !is.is_active());
+        let leaves = move |group: &GroupName| was_here && (goes || !is.groups.contains(group));
+        let left = self.joined.iter().filter(move |(group, _)| leaves(group));
         left.map(move |(group, since)| (group, now.since(*since)))
     }
 
@@ -342,6 +351,34 @@ mod tests {
         let gone = told(Some(&back), back.as_told().gone(at(6)), 6);
         assert_eq!(stands(&gone), (false, vec!["staff"], false, vec!["approvers"]));
         assert_eq!(gone.state, PersonState::Inactive { since: at(6) });
+    }
+
+    #[test]
+    fn who_comes_back_is_in_a_group_since_then_and_who_is_away_leaves_none() {
+        let told =
+            |was: &Person, is: Person, hour: i64| rule().becomes((Some(was), is), (None, at(hour)));
+        let lasted = |was: &Person, is: &Person, hour: i64| -> Vec<Duration> {
+            was.left(is, at(hour)).map(|(_, lasted)| lasted).collect()
+        };
+        let waits = rule().becomes((None, ann(&["approvers"])), (None, at(0)));
+        let joined = waits.widened(|_| true, at(1)).expect("it waited");
+        let gone = told(&joined, joined.gone(at(9)), 9);
+        assert_eq!(lasted(&joined, &gone, 9), [Duration::from_hours(8)]);
+        let elsewhere = told(&gone, ann(&[]).gone(at(9)), 10);
+        assert!(lasted(&gone, &elsewhere, 10).is_empty(), "they are away");
+        let mut back = gone.as_told();
+        back.state = joined.state;
+        let waits = told(&gone, back.clone(), 20);
+        assert_eq!(waits.waits_until(), Some(at(21)));
+        // What is told again changes nothing.
+        assert_eq!(told(&waits, waits.as_told(), 21), waits);
+        let here = waits.widened(|_| true, at(21)).expect("it waited");
+        assert_eq!(lasted(&here, &here.gone(at(22)), 22), [Duration::from_hours(1)]);
+        // So is who waits for nothing, also where nobody knows since when they were in it.
+        let rule = Widening { after_s: Some(0), ..rule() };
+        let unknown = Person { joined: BTreeMap::new(), ..gone };
+        let here = rule.becomes((Some(&unknown), back), (None, at(20)));
+        assert_eq!(lasted(&here, &here.gone(at(21)), 21), [Duration::from_hours(1)]);
     }
 
     #[test]

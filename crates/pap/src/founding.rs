@@ -222,7 +222,11 @@ fn back(person: Person, gone: Option<Timestamp>, now: Timestamp) -> Result<Perso
         }
         PersonState::Inactive { since } if person.source.is_none() => {
             let state = PersonState::Active { authorization_cutoff: Some(now.max(since)) };
-            Ok(Person { state, ..person })
+            let mut is = Person { state, ..person };
+            is.rejoins(now);
+            let administers = is.groups.contains(&administrators());
+            is.joined.extend(administers.then(|| (administrators(), now)));
+            Ok(is)
         }
         PersonState::Active { .. } | PersonState::Inactive { .. } => Ok(person),
     }

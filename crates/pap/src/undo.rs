@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
-use crate::command::{AdminError, Administration};
+use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{group_name, kept_of, restored_user};
 use crate::founding::is_for_development;
 use crate::log::Disclosed;
@@ -213,7 +213,7 @@ impl Administration {
         }
         while back.len() + left_out.len() < PART && effects.len() < WRITTEN {
             let Some((id, _)) = rest.next() else { break };
-            match restored_by(&mut draft.reader, &undo, (id, now)).await? {
+            match restored_by(&mut draft, &undo, (id, now)).await? {
                 Some(written) => {
                     effects.extend(written);
                     back.push(id.clone());
@@ -395,11 +395,11 @@ async fn person_and_mark(
 
 /// What makes the person `id` what they were before, as far as nothing but the event changed that.
 async fn restored_by(
-    reader: &mut Reader<'_>,
+    draft: &mut Draft<'_>,
     undo: &Undo,
     (id, now): (&PersonId, Timestamp),
 ) -> Result<Option<Vec<Effect>>, AdminError> {
-    let directory = &undo.directory;
+    let (reader, directory) = (&mut draft.reader, &undo.directory);
     let (person, mark) = person_and_mark(reader, directory, id).await?;
     let Some(was) = person else { return Ok(None) };
     let Some(mut is) = undo.restored(&was, &mark, now) else { return Ok(None) };
@@ -418,6 +418,9 @@ async fn restored_by(
     let Ok(resource) = restored_user(&user.resource, (&was, &is)) else { return Ok(None) };
     effects.extend(widening::written(&is));
     effects.push(put(place, &kept_of(Some(&user), resource, now)));
+    for stranger in widening::brief(&was, &is, now) {
+        draft.note_found(stranger).await?;
+    }
     Ok(Some(effects))
 }
 

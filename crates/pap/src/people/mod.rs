@@ -96,11 +96,7 @@ impl Administration {
         heard::checked(silence_min)?;
         let (name, key) = said.checked(self.now())?;
         let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
-        let other = draft.reader.find::<Directory>(FactKey::directory(&name)).await;
-        if other.map_err(AdminError::unavailable)?.is_some() {
-            let why = format!("`{name}` is a directory that pushes: one name says one thing");
-            return Err(AdminError::Conflict(why));
-        }
+        is_no_directory(&mut draft.reader, &name).await?;
         let source = PeopleSource {
             name: name.clone(),
             key: key.to_jwk(),
@@ -132,6 +128,8 @@ impl Administration {
         let mut draft = self.draft(by, "people/source", ResourceRef::Deployment).await?;
         let (place, of) = (FactKey::people_source(&name), format!("source `{name}`"));
         let was = known::<PeopleSource>(&mut draft.reader, place.clone(), &of).await?;
+        // One of this name would be told to be heard, or to be waited for no longer, by what is said of lists.
+        is_no_directory(&mut draft.reader, &name).await?;
         let (speaks, minutes) = ((&name, &Speaker::directory()), (was.silence_min, silence_min));
         let heard = heard::bounded(&mut draft.reader, speaks, minutes, self.now()).await?;
         let source = PeopleSource { silence_min, ..was };
@@ -350,6 +348,16 @@ fn not_newer(source: &PeopleSource, version: u64) -> String {
             )
         }
     }
+}
+
+/// Whether no directory that pushes is called `name`, as one may be that was registered before.
+async fn is_no_directory(reader: &mut Reader<'_>, name: &SourceName) -> Result<(), AdminError> {
+    let other = reader.find::<Directory>(FactKey::directory(name)).await;
+    if other.map_err(AdminError::unavailable)?.is_none() {
+        return Ok(());
+    }
+    let why = format!("`{name}` is a directory that pushes: one name says one thing");
+    Err(AdminError::Conflict(why))
 }
 
 /// What the record of a part commits to.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use authority::initiator;
 use model::{
-    Agent, AgentName, Bounds, Denial, Entropy, Initiator, InstanceId, Mandate, MandateBasis,
-    MandateId, Purpose, PurposeId, Standing, Task, TaskId, TaskState, TaskSubject, Timestamp,
+    Agent, AgentName, Attestation, Bounds, Denial, Entropy, Initiator, Instance, InstanceId,
+    Mandate, MandateBasis, MandateId, Purpose, PurposeId, Source, Standing, Task, TaskId,
+    TaskState, TaskSubject, Timestamp,
 };
 
 use super::search::{entered, vouched};
@@ -16,6 +17,9 @@ use crate::command::{AdminError, Administration};
 
 /// The most mandates of one agent under which it is looked at.
 const MANDATES_MAX: usize = 64;
+
+/// The most mandates of all agents under which they are looked at.
+const ALL_MANDATES_MAX: usize = 4_096;
 
 /// In which order the mandates of an agent are looked at, the last first: a standing one, then the newest.
 type Place = (bool, Timestamp, MandateId);
@@ -39,7 +43,7 @@ impl Administration {
         first: Option<&AgentName>,
     ) -> Result<Beginnings, AdminError> {
         let mut all = Beginnings::default();
-        let mut mandates = self.mandates_that_count(world, &mut all.more).await?;
+        let mut mandates = self.mandates_that_count((world, first), &mut all.more).await?;
         let of_first = first.and_then(|first| mandates.remove_entry(first));
         let agents: BTreeMap<_, _> = world.agents.iter().map(|it| (&it.name, it)).collect();
         let entropy = self.authority.entropy().as_ref();
@@ -60,13 +64,15 @@ impl Administration {
         Ok(all)
     }
 
-    /// The mandates that nobody withdrew and that have not ended, by agent; which have `more` than are looked at.
+    /// The mandates that nobody withdrew and that have not ended, by agent; which have `more` than are looked at. Those of the
+    /// agent `first` are looked at however many others have.
     async fn mandates_that_count(
         &self,
-        world: &World,
+        (world, first): (&World, Option<&AgentName>),
         more: &mut BTreeSet<AgentName>,
     ) -> Result<BTreeMap<AgentName, BTreeMap<Place, Mandate>>, AdminError> {
         let (mut all, mut pages) = (BTreeMap::<_, BTreeMap<_, _>>::new(), self.pages("mandate/"));
+        let mut kept = 0;
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             for (_, body) in facts {
                 let mandate: Mandate =
@@ -75,11 +81,15 @@ impl Administration {
                     continue;
                 }
                 let is_standing = matches!(mandate.basis, MandateBasis::Standing { .. });
+                let is_first = first == Some(&mandate.agent);
                 let of_agent = all.entry(mandate.agent.clone()).or_default();
                 of_agent.insert((is_standing, mandate.given, mandate.id), mandate);
-                if of_agent.len() > MANDATES_MAX
+                kept += 1;
+                let is_full = kept > ALL_MANDATES_MAX && !is_first;
+                if (is_full || of_agent.len() > MANDATES_MAX)
                     && let Some((_, beyond)) = of_agent.pop_first()
                 {
+                    kept -= 1;
                     more.insert(beyond.agent);
                 }
             }
@@ -88,8 +98,8 @@ impl Administration {
     }
 }
 
-/// How instances of `agent` would stand that begin work under `mandate`, one for each that may vouch for it; why none does,
-/// if none may do anything.
+/// How instances of `agent` would stand that begin work under `mandate`, one for each that may vouch for it, and one whose
+/// tokens are bound to no key, if the agent takes such; why none does, if none may do anything.
 fn begun(
     world: &World,
     (agent, mandate, purpose): (&Agent, &Mandate, &Purpose),
@@ -104,10 +114,12 @@ fn begun(
     let bounds = Bounds::of(std::iter::empty(), agent, (mandate, purpose));
     let bounds = bounds.ok_or(Denial::OutsideMandate.code())?;
     let (mut all, mut dead) = (Vec::new(), None);
-    for source in vouched(agent) {
+    let bearer = agent.takes_bearer().then(|| (false, (Attestation::User, Source::default())));
+    for (is_bound, source) in vouched(agent).map(|source| (true, source)).chain(bearer) {
         let (instance, id) = (InstanceId::new(world.now, entropy), TaskId::new(world.now, entropy));
+        let entered = entered(world, (agent, source), (instance, id));
         let standing = world.known(Standing {
-            instance: entered(world, (agent, source), (instance, id)),
+            instance: Instance { key: entered.key.filter(|_| is_bound), ..entered },
             agent: agent.clone(),
             sponsor: sponsor.clone(),
             device: None,

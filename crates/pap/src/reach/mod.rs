@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::MutexGuard;
 
 use self::readable::Readable;
-use self::search::{ByChain, HOLDERS_MAX, QUESTIONS_MAX, Reach};
+use self::search::{ByChain, HOLDERS_MAX, QUESTIONS_MAX, Reach, is_unlisted};
 use self::world::{World, binding};
 use crate::command::{AdminError, Administration};
 
@@ -196,7 +196,7 @@ fn unknown(
         Some(Unknown { what: name.to_string(), why })
     });
     let servers = tools.iter().map(|tool| &tool.server).collect();
-    let beside = reach.beside.keys().cloned();
+    let beside = reach.beside.keys().filter(|(_, method)| is_unlisted(method)).cloned();
     let beside = beside.map(|(server, method)| Unknown { what: server.to_string(), why: method });
     let limits = [
         (reach.more_holders, HOLDERS_MAX, "more_chains"),

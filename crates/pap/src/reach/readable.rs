@@ -12,7 +12,7 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::search::Reach;
+use super::search::{Place, Reach};
 use super::world::World;
 use super::{Known, Unknown};
 
@@ -101,12 +101,15 @@ impl Readable {
         &mut self,
         world: &World,
         standing: &Standing,
-        ((server, method), place): (&(ServerName, &str), usize),
+        ((server, method), place): (&Place, usize),
     ) {
         let (of, nothing) = (server.clone(), String::new());
         let resource = match *method {
             "prompts/get" => ResourceRef::Prompt { server: of, name: nothing },
-            _ => ResourceRef::Resource { server: of, uri: nothing },
+            "resources/read" | "resources/subscribe" => {
+                ResourceRef::Resource { server: of, uri: nothing }
+            }
+            _ => ResourceRef::Server(of),
         };
         let carried = world.carried(standing, (ActionName::method(method), resource), server);
         let source = format!("{server} {method}");

@@ -22,8 +22,21 @@ pub(super) const HOLDERS_MAX: usize = 256;
 /// The most questions that are asked: of calls, and of handing work on.
 pub(super) const QUESTIONS_MAX: usize = 50_000;
 
-/// What reads things of a server that no list names in advance.
-const BESIDE_TOOLS: [&str; 2] = ["prompts/get", "resources/read"];
+/// What reads things of a server that no list names in advance, or tells it any.
+const BESIDE_TOOLS: [&str; 5] = [
+    "completion/complete",
+    "prompts/get",
+    "resources/read",
+    "resources/subscribe",
+    "server/request",
+];
+
+/// What lists the things of a server beside its tools.
+const LISTS: [&str; 4] =
+    ["prompts/list", "resources/list", "resources/templates/list", "subscriptions/listen"];
+
+/// A server, and what could be done there beside calling its tools.
+pub(super) type Place = (ServerName, &'static str);
 
 /// The agents to which the work is handed on, one after the other; none for the instance itself.
 pub(super) type Chain = Vec<AgentName>;
@@ -44,8 +57,8 @@ pub(super) struct Reach {
     pub(super) delegated: BTreeMap<ToolRef, ByChain>,
     /// The agents to which the work could be handed on, each by the shortest chain.
     pub(super) agents: BTreeMap<AgentName, Chain>,
-    /// Servers of which more could be read than tools, with the method.
-    pub(super) beside: BTreeMap<(ServerName, &'static str), Chain>,
+    /// Servers where more could be done than call tools, with the method.
+    pub(super) beside: BTreeMap<Place, Chain>,
     /// Whether there are more holders than were looked at.
     pub(super) more_holders: bool,
     /// Whether there are more questions than were asked.
@@ -63,6 +76,8 @@ pub(super) struct Questions {
     left: usize,
     /// Whether there were more than may be.
     pub(super) more: bool,
+    /// What was asked of agents already: where policy may permit more than tools.
+    places: BTreeMap<AgentName, Arc<[Place]>>,
 }
 
 /// All who could hold the work, or a part of it, breadth first.
@@ -113,7 +128,7 @@ impl<'a> Holders<'a> {
 
 impl Default for Questions {
     fn default() -> Self {
-        Self { left: QUESTIONS_MAX, more: false }
+        Self { left: QUESTIONS_MAX, more: false, places: BTreeMap::new() }
     }
 }
 
@@ -126,6 +141,30 @@ impl Questions {
         self.left = self.left.saturating_sub(1);
         !self.more
     }
+
+    /// Where policy in `world` may permit more than tools to instances of `agent`.
+    async fn places(&mut self, world: &World, agent: &AgentName) -> Arc<[Place]> {
+        if let Some(known) = self.places.get(agent) {
+            return known.clone();
+        }
+        let mut all = Vec::new();
+        for server in world.servers.keys() {
+            // Others want to be served meanwhile.
+            tokio::task::yield_now().await;
+            let methods = BESIDE_TOOLS.iter().chain(&LISTS).copied();
+            let permitted =
+                methods.filter(|method| world.snapshot.could_touch(agent, (*method, server)));
+            all.extend(permitted.map(|method| (server.clone(), method)));
+        }
+        let all: Arc<[Place]> = all.into();
+        self.places.insert(agent.clone(), all.clone());
+        all
+    }
+}
+
+/// Whether what is done by `method` has no name in any list.
+pub(super) fn is_unlisted(method: &str) -> bool {
+    BESIDE_TOOLS.contains(&method)
 }
 
 impl Reach {
@@ -146,7 +185,7 @@ impl Reach {
             let name = holder.standing.agent.name.clone();
             self.agents.entry(name).or_insert_with(|| holder.chain.clone());
         }
-        for place in holder.beside(world) {
+        for place in holder.beside(world, questions).await {
             self.beside.entry(place).or_insert_with(|| holder.chain.clone());
         }
         for (name, tool) in &world.tools {
@@ -206,22 +245,19 @@ impl Holder {
         all
     }
 
-    /// The servers of which it could read more than tools, each with the method: of who acts by a consent, those that the person
-    /// was shown.
-    pub(super) fn beside<'a>(
-        &'a self,
-        world: &'a World,
-    ) -> impl Iterator<Item = (ServerName, &'static str)> + 'a {
-        let agent = &self.standing.agent.name;
+    /// The servers where it could do more than call tools, each with the method: of who acts by a consent, but for lists, those
+    /// that the person was shown.
+    pub(super) async fn beside(&self, world: &World, questions: &mut Questions) -> Vec<Place> {
+        let places = questions.places(world, &self.standing.agent.name).await;
         let agreed = match &self.standing.mandate.basis {
             MandateBasis::Consented { agreed, .. } => Some(&agreed.resources),
             MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => None,
         };
-        let is_agreed = move |server: &ServerName| agreed.is_none_or(|all| all.contains(server));
-        let servers = world.servers.keys();
-        let servers = servers.filter(move |server| is_agreed(server) && self.touches(server));
-        let places = servers.flat_map(|server| BESIDE_TOOLS.map(|method| (server.clone(), method)));
-        places.filter(move |(server, method)| world.snapshot.could_touch(agent, (*method, server)))
+        let is_agreed = |(server, method): &&Place| {
+            !is_unlisted(method) || agreed.is_none_or(|all| all.contains(server))
+        };
+        let places = places.iter().filter(is_agreed);
+        places.filter(|(server, _)| self.touches(server)).cloned().collect()
     }
 
     /// Whether all that bounds it has to do with `server`.

@@ -14,7 +14,7 @@ use pdp::{Foreseen, Outlook};
 use serde_json::{Value, json};
 
 use super::beginning::Beginnings;
-use super::search::{Chain, HOLDERS_MAX, Holder, Holders, QUESTIONS_MAX, Questions};
+use super::search::{Chain, HOLDERS_MAX, Holder, Holders, QUESTIONS_MAX, Questions, is_unlisted};
 use super::world::World;
 use super::{Unknown, beyond, of_servers, unknown_of};
 use crate::asked::Command;
@@ -62,6 +62,10 @@ impl Administration {
         (agent, since): (Option<&str>, Timestamp),
     ) -> Result<Value, AdminError> {
         let only = agent.map(str::parse::<AgentName>).transpose().map_err(AdminError::invalid)?;
+        // Nothing was used since then, and all would be to be removed.
+        if since > self.now() {
+            return Err(AdminError::Invalid(format!("{since} is yet to come")));
+        }
         let mut draft = self.draft(by, "log/read", ResourceRef::Deployment).await?;
         if let Some(only) = &only {
             registered(&mut draft.reader, only).await?;
@@ -145,6 +149,9 @@ impl Unattended {
     async fn of(world: &World, beginnings: &Beginnings, entropy: &dyn Entropy) -> Self {
         let (mut all, mut questions) = (Self::default(), Questions::default());
         for standings in &beginnings.by_mandate {
+            if questions.more {
+                break;
+            }
             let mut holders = Holders::of(world, standings.iter().cloned(), entropy);
             while let Some(holder) = holders.next(&mut questions).await {
                 let agent = all.agents.entry(holder.standing.agent.name.clone()).or_default();
@@ -162,8 +169,9 @@ impl Acts {
     /// comes by more.
     async fn look(&mut self, world: &World, holder: &Holder, questions: &mut Questions) {
         let (purpose, by) = (&holder.standing.purpose.id, by(&holder.standing));
-        let places = holder.beside(world);
-        self.unknown.extend(places.map(|(server, method)| (server.to_string(), method)));
+        let places = holder.beside(world, questions).await.into_iter();
+        let unlisted = places.filter(|(_, method)| is_unlisted(method));
+        self.unknown.extend(unlisted.map(|(server, method)| (server.to_string(), method)));
         for (name, tool) in &world.tools {
             let known = self.acts.get(name).and_then(|known| known.get(purpose));
             if known.is_some_and(|known| known.by.len() <= by.len()) {
@@ -193,14 +201,15 @@ fn by(standing: &Standing) -> Chain {
 }
 
 impl Around<'_> {
-    /// What is told of an agent; nothing, if it could do nothing and did nothing.
+    /// What is told of an agent; nothing, if it could do nothing, as far as it was looked, and did nothing.
     fn row(
         &self,
         agent: &Agent,
         found: &Acts,
         (used, since): (&BTreeMap<ToolRef, Used>, Timestamp),
     ) -> Option<Value> {
-        if found.acts.is_empty() && found.unknown.is_empty() && used.is_empty() {
+        let is_nothing = found.acts.is_empty() && found.unknown.is_empty() && used.is_empty();
+        if is_nothing && !self.is_told_anyhow(&agent.name) {
             return None;
         }
         let acts = found.acts.iter().filter_map(|(name, rests)| {
@@ -227,6 +236,12 @@ impl Around<'_> {
             "remove": suggest,
             "unknown": unknown.iter().map(Unknown::told).collect::<Vec<_>>(),
         }))
+    }
+
+    /// Whether more is to be told of an agent than what it could do, or did.
+    fn is_told_anyhow(&self, agent: &AgentName) -> bool {
+        let Beginnings { more, dead, .. } = self.beginnings;
+        more.contains(agent) || dead.contains_key(agent) || self.world.stopped.contains(agent)
     }
 
     /// What is told of an act.

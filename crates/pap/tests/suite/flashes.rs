@@ -216,6 +216,36 @@ async fn n_095_who_is_in_a_group_for_a_moment_is_found_however_they_go() {
     assert_eq!(desk.found_as("group_").await, told);
 }
 
+/// Who comes back for a moment into such a group, in which they were long before, is found as well.
+#[tokio::test]
+async fn n_095_who_is_back_in_a_group_for_a_moment_is_found() {
+    let desk = Desk::new().await;
+    let said = WideningSaid { groups: vec!["leads".to_owned()], after_s: Some(0) };
+    desk.run(Command::PeopleWidening { said: Some(said) }).await.expect("it is said");
+    desk.directory().await;
+    let apply = async |version: u64, active: bool| {
+        let cleo = ListedPerson {
+            id: "cleo".to_owned(),
+            active,
+            groups: ["leads".to_owned()].into(),
+            unit: None,
+            manager: None,
+            logins: Vec::new(),
+        };
+        let file = desk.signed(&desk.hr, version, &[cleo]);
+        desk.run(Command::PeopleApply { file }).await.expect("it holds");
+        desk.world.clock.advance(Duration::from_secs(9));
+    };
+    apply(1, true).await;
+    desk.world.clock.advance(RELEASE_BRIEF);
+    apply(2, false).await;
+    assert_eq!(desk.found_as("group_").await, [], "they were in it for long");
+    apply(3, true).await;
+    apply(4, false).await;
+    let told = ("group_brief/leads".to_owned(), "`cleo` was in `leads` for 9 s".to_owned());
+    assert_eq!(desk.found_as("group_").await, [told]);
+}
+
 /// Files that were in force for a moment are found, but where one person tries their own; what was put in place of them,
 /// a release too, and what the tools are meanwhile, is no matter.
 #[tokio::test]

@@ -30,8 +30,13 @@ tools:
 
 /// Puts the chain in force, with what is said of labels; `reader` may read resources.
 async fn labelled(desk: &Desk, labels: &str) {
+    labelled_with(desk, labels, "").await;
+}
+
+/// The same, with more policies.
+async fn labelled_with(desk: &Desk, labels: &str, more: &str) {
     let reads = r#"@id("files") permit (principal in Agent::"reader", action == Action::"resources/read", resource in Server::"crm");"#;
-    let policies = files(&format!("{ASKING}{CHAIN}{reads}"));
+    let policies = files(&format!("{ASKING}{CHAIN}{reads}{more}"));
     let files = PolicyFiles { policies, labels: Some(labels.to_owned()), ..PolicyFiles::default() };
     let content = Content { files, ..Content::default() };
     desk.publisher.replace(content).await.expect("it compiles");
@@ -88,6 +93,33 @@ async fn r_49_what_data_is_in_reach_is_told_by_what_it_comes_from() {
         "unknown": [],
     });
     assert_eq!(told["data"], expected);
+}
+
+/// So is what comes with whatever else a server is asked for; of what has no list, that is named.
+#[tokio::test]
+async fn r_49_what_comes_with_lists_completions_and_requests_is_told() {
+    let desk = desk(CHAIN).await;
+    let more =
+        "resources: [private], completions: [external], lists: [external], requests: [notes]";
+    let labels = LABELS.replace("resources: [private]", more);
+    let beside = r#"@id("beside") permit (principal in Agent::"billing", action in [Action::"completion/complete",
+        Action::"prompts/list", Action::"resources/subscribe", Action::"server/request"], resource in Server::"crm");"#;
+    labelled_with(&desk, &labels, beside).await;
+    let told = reach(&desk, None).await;
+    let all = ["completion/complete", "resources/read", "resources/subscribe", "server/request"];
+    assert_eq!(unknown(&told), all.map(|method| format!("crm {method}")));
+    let lists = ["crm completion/complete", "crm prompts/list"];
+    let labels = json!([
+        row("label", "external", &lists, &["crm/refund"]),
+        row("label", "notes", &["crm server/request"], &[]),
+        row(
+            "label",
+            "private",
+            &["crm resources/subscribe", "crm/lookup"],
+            &["crm resources/read"]
+        ),
+    ]);
+    assert_eq!(told["data"]["labels"], labels, "{told}");
 }
 
 /// What nobody said is named: of the work, of the set, and of each tool.

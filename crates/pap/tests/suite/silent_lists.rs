@@ -87,4 +87,16 @@ async fn who_signs_lists_has_a_bound_and_a_name_of_their_own() {
     let (said, silence_min) = (source_key("okta", jwk()), None);
     let taken = desk.run(Command::PeopleSourceAdd { said, silence_min }).await;
     assert_eq!(word(&taken), "conflict");
+    // What is said of lists says nothing of a directory of that name, where both were registered before.
+    let [hr, okta] = ["hr", "okta"].map(|name| FactKey::people_source(&name.parse().unwrap()));
+    let mut both = desk.fact(hr).await.expect("it is registered");
+    both["name"] = json!("okta");
+    desk.world.put(okta, &both).await;
+    let heard = async || desk.fact(FactKey::heard(&"okta".parse().unwrap())).await;
+    let before = heard().await;
+    for silence_min in [None, Some(60)] {
+        let said = Command::PeopleSilence { name: "okta".to_owned(), silence_min };
+        assert_eq!(word(&desk.run(said).await), "conflict");
+    }
+    assert_eq!(heard().await, before);
 }

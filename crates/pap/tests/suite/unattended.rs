@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use model::{Clock as _, FactKey, Mandate, MandateId, PersonState, Timestamp, ToolState};
+use model::{
+    Clock as _, FactKey, InstanceId, InstanceState, Mandate, MandateId, PersonState,
+    RegisteredClient, Stopped, Timestamp, ToolState,
+};
 use pap::{Command, Content, PolicyFiles};
 use serde_json::{Value, json};
 
@@ -79,6 +82,9 @@ async fn r_44_each_act_is_told_with_its_basis_its_owners_and_its_use() {
     let nobody = Command::Unattended { agent: Some("nobody".to_owned()), since };
     let refused = desk.run(nobody).await.expect_err("there is none");
     assert!(refused.to_string().contains("there is no agent `nobody`"), "{refused}");
+    let since = desk.world.clock.now().plus(Duration::from_millis(1));
+    let refused = desk.run(Command::Unattended { agent: None, since }).await;
+    assert!(refused.expect_err("it is yet to come").to_string().contains("is yet to come"));
 }
 
 /// What somebody has to approve is not told; what nobody has to approve with some arguments is.
@@ -195,6 +201,52 @@ async fn r_44_what_has_no_bound_or_no_owner_is_named() {
     let acts = billing["acts"].as_array().expect("acts").iter();
     let acts: Vec<_> = acts.map(|act| act["tool"].clone()).collect();
     assert_eq!(acts, ["crm/deploy", "crm/lookup"]);
+}
+
+/// Of whom it was not looked at everything, that is told though nothing was found; so is it of whose new instances start
+/// stopped, while those at work may go on.
+#[tokio::test]
+async fn r_44_who_could_do_nothing_as_far_as_it_was_looked_is_named() {
+    let desk = desk("").await;
+    let (world, now) = (&desk.world, desk.world.clock.now());
+    let told = unattended(&desk, None, now).await;
+    assert_eq!(told["agents"], json!([]), "nobody could do anything");
+    for n in 0..64 {
+        let id = MandateId::from_bytes([100 + n; 16]);
+        let mandate = Mandate { id, ..world.standing.mandate.clone() };
+        world.put(FactKey::mandate(id), &mandate).await;
+    }
+    let told = unattended(&desk, None, now).await;
+    assert_eq!(unknown(&told["agents"][0]), ["billing more_mandates"]);
+
+    let desk = crate::reach::desk(CHAIN).await;
+    let signal = "test".to_owned();
+    let state = InstanceState::Quarantined { signal, since: now };
+    let stopped = Stopped([(InstanceId::from_bytes([77; 16]), state)].into());
+    desk.world.put(FactKey::stopped(&"reader".parse().expect("a name")), &stopped).await;
+    let told = unattended(&desk, None, now).await;
+    assert_eq!(lines(&told), "billing crm/lookup [reads-data] sam 0: care sam [reads] []\n");
+    let reader = &told["agents"][1];
+    assert_eq!((&reader["agent"], &reader["acts"]), (&json!("reader"), &json!([])));
+    assert_eq!(unknown(reader), ["reader new_instances_stopped"]);
+}
+
+/// What is permitted to tokens that are bound to no key alone is an act of an agent that takes such.
+#[tokio::test]
+async fn r_44_what_a_bearer_token_alone_permits_is_told() {
+    let desk = desk(
+        r#"@id("bearer") permit (principal in Agent::"billing", action == Action::"crm/lookup", resource)
+           when { context.binding == "none" };"#,
+    )
+    .await;
+    let now = desk.world.clock.now();
+    assert_eq!(lines(&unattended(&desk, None, now).await), "");
+    let mut agent = desk.world.standing.agent.clone();
+    let id = "https://client.example/billing.json".to_owned();
+    agent.client = Some(RegisteredClient { id, bearer: true, since: now });
+    desk.world.put(FactKey::agent(&agent.name), &agent).await;
+    let all = "billing crm/lookup [reads-data] sam 0: care sam [bearer] []\n";
+    assert_eq!(lines(&unattended(&desk, None, now).await), all);
 }
 
 /// Whoever has no mandate that counts, or may do nothing, does nothing unattended.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, Person, PersonId, PersonState, Timestamp, Widening};
+use model::{
+    Agent, Clock as _, FactKey, Finding, Person, PersonId, PersonState, Timestamp, Widening,
+};
 use pap::directory::{Kind, Place, UserChange};
 use pap::{Command, UndoAsked};
 use scim::USER;
@@ -384,6 +386,33 @@ async fn sc_02_what_changed_since_is_not_undone() {
         let expected = if restored == Ok(json!(1)) { before } else { suspended };
         assert_eq!((undone, stage.ann().await), (restored, expected), "{within:?}, {since:?}");
     }
+}
+
+/// Who is put back where they were leaves what they came into: that they were but briefly in a group that approves, by a
+/// mistake, is found.
+#[tokio::test]
+async fn n_095_who_was_in_a_group_for_a_moment_by_a_mistake_is_found() {
+    let stage = Box::pin(Stage::set()).await;
+    let desk = &stage.scene().desk;
+    let found = async || {
+        let all = authority::all::<Finding>(desk.world.store.as_ref(), "finding/").await;
+        let all = all.expect("they can be read").into_iter();
+        let of_leads = all.filter(|it| it.stranger.cause == "group_brief/desk-leads");
+        of_leads.map(|it| it.count).sum::<u64>()
+    };
+    stage.tell(&Told::Parts("desk-leads")).await;
+    stage.signals.later();
+    assert_eq!(found().await, 1);
+    let (from, moves) = (desk.world.clock.now(), Told::Says("replace", UNIT, json!("Counter")));
+    for told in [&moves, &Told::Joins("desk-leads")] {
+        stage.tell(told).await;
+        stage.signals.later();
+    }
+    let command = stage.since(from, &moves);
+    stage.signals.later();
+    assert_eq!(stage.undo(command).await, Ok(json!(1)));
+    assert_eq!(stage.groups_read().await, ["staff"]);
+    assert_eq!(found().await, 2);
 }
 
 /// What changed since it was asked for is left out, and the rest is undone.
