@@ -15,7 +15,9 @@ use serde::Deserialize;
 
 use super::{STRICTNESS_FILE, Strictness};
 use crate::differing::Change;
+use crate::ends;
 use crate::parts::{Calls, PartChange};
+use crate::schema::SERVER_REQUEST;
 
 /// How often, in one hour, an instance departs in what is denied anyhow before that counts.
 const AFTER_DENIALS: u32 = 3;
@@ -127,11 +129,16 @@ pub fn departs(
     let PrincipalFacts::Instance(standing) = &facts.principal else { return departs };
     let is_outside = matches!(denial, Some(Denial::OutsideCeiling | Denial::OutsideMandate));
     let asks_for = match &request.resource {
+        // That a server asks, and not the instance.
+        ResourceRef::Server(_) if request.action.as_str() == SERVER_REQUEST => None,
         ResourceRef::Server(_) => Some(Departure::Tool),
         ResourceRef::Resource { .. } | ResourceRef::Prompt { .. } => Some(Departure::Data),
         _ => None,
     };
     departs.extend(asks_for.filter(|_| is_outside));
+    let is_of_others = matches!(denial, Some(Denial::OutsidePurpose))
+        && ends::names_undeclared(standing, request, facts);
+    departs.extend(is_of_others.then_some(Departure::Data));
     let is_call =
         matches!(request.resource, ResourceRef::Tool(_)) || asks_for == Some(Departure::Data);
     if is_call {
