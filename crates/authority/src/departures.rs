@@ -73,16 +73,25 @@ impl From<NotStopped> for NotPermitted {
 }
 
 impl Authority {
-    /// Counts that an instance asked for `tool`, which there is not for it, as it was told, if that is not declared
-    /// of it: by its name alone, so that nobody learns whether there is one. It takes no longer than a decision; what
-    /// cannot be counted is in the record of the refusal.
+    /// Counts that an instance asked for `tool`, which there is not for it, as it was told, as far as that is not
+    /// declared of it: by its name, by when it asked and how often, so that nobody learns whether there is one. It
+    /// takes no longer than a decision; what cannot be counted is in the record of the refusal.
     pub async fn asked_for(&self, instance: InstanceId, tool: &ToolRef) {
+        self.count_in_time((instance, tool), false).await;
+    }
+
+    /// The same of a tool on which was decided: when and how often it asked is counted by that already.
+    pub async fn asked_for_denied(&self, instance: InstanceId, tool: &ToolRef) {
+        self.count_in_time((instance, tool), true).await;
+    }
+
+    async fn count_in_time(&self, asked: (InstanceId, &ToolRef), is_decided: bool) {
         // By a clock that ran ahead it would be at risk until who knows when.
         let Ok(now) = self.trusted_now() else {
             tracing::warn!("a departure was not counted: the clock is unsure");
             return;
         };
-        let counting = again_if_changed(|| Box::pin(self.count_asked((instance, tool), now)));
+        let counting = again_if_changed(|| Box::pin(self.count_asked(asked, (is_decided, now))));
         match tokio::time::timeout(self.limits.decision_timeout, counting).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a departure was not counted"),
@@ -93,15 +102,19 @@ impl Authority {
     async fn count_asked(
         &self,
         (instance, tool): (InstanceId, &ToolRef),
-        now: Timestamp,
+        (is_decided, now): (bool, Timestamp),
     ) -> Result<(), NotStopped> {
         let standing = self.pip.standing(instance).await?;
-        if standing.value.declares(tool) {
+        let is_undeclared = !standing.value.declares(tool);
+        let mut kinds: BTreeSet<_> = is_undeclared.then_some(Departure::Tool).into_iter().collect();
+        if !is_decided {
+            kinds.extend(pdp::calling_departs(&standing.value.agent, now));
+        }
+        if kinds.is_empty() {
             return Ok(());
         }
         let policy = self.pip.policy_as_it_is().await?;
         let of = (standing.value.as_ref(), policy.snapshot.strictness());
-        let kinds = BTreeSet::from([Departure::Tool]);
         let departing = self.departing(of, &kinds, (None, now)).await?;
         if departing.is_nothing() {
             return Ok(());

@@ -167,6 +167,28 @@ async fn r_48_racers_raise_it_once() {
     assert_eq!(world.risk().await, Some(RiskLevel::Medium));
 }
 
+/// Whoever asks for a tool that there is not asks all the same, as often and as late; one that is denied, and is told as
+/// if there was none, was counted by that.
+#[tokio::test]
+async fn r_48_what_there_is_not_is_asked_for_as_often_as_what_there_is() {
+    for (kind, number) in [(Departure::Rate, 3), (Departure::Time, 1)] {
+        let world = departing(kind).await;
+        let (id, tool) = (world.standing.instance.id, "crm/none".parse().expect("a tool"));
+        for _ in 0..5 {
+            world.authority.asked_for_denied(id, &tool).await;
+        }
+        for asked in 1..=number {
+            assert_eq!(world.records("signal").await.len(), 0, "{kind:?}: {asked}");
+            world.authority.asked_for(id, &tool).await;
+        }
+        let signals = world.records("signal").await;
+        let [signal] = signals.as_slice() else { panic!("{kind:?}: {signals:?}") };
+        assert_eq!(signal.text_of("signal"), kind.signal());
+        let seen = world.disclosure(signal).await;
+        assert_eq!((seen.value("act"), seen.value("number")), (None, Some(&json!(number))));
+    }
+}
+
 /// Once it is raised, what comes in the same hour is neither counted nor written down: a flood costs nothing more.
 #[tokio::test]
 async fn r_48_what_is_raised_is_counted_no_further_in_its_hour() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::{
     AccessRequest, Agent, AgentName, Denial, Departure, Facts, PrincipalFacts, ResourceRef,
-    RiskLevel,
+    RiskLevel, Timestamp,
 };
 use serde::Deserialize;
 
@@ -142,12 +142,18 @@ pub fn departs(
     let is_call =
         matches!(request.resource, ResourceRef::Tool(_)) || asks_for == Some(Departure::Data);
     if is_call {
-        let Agent { declared, .. } = &standing.agent;
-        let is_early_or_late = declared.hours.is_some_and(|hours| !hours.include(facts.now));
-        departs.extend(is_early_or_late.then_some(Departure::Time));
-        departs.extend(declared.calls_an_hour.map(|_| Departure::Rate));
+        departs.extend(calling_departs(&standing.agent, facts.now));
     }
     departs
+}
+
+/// In what an instance of `agent` departs that calls anything at `now`, whether there is that or not. Of the rate, it
+/// is one more of its hour.
+pub fn calling_departs(agent: &Agent, now: Timestamp) -> impl Iterator<Item = Departure> {
+    let Agent { declared, .. } = agent;
+    let is_early_or_late = declared.hours.is_some_and(|hours| !hours.include(now));
+    let time = is_early_or_late.then_some(Departure::Time);
+    time.into_iter().chain(declared.calls_an_hour.map(|_| Departure::Rate))
 }
 
 impl DepartureRule {
