@@ -39,7 +39,7 @@ pub(crate) struct Departing {
 
 impl Departing {
     /// Whether nothing comes of it.
-    const fn is_nothing(&self) -> bool {
+    fn is_nothing(&self) -> bool {
         self.effects.is_empty()
     }
 
