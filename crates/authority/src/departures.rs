@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{
-    Agent, DecisionId, Departed, Departure, FactKey, Instance, InstanceId, Standing, Stranger,
-    Timestamp, ToolRef,
+    Agent, DecisionId, Departed, Departure, FactKey, Instance, InstanceId, InstanceState, Standing,
+    Stranger, Timestamp, ToolRef,
 };
 use pdp::{Strictness, Tolerance};
 use serde_json::{Value, json};
@@ -38,6 +38,11 @@ pub(crate) struct Departing {
 }
 
 impl Departing {
+    /// Whether nothing comes of it.
+    fn is_nothing(&self) -> bool {
+        self.effects.is_empty()
+    }
+
     /// Joins `unit`, which was made as of when the instance was read; gives what is found once that is committed.
     pub(crate) fn join(self, unit: &mut Unit) -> Vec<Stranger> {
         unit.entries.extend(self.entries);
@@ -68,11 +73,25 @@ impl From<NotStopped> for NotPermitted {
 }
 
 impl Authority {
-    /// Counts that an instance asked for `tool`, which there is not for it, as it was told, if that is not declared
-    /// of it: by its name alone, so that nobody learns whether there is one. It takes no longer than a decision; what
-    /// cannot be counted is in the record of the refusal.
+    /// Counts that an instance asked for `tool`, which there is not for it, as it was told, as far as that is not
+    /// declared of it: by its name, by when it asked and how often, so that nobody learns whether there is one. It
+    /// takes no longer than a decision; what cannot be counted is in the record of the refusal.
     pub async fn asked_for(&self, instance: InstanceId, tool: &ToolRef) {
-        let counting = again_if_changed(|| Box::pin(self.count_asked(instance, tool)));
+        self.count_in_time((instance, tool), false).await;
+    }
+
+    /// The same of a tool on which was decided: when and how often it asked is counted by that already.
+    pub async fn asked_for_denied(&self, instance: InstanceId, tool: &ToolRef) {
+        self.count_in_time((instance, tool), true).await;
+    }
+
+    async fn count_in_time(&self, asked: (InstanceId, &ToolRef), is_decided: bool) {
+        // By a clock that ran ahead it would be at risk until who knows when.
+        let Ok(now) = self.trusted_now() else {
+            tracing::warn!("a departure was not counted: the clock is unsure");
+            return;
+        };
+        let counting = again_if_changed(|| Box::pin(self.count_asked(asked, (is_decided, now))));
         match tokio::time::timeout(self.limits.decision_timeout, counting).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a departure was not counted"),
@@ -80,15 +99,26 @@ impl Authority {
         }
     }
 
-    async fn count_asked(&self, instance: InstanceId, tool: &ToolRef) -> Result<(), NotStopped> {
+    async fn count_asked(
+        &self,
+        (instance, tool): (InstanceId, &ToolRef),
+        (is_decided, now): (bool, Timestamp),
+    ) -> Result<(), NotStopped> {
         let standing = self.pip.standing(instance).await?;
-        if standing.value.declares(tool) {
+        let is_undeclared = !standing.value.declares(tool);
+        let mut kinds: BTreeSet<_> = is_undeclared.then_some(Departure::Tool).into_iter().collect();
+        if !is_decided {
+            kinds.extend(pdp::calling_departs(&standing.value.agent, now));
+        }
+        if kinds.is_empty() {
             return Ok(());
         }
         let policy = self.pip.policy_as_it_is().await?;
         let of = (standing.value.as_ref(), policy.snapshot.strictness());
-        let kinds = BTreeSet::from([Departure::Tool]);
-        let departing = self.departing(of, &kinds, (None, self.clock.now())).await?;
+        let departing = self.departing(of, &kinds, (None, now)).await?;
+        if departing.is_nothing() {
+            return Ok(());
+        }
         let (revision, urgency) = (standing.revision, Urgency::Awaited);
         let mut unit = Unit { revision, urgency, ..Unit::default() };
         let found = departing.join(&mut unit);
@@ -113,25 +143,28 @@ impl Authority {
         (act, now): (Option<DecisionId>, Timestamp),
     ) -> Result<Departing, NotStopped> {
         let Standing { instance, agent, .. } = standing;
+        let (mut departing, mut is) = (Departing::default(), instance.departed.clone());
+        let kinds = counting(kinds, instance, now);
+        if kinds.is_empty() {
+            return Ok(departing);
+        }
         let counter = |kind: &Departure| counted::departure(instance.id, *kind, now);
         let counters: Vec<_> = kinds.iter().map(counter).collect();
         let before = self.journal.store().counters(&counters).await.map_err(FactsError::from)?;
-        let (mut departing, mut is) = (Departing::default(), instance.departed.clone());
-        for ((kind, counter), before) in kinds.iter().zip(counters).zip(before) {
+        for ((kind, counter), before) in kinds.into_iter().zip(counters).zip(before) {
             departing.effects.push(counted::one(counter, None));
-            let tolerance = strictness.tolerance(*kind, &agent.name);
-            let raised = Raised { kind: *kind, number: before + 1, tolerance, act };
-            let is_raised = is.as_ref().is_some_and(|is| is.is_raised(*kind, now));
-            if is_raised || !raised.is_enough(agent) {
+            let tolerance = strictness.tolerance(kind, &agent.name);
+            let raised = Raised { kind, number: before + 1, tolerance, act };
+            if !raised.is_enough(agent) {
                 continue;
             }
             let until = now.plus(tolerance.lasts);
-            let departed = Departed::raise(is, (*kind, tolerance.level), (now, until));
+            let departed = Departed::raise(is, (kind, tolerance.level), (now, until));
             let seen = raised.seen(agent, &departed);
             let signal = (kind.signal(), AT_RISK);
             let (_, entry) = self.signalled((agent, instance.id), signal, &seen).await?;
             departing.entries.push(entry);
-            departing.found.push(stranger(instance, *kind));
+            departing.found.push(stranger(instance, kind));
             is = Some(departed);
         }
         if let Some(departed) = is.filter(|_| !departing.entries.is_empty()) {
@@ -173,6 +206,17 @@ impl Raised {
         ];
         seen.into_iter().filter_map(|(member, value)| Some((member, value?))).collect()
     }
+}
+
+/// Of `kinds`, those that are counted of `instance` at `now`: none for which it is raised in this hour, so that a
+/// flood costs no more than what it is made of; and none once it is stopped, when whoever has what it had would put
+/// those at risk that begin after it.
+fn counting(kinds: &BTreeSet<Departure>, instance: &Instance, now: Timestamp) -> Vec<Departure> {
+    let is_raised = |kind: Departure| {
+        instance.departed.as_ref().is_some_and(|departed| departed.is_raised(kind, now))
+    };
+    let is_stopped = instance.state != InstanceState::Active;
+    kinds.iter().copied().filter(|kind| !is_stopped && !is_raised(*kind)).collect()
 }
 
 /// What makes those of `agent` that begin later begin at the same risk, unless they would at about that already.

@@ -135,7 +135,8 @@ impl Authority {
         else {
             return apart(first, next, None);
         };
-        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, .. } = made else {
+        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, departed } = made
+        else {
             return apart(first, next, None);
         };
         let Some(both) = first.unit.clone().and(own) else {
@@ -151,6 +152,7 @@ impl Authority {
             Ok(committed) => {
                 first_leaf.mark_written();
                 leaf.mark_written();
+                self.note_departed(departed);
                 let first = self.permit(act, opening, &committed);
                 let next = self.permit(next, second, &committed);
                 Ok(Both::Recorded(Box::new((first, next))))

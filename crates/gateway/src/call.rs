@@ -266,14 +266,17 @@ impl Gateway {
                 | Refusal::WrongEra(_)
         );
         if !hides || self.is_visible(passage, tool).await {
-            refusal
-        } else {
-            self.no_tool(passage, tool).await
+            return refusal;
         }
+        if matches!(refusal, Refusal::Denied { .. }) {
+            self.authority.asked_for_denied(passage.caller.instance, tool).await;
+            return Refusal::UnknownTool;
+        }
+        self.no_tool(passage, tool).await
     }
 
-    /// The refusal of `tool`, which there is not for `passage`'s caller: that it asked for one which is not declared
-    /// of it counts, whether there is one or not.
+    /// The refusal of `tool`, which there is not for `passage`'s caller, and on which nothing was decided: that it asked
+    /// for it counts as far as that is not declared of it, whether there is one or not.
     async fn no_tool(&self, passage: &Passage<'_>, tool: &ToolRef) -> Refusal {
         self.authority.asked_for(passage.caller.instance, tool).await;
         Refusal::UnknownTool

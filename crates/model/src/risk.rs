@@ -180,11 +180,12 @@ pub struct Risks {
 }
 
 impl Risks {
-    /// The greatest of what all say but `speakers`.
+    /// The greatest of what all say but `speakers`: people and transmitters. What our own detector sees is said by
+    /// nobody, and ends without a word.
     pub fn level_without(&self, speakers: &BTreeSet<Speaker>) -> Option<RiskLevel> {
         let others = self.rated.0.iter().filter(|(speaker, _)| !speakers.contains(*speaker));
         let others = others.filter_map(|(_, said)| said.level).max();
-        self.risk.as_ref().map(|risk| risk.level).max(others).max(self.departed)
+        self.risk.as_ref().map(|risk| risk.level).max(others)
     }
 }
 

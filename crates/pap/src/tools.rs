@@ -377,14 +377,8 @@ fn object_places(said: &ToolSaid, tool: &Tool) -> Result<Option<BTreeSet<String>
     }
     for place in objects {
         pdp::is_pointer(place).map_err(AdminError::Invalid)?;
-<<<<<<< HEAD
-        let name = pdp::pointer_tokens(place).next().unwrap_or_default();
-        if known.is_some_and(|known| !known.contains_key(&name)) {
-            return Err(AdminError::Invalid(format!("`{}` has no argument `{name}`", tool.tool)));
-=======
         if !has_argument(&tool.descriptor["inputSchema"], place) {
             return Err(AdminError::Invalid(format!("`{}` has no argument `{place}`", tool.tool)));
->>>>>>> r-ends
         }
     }
     let is_said = *no_object || !objects.is_empty();
@@ -395,8 +389,7 @@ fn object_places(said: &ToolSaid, tool: &Tool) -> Result<Option<BTreeSet<String>
 /// does not say otherwise.
 fn has_argument(schema: &Value, place: &str) -> bool {
     let mut schema = schema;
-    for (depth, part) in place.split('/').skip(1).enumerate() {
-        let name = part.replace("~1", "/").replace("~0", "~");
+    for (depth, name) in pdp::pointer_tokens(place).enumerate() {
         let members = &schema["properties"];
         match members.get(&name) {
             Some(member) => schema = member,

@@ -6,9 +6,7 @@
 use model::{AccessRequest, Denial, Facts, Objects, ResourceRef, Scope, Standing};
 
 use crate::kernel::{BESIDE_TOOLS, server_of};
-
-/// What a server asks of the client whose call is under way: it is about the client.
-const SERVER_REQUEST: &str = "server/request";
+use crate::schema::SERVER_REQUEST;
 
 /// That an act is done to what the work is not for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +44,25 @@ pub(crate) fn outside(
     Some(Outside { denial, by_arguments })
 }
 
+/// Whether an act that is outside of what the work is for names a data object that is not declared of who acts: its
+/// agent, the purpose or the mandate does not have it. What whoever handed the work on left out is declared all the
+/// same; and by what a tool is said to touch nobody learns whether there is one.
+pub(crate) fn names_undeclared(
+    standing: &Standing,
+    request: &AccessRequest,
+    facts: &Facts,
+) -> bool {
+    let Standing { agent, purpose, mandate, .. } = standing;
+    let is_hidden = facts.tool.as_ref().is_some_and(|tool| !purpose.is_for(&tool.data));
+    let Some(server) = server_of(&request.resource).filter(|_| !is_hidden) else { return false };
+    let objects = objects(request, facts);
+    let scopes: [&Scope; 3] = [&agent.ceiling, &purpose.scope, &mandate.scope];
+    let mut bounds = scopes.into_iter().filter_map(|it| it.objects.as_ref());
+    matches!(objects, Objects::Named(_)) && !bounds.all(|it| objects.are_within(it, server))
+}
+
 /// The data objects that an act is done to. Of what is no tool they are known where it reads a resource, and where
-/// it gives away nothing but what there is.
+/// it gives away nothing but what there is; what a server asks of the client whose call is under way is about that.
 fn objects(request: &AccessRequest, facts: &Facts) -> Objects {
     let method = request.action.as_str();
     match &request.resource {

@@ -69,7 +69,9 @@ pub use remembered::{COUNTED_TOOLS_MAX, Remembered};
 pub use report::{CompileErrors, Finding};
 pub use schema::{BASE_SCHEMA, begins_methods};
 pub use snapshot::{STARTER_POLICY, Snapshot};
-pub use strictness::{Before, STRICTNESS_FILE, STRICTNESS_MAX, Strictness, Tolerance, departs};
+pub use strictness::{
+    Before, STRICTNESS_FILE, STRICTNESS_MAX, Strictness, Tolerance, calling_departs, departs,
+};
 
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ use crate::Bundle;
 use crate::report::CompileErrors;
 pub use compared::Before;
 use departures::DepartureRule;
-pub use departures::{Tolerance, departs};
+pub use departures::{Tolerance, calling_departs, departs};
 pub use read::{STRICTNESS_FILE, STRICTNESS_MAX};
 
 /// How long a token lasts at most of which nothing is said, in seconds.

@@ -7,7 +7,7 @@ use authority::NotPermitted;
 use futures::future::join_all;
 use model::{
     ActionName, Clock as _, Declared, Departure, FactKey, Finding, Instance, InstanceId,
-    ResourceRef, RiskLevel, Standing, Timestamp,
+    InstanceState, ResourceRef, RiskLevel, Standing, Timestamp,
 };
 use serde_json::{Value, json};
 use store::Store as _;
@@ -165,6 +165,91 @@ async fn r_48_racers_raise_it_once() {
     world.depart(Departure::Data).await;
     assert_eq!(world.records("signal").await.len(), 1);
     assert_eq!(world.risk().await, Some(RiskLevel::Medium));
+}
+
+/// Whoever asks for a tool that there is not asks all the same, as often and as late; one that is denied, and is told as
+/// if there was none, was counted by that.
+#[tokio::test]
+async fn r_48_what_there_is_not_is_asked_for_as_often_as_what_there_is() {
+    for (kind, number) in [(Departure::Rate, 3), (Departure::Time, 1)] {
+        let world = departing(kind).await;
+        let (id, tool) = (world.standing.instance.id, "crm/none".parse().expect("a tool"));
+        for _ in 0..5 {
+            world.authority.asked_for_denied(id, &tool).await;
+        }
+        for asked in 1..=number {
+            assert_eq!(world.records("signal").await.len(), 0, "{kind:?}: {asked}");
+            world.authority.asked_for(id, &tool).await;
+        }
+        let signals = world.records("signal").await;
+        let [signal] = signals.as_slice() else { panic!("{kind:?}: {signals:?}") };
+        assert_eq!(signal.text_of("signal"), kind.signal());
+        let seen = world.disclosure(signal).await;
+        assert_eq!((seen.value("act"), seen.value("number")), (None, Some(&json!(number))));
+    }
+}
+
+/// Once it is raised, what comes in the same hour is neither counted nor written down: a flood costs nothing more.
+#[tokio::test]
+async fn r_48_what_is_raised_is_counted_no_further_in_its_hour() {
+    for (kind, number) in NUMBERS {
+        let world = departing(kind).await;
+        for _ in 0..number {
+            world.depart(kind).await;
+        }
+        let counted = || async {
+            let listed = world.store.list_counters("", None, 4_096).await.expect("they are listed");
+            listed
+                .into_iter()
+                .find_map(|(counter, value)| counter.0.ends_with(kind.signal()).then_some(value))
+        };
+        let before = counted().await;
+        assert_eq!(before, i64::try_from(number).ok(), "{kind:?}");
+        for _ in 0..20 {
+            world.depart(kind).await;
+        }
+        assert_eq!(counted().await, before, "{kind:?}");
+        world.clock.advance(Duration::from_hours(1));
+        world.depart(kind).await;
+        assert_eq!(world.records("signal").await.len(), 1 + usize::from(number == 1), "{kind:?}");
+    }
+}
+
+/// Whoever has the token of an instance that is stopped puts nobody at risk by it.
+#[tokio::test]
+async fn r_48_what_is_tried_by_an_instance_that_is_stopped_is_no_departure() {
+    for (kind, number) in NUMBERS {
+        let world = departing(kind).await;
+        let (reason, since) = ("looked".to_owned(), world.clock.now());
+        let state = InstanceState::Revoked { reason, since };
+        let revoked = Instance { state, ..world.standing.instance.clone() };
+        world.put(FactKey::instance(revoked.id), &revoked).await;
+        for _ in 0..=number {
+            world.depart(kind).await;
+        }
+        assert_eq!(world.records("signal").await.len(), 0, "{kind:?}");
+        let read = world.authority.pip().standing(revoked.id).await.expect("it is there");
+        assert_eq!((&read.value.agent.departed, &read.value.instance), (&None, &revoked));
+    }
+}
+
+/// By a clock that ran ahead nobody is at risk until long after it is set back.
+#[tokio::test]
+async fn r_48_nothing_is_counted_while_the_clock_is_unsure() {
+    for kind in [Departure::Data, Departure::Tool] {
+        let world = departing(kind).await;
+        world.depart(kind).await;
+        world.clock.step_wall(600_000);
+        for _ in 0..5 {
+            world.depart(kind).await;
+        }
+        assert_eq!(world.records("signal").await.len(), 0, "{kind:?}");
+        world.authority.trust_clock();
+        for raised in [0, 1] {
+            world.depart(kind).await;
+            assert_eq!(world.records("signal").await.len(), raised, "{kind:?}");
+        }
+    }
 }
 
 /// Nobody else of its agent is at risk by it, but whoever begins after it; and a restart sheds nothing.

@@ -1,6 +1,6 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, quarantines, silence, risk, and restarts over the same database. The real
+//! affirmations, takeovers, quarantines, silence, risk, departures, and restarts over the same database. The real
 //! authority and the model agree after every step on every call, and why.
 
 use std::time::Duration;
@@ -111,6 +111,10 @@ impl Life {
             }
             Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
             Step::Rate { of, level, ago } => self.rate(of, (level, now / 1_000 - ago)).await,
+            Step::Depart { which, times } => {
+                let number = which.index(self.instances.len());
+                self.departs(number, times).await;
+            }
             Step::Replay => {
                 if let Some(last) = self.last.clone() {
                     self.take(&last).await;
@@ -278,6 +282,15 @@ impl Life {
         self.model.rates(whom, level, at * 1_000);
     }
 
+    /// What does the work of that number asks so many times for a tool that is not declared of it.
+    async fn departs(&mut self, number: usize, times: u8) {
+        let tool = "other/tool".parse().expect("a tool");
+        for _ in 0..times {
+            self.desk().world.authority.asked_for(self.instances[number], &tool).await;
+            self.model.departs(number);
+        }
+    }
+
     /// The stream tells what `claims` say.
     async fn hears(&mut self, claims: &Value) {
         let token = self.signals.sign(claims);
@@ -318,6 +331,7 @@ impl Life {
             id: InstanceId::from_bytes(id),
             key: Some(Thumbprint::from_bytes([100 + number; 32])),
             task,
+            departed: agent.departed.filter(|it| it.level_at(now).is_some()),
             started: now,
             risk: agent.risk_of_new,
             ..facts.instance.clone()

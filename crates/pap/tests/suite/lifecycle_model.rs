@@ -9,7 +9,11 @@ use model::RiskLevel;
 
 use crate::lifecycle_people::{Human, Risk, SECOND};
 
-const DAY: i64 = 24 * 3_600 * SECOND;
+const HOUR: i64 = 3_600 * SECOND;
+const DAY: i64 = 24 * HOUR;
+
+/// With the how manieth tool of an hour that is not declared of it something is at risk.
+const ASKED_MAX: u32 = 3;
 
 /// How long the stream may say nothing, and how much of that has passed before it is noted anew that it was heard.
 pub(crate) const SILENCE_MIN: u32 = 15;
@@ -41,6 +45,45 @@ struct Work {
     until: i64,
     state: State,
     risk: Risk,
+    departs: Departs,
+}
+
+/// At which risk the service itself sees something, until when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    level: Option<RiskLevel>,
+    until: i64,
+}
+
+impl Seen {
+    fn level_at(self, now: i64) -> Option<RiskLevel> {
+        self.level.filter(|_| now < self.until)
+    }
+
+    /// At medium risk until then, or until what is known of it ends, if that is later.
+    fn raised(self, (now, until): (i64, i64)) -> Self {
+        let until = self.level_at(now).map_or(until, |_| self.until.max(until));
+        Self { level: Some(RiskLevel::Medium), until }
+    }
+
+    /// Somebody says that it is less; says whether it was more.
+    fn lower(&mut self, level: Option<RiskLevel>, now: i64) -> bool {
+        let is_greater = self.level_at(now) > level;
+        if is_greater {
+            *self = level.map_or_else(Self::default, |_| Self { level, ..*self });
+        }
+        is_greater
+    }
+}
+
+/// What something asked for that is not declared of it, and what came of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Departs {
+    seen: Seen,
+    /// In which hour it asked last, and how often by now.
+    asked: (i64, u32),
+    /// The last hour in which it was raised.
+    raised: Option<i64>,
 }
 
 /// The agent, who answers for it, and what acts as it.
@@ -63,8 +106,9 @@ pub(crate) struct Model {
     /// Until when the stream counts as heard.
     heard: i64,
     risk: Risk,
-    /// With which risk new work begins.
+    /// With which risk new work begins, and as what the service sees it.
     risk_of_new: Option<RiskLevel>,
+    seen_of_new: Seen,
 }
 
 impl Model {
@@ -73,7 +117,8 @@ impl Model {
         let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
         let state = State::Active;
         let (opened, given, risk) = (registered, registered, Risk::default());
-        let work = vec![Work { opened, given, until, state, risk }];
+        let departs = Departs::default();
+        let work = vec![Work { opened, given, until, state, risk, departs }];
         Self {
             now,
             people,
@@ -89,6 +134,7 @@ impl Model {
             heard: now + SILENCE,
             risk,
             risk_of_new: None,
+            seen_of_new: Seen::default(),
         }
     }
 
@@ -103,10 +149,12 @@ impl Model {
             && sponsor.moved.is_none_or(|moved| self.affirmed > moved)
     }
 
-    /// The greatest risk that anybody says of whom the work of that number hangs on.
+    /// The greatest risk that anybody says of whom the work of that number hangs on, and at which what does it is seen.
     fn risk_at(&self, number: usize) -> Option<RiskLevel> {
         let sponsor = &self.people[self.sponsor];
-        [self.work[number].risk, self.risk, sponsor.risk].iter().filter_map(Risk::level).max()
+        let Work { risk, departs, .. } = &self.work[number];
+        let said = [*risk, self.risk, sponsor.risk].iter().filter_map(Risk::level).max();
+        said.max(departs.seen.level_at(self.now))
     }
 
     /// At a high risk nothing is done; at a medium one, and while nobody was heard, what does no more than read.
@@ -166,8 +214,10 @@ impl Model {
             "sponsor_not_active"
         } else {
             let (given, until) = self.mandate;
+            let (opened, state) = (self.now, State::Active);
             let risk = Risk::beginning_at(self.risk_of_new);
-            self.work.push(Work { opened: self.now, given, until, state: State::Active, risk });
+            let departs = Departs { seen: self.seen_of_new, ..Departs::default() };
+            self.work.push(Work { opened, given, until, state, risk, departs });
             "begun"
         }
     }
@@ -241,17 +291,41 @@ impl Model {
         }
     }
 
+    /// What does the work of that number asks for a tool that is not declared of it: with the third of an hour it is at
+    /// risk for a day, once an hour, and so is what begins after it, until an hour sooner at most.
+    pub(crate) fn departs(&mut self, number: usize) {
+        let (now, hour) = (self.now, self.now.div_euclid(HOUR));
+        let Work { state, departs, .. } = &mut self.work[number];
+        if *state != State::Active || departs.raised == Some(hour) {
+            return;
+        }
+        let (last, asked) = departs.asked;
+        departs.asked = (hour, if last == hour { asked + 1 } else { 1 });
+        if departs.asked.1 < ASKED_MAX {
+            return;
+        }
+        departs.raised = Some(hour);
+        departs.seen = departs.seen.raised((now, now + DAY));
+        let known = self.seen_of_new;
+        let of_new = known.raised((now, departs.seen.until));
+        let is_as_much = known.level_at(now) == of_new.level && known.until + HOUR >= of_new.until;
+        if !is_as_much {
+            self.seen_of_new = of_new;
+        }
+    }
+
     /// Somebody else than the sponsor says that it is at a lower risk than before, whoever said that.
     pub(crate) fn lower(&mut self, whom: Whom, level: Option<RiskLevel>) -> &'static str {
-        let own = self.risk_of(whom).lower(level);
-        let of_new = match whom {
-            Whom::Agent => self.risk_of_new > level,
-            Whom::Person(_) | Whom::Work(_) => false,
+        let (own, now) = (self.risk_of(whom).lower(level), self.now);
+        let (of_new, seen) = match whom {
+            Whom::Agent => (self.risk_of_new > level, self.seen_of_new.lower(level, now)),
+            Whom::Work(number) => (false, self.work[number].departs.seen.lower(level, now)),
+            Whom::Person(_) => (false, false),
         };
         if of_new {
             self.risk_of_new = level;
         }
-        if own || of_new { "done" } else { "invalid" }
+        if own || of_new || seen { "done" } else { "invalid" }
     }
 
     /// How many pieces of work there are.

@@ -69,6 +69,11 @@ pub(crate) enum Step {
     Release {
         which: Index,
     },
+    /// Something that acts asks so many times for a tool that is not declared of it.
+    Depart {
+        which: Index,
+        times: u8,
+    },
     /// An administrator says at which risk something is: no lower than before, or lower.
     Raise {
         of: Of,
@@ -125,6 +130,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => any::<Index>().prop_map(|which| Step::Release { which }),
         4 => (of(), level(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(of, level, ago)| Step::Rate { of, level, ago }),
+        3 => (any::<Index>(), 1_u8..4).prop_map(|(which, times)| Step::Depart { which, times }),
         2 => (of(), level()).prop_map(|(of, level)| Step::Raise { of, level }),
         3 => (of(), prop::option::of(level())).prop_map(|(of, level)| Step::Lower { of, level }),
         1 => Just(Step::Restart),

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use model::{
     AccessRequest, Agent, AgentName, Denial, Departure, Facts, PrincipalFacts, ResourceRef,
-    RiskLevel,
+    RiskLevel, Timestamp,
 };
 use serde::Deserialize;
 
 use super::{STRICTNESS_FILE, Strictness};
 use crate::differing::Change;
+use crate::ends;
 use crate::parts::{Calls, PartChange};
+use crate::schema::SERVER_REQUEST;
 
 /// How often, in one hour, an instance departs in what is denied anyhow before that counts.
 const AFTER_DENIALS: u32 = 3;
@@ -127,20 +129,31 @@ pub fn departs(
     let PrincipalFacts::Instance(standing) = &facts.principal else { return departs };
     let is_outside = matches!(denial, Some(Denial::OutsideCeiling | Denial::OutsideMandate));
     let asks_for = match &request.resource {
+        // That a server asks, and not the instance.
+        ResourceRef::Server(_) if request.action.as_str() == SERVER_REQUEST => None,
         ResourceRef::Server(_) => Some(Departure::Tool),
         ResourceRef::Resource { .. } | ResourceRef::Prompt { .. } => Some(Departure::Data),
         _ => None,
     };
     departs.extend(asks_for.filter(|_| is_outside));
+    let is_of_others = matches!(denial, Some(Denial::OutsidePurpose))
+        && ends::names_undeclared(standing, request, facts);
+    departs.extend(is_of_others.then_some(Departure::Data));
     let is_call =
         matches!(request.resource, ResourceRef::Tool(_)) || asks_for == Some(Departure::Data);
     if is_call {
-        let Agent { declared, .. } = &standing.agent;
-        let is_early_or_late = declared.hours.is_some_and(|hours| !hours.include(facts.now));
-        departs.extend(is_early_or_late.then_some(Departure::Time));
-        departs.extend(declared.calls_an_hour.map(|_| Departure::Rate));
+        departs.extend(calling_departs(&standing.agent, facts.now));
     }
     departs
+}
+
+/// In what an instance of `agent` departs that calls anything at `now`, whether there is that or not. Of the rate, it
+/// is one more of its hour.
+pub fn calling_departs(agent: &Agent, now: Timestamp) -> impl Iterator<Item = Departure> {
+    let Agent { declared, .. } = agent;
+    let is_early_or_late = declared.hours.is_some_and(|hours| !hours.include(now));
+    let time = is_early_or_late.then_some(Departure::Time);
+    time.into_iter().chain(declared.calls_an_hour.map(|_| Departure::Rate))
 }
 
 impl DepartureRule {

@@ -86,6 +86,57 @@ fn r_48_what_an_act_departs_in_follows_from_what_is_declared() {
     expected.assert_eq(&table.join("\n"));
 }
 
+/// Data of others is named by who asks for it: what whoever handed the work on left out is declared, and so is what
+/// names nothing, or what nobody may call for what it touches.
+#[test]
+fn r_48_what_an_act_names_departs_if_it_is_not_declared() {
+    let snapshot = snapshot(POLICY);
+    let bound = |scope: &mut Scope| scope.objects = Some(["crm/7".parse().expect("it")].into());
+    let check = |case: &Case, expected: (&str, &[Departure])| {
+        let Decision::Deny(denial) = case.decide(&snapshot) else { panic!("it is outside") };
+        let kinds: Vec<_> =
+            departs(&case.request, &case.facts(), Some(&denial)).into_iter().collect();
+        assert_eq!((denial.code(), kinds.as_slice()), expected);
+    };
+    let data: (_, &[Departure]) = ("outside_purpose", &[Departure::Data]);
+    let call = |places: Option<&str>| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 8 }));
+        let tool = case.tool.as_mut().expect("a tool");
+        tool.objects = places.map(|place| [place.to_owned()].into());
+        case
+    };
+    let resource = acts().into_iter().map(|(_, case)| case).nth(1).expect("it reads one");
+    for case in [call(Some("/id")), resource] {
+        let mut of_purpose = case.clone();
+        bound(&mut of_purpose.standing.purpose.scope);
+        check(&of_purpose, data);
+        let mut of_ceiling = case.clone();
+        bound(&mut of_ceiling.standing.agent.ceiling);
+        check(&of_ceiling, data);
+        let mut of_task = case;
+        bound(&mut of_task.standing.task.scope);
+        check(&of_task, ("outside_purpose", &[]));
+    }
+    let mut unnamed = call(None);
+    bound(&mut unnamed.standing.purpose.scope);
+    check(&unnamed, ("object_unknown", &[]));
+    let mut hidden = call(Some("/id"));
+    bound(&mut hidden.standing.purpose.scope);
+    let tool = hidden.tool.as_mut().expect("a tool");
+    tool.data = ["customers".parse().expect("a category")].into();
+    hidden.standing.purpose.data = ["orders".parse().expect("a category")].into();
+    check(&hidden, ("outside_purpose", &[]));
+}
+
+/// What a server asks of an instance is no act of the instance's.
+#[test]
+fn what_a_server_asks_departs_in_nothing() {
+    let case = Case::method("server/request", "crm");
+    for denial in [Denial::OutsideCeiling, Denial::OutsideMandate] {
+        assert!(departs(&case.request, &case.facts(), Some(&denial)).is_empty(), "{denial:?}");
+    }
+}
+
 /// It comes again with another token.
 #[test]
 fn what_is_denied_for_its_token_departs_in_nothing() {
