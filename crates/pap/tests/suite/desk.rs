@@ -129,7 +129,12 @@ impl Desk {
     ) -> Self {
         let world = World::new().await;
         found_by(&world, development, founders).await;
-        Self::with(world, Content { release, ..files(POLICY).into() }).await
+        let content = match release {
+            Some(_) => files(POLICY),
+            // Another text than the world's, which nobody put in force.
+            None => files(&format!("{POLICY}\n")),
+        };
+        Self::with(world, Content { release, ..content.into() }).await
     }
 
     async fn with(world: World, content: Content) -> Self {

@@ -302,7 +302,7 @@ async fn r_39_what_a_replaced_key_signed_counts_no_more_where_it_waits() {
     assert_eq!(house.follows().await, "in force");
     assert_eq!(house.desk.call("lookup").await, "forbidden");
     let why = house.activate(3).await.expect_err("its approval fell").to_string();
-    assert!(why.ends_with("or has another key since"), "{why}");
+    assert!(why.ends_with("or has another key since: publish the set again"), "{why}");
     assert!(matches!(house.release(3).await.state, ReleaseState::Released { .. }));
     // The key that was replaced signs nothing, nor does it come back under whatever name.
     house.publish(4, "").await.expect("it is published");
@@ -348,7 +348,7 @@ async fn r_39_what_a_replaced_key_signed_falls_though_the_clock_was_set_back() {
     let redeemed = house.redeem(bob, "three.four").await.expect("it is redeemed");
     assert_eq!(house.follows().await, "in force");
     let why = house.activate(3).await.expect_err("its approval fell").to_string();
-    assert!(why.ends_with("or has another key since"), "{why}");
+    assert!(why.ends_with("or has another key since: publish the set again"), "{why}");
     assert_eq!(start(author).await["waits"], json!(what), "nobody else wants it any longer");
     assert_eq!(start(&redeemed).await["started"], json!(what));
 }

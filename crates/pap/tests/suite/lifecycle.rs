@@ -129,6 +129,8 @@ impl Life {
                 assert_eq!(begun, expected, "to begin something");
             }
             Step::Restart => {
+                // What a process that ended so never told of would be unknown.
+                self.desk().world.authority.drained().await;
                 self.signals = Box::pin(self.signals.restarted()).await;
                 let world = &self.signals.scene.desk.world;
                 world.publish(&format!("{POLICY}{RULES}")).await;

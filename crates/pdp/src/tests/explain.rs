@@ -46,7 +46,7 @@ fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
     let asked = of_instance.conditions.iter().map(|it| ("asked".to_owned(), it.text.clone()));
     let mut expected: Vec<_> = asked.collect();
     assert_eq!(expected.len(), 3, "{expected:?}");
-    expected.push(("other".to_owned(), "context.depth > 9".to_owned()));
+    expected.push(("other".to_owned(), "!(context.depth <= 9)".to_owned()));
     assert_eq!(all, expected);
 }
 
