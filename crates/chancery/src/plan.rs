@@ -277,7 +277,8 @@ mod tests {
         };
         assert_eq!(
             told(&old, &new),
-            "`budgets.yaml` is new\n  budget `few` is new\n`labels.yaml` is new\n  tool `crm/lookup` is new\n\
+            "`budgets.yaml` is new\n  budget `few` is new\n`labels.yaml` is new: a widening\n  tool `crm/lookup` is new: a \
+             widening\n\
              concerns crm/lookup, by labels.yaml: tool `crm/lookup`: agents billing (sponsor sam), reader (sponsor kim)\n\
              concerns crm/refund, by budgets.yaml: budget `few`: agents billing (sponsor sam)\n"
         );
