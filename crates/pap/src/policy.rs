@@ -102,6 +102,16 @@ impl From<BTreeMap<String, String>> for Content {
     }
 }
 
+/// A set whose cases hold.
+pub(crate) struct Tried {
+    /// The set with the tools.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// How many cases it has.
+    pub(crate) cases: u64,
+    /// The tools as they were onboarded when it was tried.
+    tools: Tools,
+}
+
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
@@ -250,15 +260,18 @@ impl Publisher {
         self.whole(self.bundle(files).await?).await
     }
 
-    /// The same, and how many cases of it there are, if all of them hold with these tools.
-    pub(crate) async fn tried(
-        &self,
-        files: &PolicyFiles,
-    ) -> Result<(Arc<Snapshot>, u64), PublishError> {
+    /// The same, and how many cases of it there are, if all of them hold with these tools. It takes long: nobody's
+    /// `turn` is held meanwhile.
+    pub(crate) async fn tried(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
         let tools = self.onboarded().await?;
         let snapshot = self.whole(cases::bundle(files, &tools)).await?;
         let held = cases::tried(files, (&self.compiler, &snapshot, &tools)).await;
-        Ok((snapshot, held.map_err(PublishError::Fails)?))
+        Ok(Tried { snapshot, cases: held.map_err(PublishError::Fails)?, tools })
+    }
+
+    /// Whether the tools are those still on which a set was `tried`.
+    pub(crate) async fn has_tools_of(&self, tried: &Tried) -> Result<bool, PublishError> {
+        Ok(self.onboarded().await? == tried.tools)
     }
 
     async fn whole(&self, bundle: Bundle) -> Result<Arc<Snapshot>, PublishError> {

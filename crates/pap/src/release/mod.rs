@@ -26,7 +26,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
-use crate::policy::Content;
+use crate::policy::{Content, Tried};
 use crate::register::{known, put, put_new};
 use crate::words::{Acting, answers_for};
 pub use activating::{RELEASE_BRIEF, release_at_start};
@@ -157,7 +157,7 @@ impl Administration {
             let why = "the content is not what its digest says: publish the set again".to_owned();
             return Err(AdminError::Invalid(why));
         }
-        let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        let Tried { snapshot, cases, .. } = Box::pin(self.publisher.tried(&files)).await?;
         release.cases = Some(cases);
         releases.newest = next;
         effects.extend([

@@ -183,6 +183,29 @@ async fn n_128_what_its_cases_deny_by_now_is_not_put_in_force() {
     assert_ne!(house.digest_in_force(), before);
 }
 
+/// Nobody waits for it: who onboards, reads or takes something back meanwhile does so.
+#[tokio::test]
+async fn deciding_many_cases_holds_up_nobody_else() {
+    let house = House::new().await;
+    let numbers: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    let vary = format!("{{ calls: [{0}], token_age_s: [{0}] }}", numbers.join(", "));
+    let many = LOOKS_UP.replace("{ calls: [0, 1] }", &vary);
+    house.publish_with(2, CAREFUL, file(&many)).await.expect("they hold");
+    house.approve(2).await.expect("it is approved");
+    let mut activating = Box::pin(house.activate(2));
+    let others = async {
+        for _ in 0..5 {
+            house.desk.run(Command::PolicyInForce).await.expect("it is told");
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut activating => panic!("the others waited"),
+        () = others => {}
+    }
+    assert_eq!(activating.await.expect("it is in force")["cases"], 2_501);
+}
+
 /// Bringing back is a release like others; what was released before there were cases comes back as it was.
 #[tokio::test]
 async fn n_128_what_is_brought_back_is_tried_again() {
