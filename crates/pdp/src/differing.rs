@@ -63,9 +63,10 @@ pub struct PolicyChange {
     pub policy: PolicyId,
     /// How it is otherwise.
     pub is: Change,
-    /// Whether that alone may permit more, or for less: a policy that is only observed neither forbids nor fails any
-    /// more, a permit that is not only observed any more permits, one that owed something may not owe it any more, and
-    /// something may lift a forbid that did not.
+    /// Whether that alone may permit more, or for less: a permit that is new permits, a forbid that is gone forbids no
+    /// more, a policy that is only observed neither forbids nor fails any more, a permit that is not only observed any
+    /// more permits, one that owed something may not owe it any more, and something may lift a forbid that did not.
+    /// What a policy says otherwise is not judged, unless it permits now what it forbade.
     pub widens: bool,
 }
 
@@ -128,8 +129,15 @@ fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> boo
             !old.is_subset(&new)
         }
         Change::Lifted => new.is_some_and(|it| it.annotation(REMEDY).is_some()),
-        Change::New | Change::Gone | Change::Changed => false,
+        Change::New => decides(new, Effect::Permit),
+        Change::Gone => decides(old, Effect::Forbid),
+        Change::Changed => decides(old, Effect::Forbid) && decides(new, Effect::Permit),
     }
+}
+
+/// Whether `policy` is one of this effect, and not only observed.
+fn decides(policy: Option<&Policy>, effect: Effect) -> bool {
+    policy.is_some_and(|it| it.effect() == effect && !is_observed(it))
 }
 
 fn is_observed(policy: &Policy) -> bool {
