@@ -86,6 +86,38 @@ fn a_permit_that_is_new_and_a_forbid_that_is_gone_are_widenings() {
     );
 }
 
+/// That an act is outside of its purpose nothing lifts, unless a forbid says that something does.
+#[test]
+fn a_forbid_that_sends_on_what_is_outside_of_the_purpose_is_a_widening() {
+    let outside = GUARD.replace("context.depth > 1", "context.ends.outside_purpose");
+    let sent = |policy: &str| format!("@remedy(\"approval\") {policy}");
+    check(
+        &[READING],
+        &[READING, &sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":true}]"#]],
+    );
+    check(
+        &[READING],
+        &[READING, &outside],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":false}]"#]],
+    );
+    check(
+        &[READING],
+        &[READING, &sent(GUARD)],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":false}]"#]],
+    );
+    check(
+        &[&sent(GUARD)],
+        &[&sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"changed","widens":true}]"#]],
+    );
+    check(
+        &[&observed(&sent(&outside))],
+        &[&sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"out_of_observation","widens":true}]"#]],
+    );
+}
+
 /// What a permit owed it may not owe any more, and what nothing lifted something may.
 #[test]
 fn what_a_policy_owes_and_what_lifts_it_is_told_by_itself() {
