@@ -68,7 +68,8 @@ pub struct PolicyChange {
     /// Whether that alone may permit more, or for less: a permit that is new permits, a forbid that is gone forbids no
     /// more, a policy that is only observed neither forbids nor fails any more, a permit that is not only observed any
     /// more permits, one that owed something may not owe it any more, something may lift a forbid that did not, and a
-    /// forbid that looks at whether an act is outside of its purpose may have that lifted, which nothing did. What a policy says otherwise is not judged, unless it permits now what it forbade.
+    /// forbid that looks at whether an act is outside of its purpose may have that lifted, which nothing did.
+    /// What a policy says otherwise is not judged, unless it permits now what it forbade.
     pub widens: bool,
 }
 
@@ -125,13 +126,12 @@ fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {
 fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> bool {
     match change {
         Change::IntoObservation => true,
-        Change::OutOfObservation => decides(new, Effect::Permit) || sends_on(new),
+        Change::New | Change::OutOfObservation => decides(new, Effect::Permit) || sends_on(new),
         Change::Owes => {
             let [old, new] = [old, new].map(|it| it.map(owed).unwrap_or_default());
             !old.is_subset(&new)
         }
         Change::Lifted => new.is_some_and(|it| it.annotation(REMEDY).is_some()),
-        Change::New => decides(new, Effect::Permit) || sends_on(new),
         Change::Gone => decides(old, Effect::Forbid),
         Change::Changed => {
             let permits = decides(old, Effect::Forbid) && decides(new, Effect::Permit);
