@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use cedar_policy::RestrictedExpression;
 use model::{Amount, Timestamp};
 
+use crate::compile::Compiler;
 use crate::shape::decimal;
 
 /// How a point in time is spelt whose year has four digits.
@@ -58,6 +59,13 @@ impl Format {
             }
             Self::Ipv6 => ipv6(text).map(RestrictedExpression::new_ip),
         }
+    }
+}
+
+impl Compiler {
+    /// One as of before formats were types: for what was decided then by a set that does not compile any more.
+    pub fn of_before() -> Self {
+        Self { as_texts: true, ..Self::default() }
     }
 }
 

@@ -308,9 +308,9 @@ impl Vocabulary {
 }
 
 impl Input {
-    /// The arguments that `schema` allows.
-    pub(crate) fn of(schema: &Value) -> Self {
-        let (members, notes) = shape::with_notes(schema);
+    /// The arguments that `schema` allows, whose formats are no types if they are read `as_texts`.
+    pub(crate) fn of(schema: &Value, as_texts: bool) -> Self {
+        let (members, notes) = shape::with_notes(schema, as_texts);
         Self { notes: Arc::new(notes), ..Self::from(members) }
     }
 }
