@@ -38,6 +38,9 @@ use sound::{Sound, in_time, is_signed_by_now, sound};
 /// How the keys of releases begin.
 const RELEASES: &str = "release/";
 
+/// How the names of schema parts end.
+const SCHEMA_PART: &str = ".cedarschema";
+
 /// The longest that a release says it may be put in force.
 const EXPIRES_MAX: Duration = Duration::from_hours(24 * 3_660);
 
@@ -157,6 +160,7 @@ impl Administration {
             let why = "the content is not what its digest says: publish the set again".to_owned();
             return Err(AdminError::Invalid(why));
         }
+        are_schema_parts(&files)?;
         let Tried { snapshot, cases, .. } = Box::pin(self.publisher.tried(&files)).await?;
         release.cases = Some(cases);
         releases.newest = next;
@@ -418,6 +422,20 @@ fn told(release: &Release) -> Value {
         "cases": release.cases,
         "base": release.approval().map(|it| it.base), "activation": activation,
     })
+}
+
+/// Whether the schema parts have names that no other file of a set has: of two by one name, whoever approves would be
+/// shown one.
+fn are_schema_parts(files: &PolicyFiles) -> Result<(), AdminError> {
+    match files.schema.keys().find(|name| name.strip_suffix(SCHEMA_PART).is_none()) {
+        None => Ok(()),
+        Some(other) => {
+            let shown = other.escape_debug();
+            Err(AdminError::Invalid(format!(
+                "`{shown}` is no schema part: name it `NAME{SCHEMA_PART}`"
+            )))
+        }
+    }
 }
 
 /// Whether what is published could be put in force at `now`, and does not end too far ahead.
