@@ -120,6 +120,8 @@ pub struct Publisher {
     content: Mutex<Content>,
     /// The set under observation, if one is to be; taken after the set in force.
     observed: Mutex<Option<Content>>,
+    /// Held by the one set that is published whose cases are decided.
+    trials: Mutex<()>,
 }
 
 impl Publisher {
@@ -127,7 +129,7 @@ impl Publisher {
     pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
         let compiler = SharedCompiler::default();
         let (content, observed) = (Mutex::new(content.into()), Mutex::default());
-        Self { authority, compiler, content, observed }
+        Self { authority, compiler, content, observed, trials: Mutex::default() }
     }
 
     /// Puts `content` in force, if it compiles; else what was in force stays.
@@ -267,6 +269,12 @@ impl Publisher {
         let snapshot = self.whole(cases::bundle(files, &tools)).await?;
         let held = cases::tried(files, (&self.compiler, &snapshot, &tools)).await;
         Ok(Tried { snapshot, cases: held.map_err(PublishError::Fails)?, tools })
+    }
+
+    /// The same, one set after another: whoever publishes many at once keeps no more busy than who publishes one.
+    pub(crate) async fn tried_in_turn(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
+        let _one = self.trials.lock().await;
+        self.tried(files).await
     }
 
     /// Whether the tools are those still on which a set was `tried`.
