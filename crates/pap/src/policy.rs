@@ -120,8 +120,10 @@ pub struct Publisher {
     content: Mutex<Content>,
     /// The set under observation, if one is to be; taken after the set in force.
     observed: Mutex<Option<Content>>,
-    /// Held by the one set that is published whose cases are decided.
-    trials: Mutex<()>,
+    /// Held by the one set that is published whose cases are decided, and by the one that is to be put in force: who
+    /// publishes much keeps nobody from that.
+    published: Mutex<()>,
+    activated: Mutex<()>,
 }
 
 impl Publisher {
@@ -129,7 +131,8 @@ impl Publisher {
     pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
         let compiler = SharedCompiler::default();
         let (content, observed) = (Mutex::new(content.into()), Mutex::default());
-        Self { authority, compiler, content, observed, trials: Mutex::default() }
+        let (published, activated) = (Mutex::default(), Mutex::default());
+        Self { authority, compiler, content, observed, published, activated }
     }
 
     /// Puts `content` in force, if it compiles; else what was in force stays.
@@ -264,16 +267,28 @@ impl Publisher {
 
     /// The same, and how many cases of it there are, if all of them hold with these tools. It takes long: nobody's
     /// `turn` is held meanwhile.
-    pub(crate) async fn tried(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
+    async fn tried(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
         let tools = self.onboarded().await?;
         let snapshot = self.whole(cases::bundle(files, &tools)).await?;
         let held = cases::tried(files, (&self.compiler, &snapshot, &tools)).await;
         Ok(Tried { snapshot, cases: held.map_err(PublishError::Fails)?, tools })
     }
 
-    /// The same, one set after another: whoever publishes many at once keeps no more busy than who publishes one.
-    pub(crate) async fn tried_in_turn(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
-        let _one = self.trials.lock().await;
+    /// The same of what is published, one set after another: many at once keep no more busy than one.
+    pub(crate) async fn tried_to_publish(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Tried, PublishError> {
+        let _one = self.published.lock().await;
+        self.tried(files).await
+    }
+
+    /// The same of what is to be put in force.
+    pub(crate) async fn tried_to_activate(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Tried, PublishError> {
+        let _one = self.activated.lock().await;
         self.tried(files).await
     }
 

@@ -96,7 +96,7 @@ impl Administration {
         }
         let replaced = self.may_replace(&mut draft, &release).await?;
         // Others onboard, read and take back meanwhile.
-        let tried = Box::pin(self.publisher.tried(&files)).await?;
+        let tried = Box::pin(self.publisher.tried_to_activate(&files)).await?;
         // Nobody else compiles or puts anything in force from here on.
         let mut turn = self.publisher.turn().await;
         if !self.publisher.has_tools_of(&tried).await? {

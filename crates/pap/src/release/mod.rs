@@ -161,7 +161,8 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         are_schema_parts(&files)?;
-        let Tried { snapshot, cases, .. } = Box::pin(self.publisher.tried_in_turn(&files)).await?;
+        let Tried { snapshot, cases, .. } =
+            Box::pin(self.publisher.tried_to_publish(&files)).await?;
         release.cases = Some(cases);
         releases.newest = next;
         effects.extend([
