@@ -65,7 +65,9 @@ impl Format {
 impl Compiler {
     /// One as of before formats were types: for what was decided then by a set that does not compile any more.
     pub fn of_before() -> Self {
-        Self { as_texts: true, ..Self::default() }
+        let mut compiler = Self::default();
+        compiler.as_texts = true;
+        compiler
     }
 }
 
