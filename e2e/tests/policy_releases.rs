@@ -68,7 +68,7 @@ fn the_page_on_releases_shows_what_works() {
     let mut caller = Caller::new(&deployment, "canary");
     assert!(!caller.call("touch", "before").is_done(), "no release permits it");
     let told = Page::read("releases.md", &[]).run(&deployment);
-    assert!(told[0].contains("policy `canary` is new\n"), "{}", told[0]);
+    assert!(told[0].contains("policy `canary` is new: a widening\n"), "{}", told[0]);
     assert!(told[0].contains("concerns canary/touch, by policy `canary`: agents bot (sponsor "));
     assert!(told[0].contains("under observation: release 2, digest "), "{}", told[0]);
     assert!(told[0].contains("added policy `canary`"), "{}", told[0]);

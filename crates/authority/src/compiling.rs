@@ -10,6 +10,11 @@ use pdp::{Bundle, CompileErrors, Compiler, Snapshot};
 pub struct SharedCompiler(Arc<Mutex<Compiler>>);
 
 impl SharedCompiler {
+    /// One for what earlier builds decided by sets that do not compile any more ([`Compiler::of_before`]).
+    pub fn of_before() -> Self {
+        Self(Arc::new(Mutex::new(Compiler::of_before())))
+    }
+
     /// Compiles `bundle`, on a thread that may be busy for long. One at a time.
     pub async fn compile(&self, bundle: Bundle) -> Result<Arc<Snapshot>, CompileErrors> {
         let compiler = self.0.clone();

@@ -13,7 +13,8 @@ use crate::plan;
 const LINES_MAX: usize = 2_000;
 
 /// What `b` has otherwise than `a`, policies and other files; what is a widening whatever else it says comes first.
-/// What nobody is shown, nobody can be said to have approved.
+/// What nobody is shown, nobody can be said to have approved: somebody else wrote it, and no character of it hides
+/// others.
 pub(crate) fn difference(a: &PolicyFiles, b: &PolicyFiles) -> anyhow::Result<String> {
     let changes = pdp::changes(&a.policies, &b.policies).map_err(|it| anyhow!("{it}"))?;
     let widening = changes.iter().filter(|it| it.widens);
@@ -41,7 +42,7 @@ fn compared(what: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, Strin
             Some(Change::Gone) => "removed",
             Some(_) => "changed",
         };
-        let _ = writeln!(all, "{how} {what} `{id}`");
+        let _ = writeln!(all, "{how} {what} `{}`", mcp::render_untrusted(id));
         let text = |side: Option<&String>| side.cloned().unwrap_or_default();
         all.push_str(&by_line(&text(old), &text(new)));
     }
@@ -55,7 +56,7 @@ fn by_line(old: &str, new: &str) -> String {
     if old.len().max(new.len()) > LINES_MAX {
         for (mark, lines) in [('-', &old), ('+', &new)] {
             for line in lines {
-                let _ = writeln!(all, "  {mark} {line}");
+                let _ = writeln!(all, "  {mark} {}", mcp::render_untrusted(line));
             }
         }
         return all;
@@ -88,7 +89,7 @@ fn by_line(old: &str, new: &str) -> String {
             }
             _ => break,
         };
-        let _ = writeln!(all, "  {mark} {line}");
+        let _ = writeln!(all, "  {mark} {}", mcp::render_untrusted(line));
     }
     all
 }
@@ -155,6 +156,26 @@ mod tests {
         let shown = by_line(&long, "permit\n");
         assert_eq!(shown.lines().filter(|line| *line == "  - x").count(), LINES_MAX + 1);
         assert!(shown.ends_with("  + permit\n"), "{}", &shown[shown.len() - 40..]);
+    }
+
+    /// A terminal does what such characters say: a line that takes back those above it would be approved unseen.
+    #[test]
+    fn n_094_nothing_that_is_written_hides_what_else_is() {
+        let cases = |path: &str, text: &str| {
+            let cases = [(path.to_owned(), text.to_owned())].into();
+            PolicyFiles { cases, ..set("") }
+        };
+        let (path, hides) = ("cases/a\nadded.yaml", "# \u{1b}[1A\u{1b}[2K\r# \u{202e}none\n");
+        let told = difference(&set(""), &cases(path, hides)).expect("both can be read");
+        let says = [
+            r"added file `cases/a\u{a}added.yaml`",
+            r"  + # \u{1b}[1A\u{1b}[2K\u{d}# \u{202e}none",
+            "",
+        ];
+        assert_eq!(told, says.join("\n"));
+        let long = hides.repeat(LINES_MAX + 1);
+        let told = difference(&set(""), &cases("cases/a.yaml", &long)).expect("both can be read");
+        assert_eq!(told.chars().filter(|it| *it == '\u{1b}' || *it == '\r').count(), 0);
     }
 
     #[test]
@@ -236,8 +257,9 @@ mod tests {
                 forbid (principal, action, resource);
         "#]],
         );
-        let labelled = PolicyFiles { labels: Some("tools: { crm/lookup: { sink: true } }\n".to_owned()), ..set(guard) };
+        let labelled =
+            PolicyFiles { labels: Some("labels: { external: x }\n".to_owned()), ..set(guard) };
         let differs = difference(&set(guard), &labelled).expect("both can be read");
-        assert_eq!(differs, "added file `labels.yaml`\n  + tools: { crm/lookup: { sink: true } }\n");
+        assert_eq!(differs, "added file `labels.yaml`\n  + labels: { external: x }\n");
     }
 }

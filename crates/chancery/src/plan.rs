@@ -179,7 +179,7 @@ impl fmt::Display for Planned {
         for file in &self.files {
             writeln!(f, "{file}")?;
             for PartChange { part, is, widens, .. } in &file.parts {
-                writeln!(f, "  {part} {}", how((*is, *widens)))?;
+                writeln!(f, "  {} {}", mcp::render_untrusted(part), how((*is, *widens)))?;
             }
         }
         for (tool, concerned) in &self.affected {
@@ -189,7 +189,7 @@ impl fmt::Display for Planned {
             }
             for (by, agents) in alike {
                 let by: Vec<_> = by.iter().map(String::as_str).collect();
-                let (by, agents) = (by.join(", "), agents.join(", "));
+                let (by, agents) = (mcp::render_untrusted(&by.join(", ")), agents.join(", "));
                 writeln!(f, "concerns {tool}, by {by}: agents {agents}")?;
             }
         }
@@ -205,13 +205,14 @@ impl fmt::Display for Planned {
 
 impl fmt::Display for FileChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {}", self.file, how((self.is, self.widens)))
+        write!(f, "`{}` {}", mcp::render_untrusted(&self.file), how((self.is, self.widens)))
     }
 }
 
 /// How a policy is otherwise, in words.
 pub(crate) fn told_of(change: &PolicyChange) -> String {
-    format!("policy `{}` {}", change.policy, how((change.is, change.widens)))
+    let policy = mcp::render_untrusted(change.policy.as_str());
+    format!("policy `{policy}` {}", how((change.is, change.widens)))
 }
 
 fn how((is, widens): (Change, bool)) -> String {
@@ -277,7 +278,8 @@ mod tests {
         };
         assert_eq!(
             told(&old, &new),
-            "`budgets.yaml` is new\n  budget `few` is new\n`labels.yaml` is new\n  tool `crm/lookup` is new\n\
+            "`budgets.yaml` is new\n  budget `few` is new\n`labels.yaml` is new: a widening\n  tool `crm/lookup` is new: a \
+             widening\n\
              concerns crm/lookup, by labels.yaml: tool `crm/lookup`: agents billing (sponsor sam), reader (sponsor kim)\n\
              concerns crm/refund, by budgets.yaml: budget `few`: agents billing (sponsor sam)\n"
         );

@@ -26,6 +26,8 @@ pub(crate) struct Replayed {
     flips: BTreeMap<String, (u64, Value)>,
     /// Decisions that flip, of kinds beyond those that a page tells.
     more: u64,
+    /// Those of them that permit more than before, or for less.
+    more_widen: u64,
 }
 
 /// Has `files` decide what was recorded within `since`, all of it without that.
@@ -59,6 +61,7 @@ impl Replayed {
         self.unknown += number(told, "unknown");
         self.needs_token += number(told, "needs_token");
         self.more += number(told, "more");
+        self.more_widen += number(told, "more_widen");
         for flip in told["flips"].as_array().into_iter().flatten() {
             let alike = self.flips.entry(flip["kind"].to_string());
             let (times, _) = alike.or_insert_with(|| (0, flip.clone()));
@@ -109,6 +112,7 @@ impl Replayed {
             "decided": self.decided, "same": self.same, "erased": self.erased,
             "damaged": self.damaged, "unknown": self.unknown, "needs_token": self.needs_token,
             "flips": flips.collect::<Vec<_>>(), "totals": self.totals(), "more": self.more,
+            "more_widen": self.more_widen,
         })
     }
 }
@@ -141,7 +145,11 @@ impl fmt::Display for Replayed {
         }
         let Self { decided, same, erased, damaged, unknown, needs_token, more, .. } = self;
         if *more > 0 {
-            writeln!(f, "{more} more flip, of kinds that are not told")?;
+            let widen = self.more_widen;
+            writeln!(
+                f,
+                "{more} more flip, of kinds that are not told; {widen} of them a widening"
+            )?;
         }
         writeln!(
             f,
@@ -173,9 +181,10 @@ mod tests {
 
     #[test]
     fn what_flips_and_is_not_told_is_summed_up_and_is_not_alike() {
-        let replayed = replayed(&[json!({ "more": 2 }), json!({ "more": 3 })]);
+        let replayed = replayed(&[json!({ "more": 2, "more_widen": 1 }), json!({ "more": 3 })]);
         assert_eq!(replayed.told()["more"], 5);
-        assert!(replayed.to_string().contains("5 more flip"), "{replayed}");
+        let says = "5 more flip, of kinds that are not told; 1 of them a widening\n";
+        assert!(replayed.to_string().contains(says), "{replayed}");
         assert!(!replayed.is_alike() && !replayed.is_all());
     }
 

@@ -31,7 +31,7 @@ use by_instance::ByInstance;
 pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};
 pub(crate) use trial::tried;
-use varied::Varied;
+use varied::{VARY, Varied, combinations};
 use wanted::Wanted;
 pub use would::ask;
 pub use written::{TOOLS_FILE, read_tools};
@@ -155,9 +155,11 @@ impl CaseFile {
         Ok(results)
     }
 
-    /// How many cases it has, each combination of what varies counted.
+    /// How many cases it has, each combination of what varies counted. No copy is made of what is given for all:
+    /// there may be much of that, and many cases.
     pub fn count(&self) -> usize {
-        let count = |case| Varied::of(self.whole(case)).map_or(1, |varied| varied.count());
+        let given = self.given.get(VARY);
+        let count = |case: &Map<String, Value>| combinations(case.get(VARY).or(given));
         self.cases.iter().map(count).fold(0, usize::saturating_add)
     }
 

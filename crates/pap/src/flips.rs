@@ -31,6 +31,9 @@ const PAGE: usize = 2_000;
 /// The most kinds of flips that one page tells of.
 const KINDS_MAX: usize = 1_000;
 
+/// The flips that permit more than before, or for less.
+const WIDENS: [&str; 2] = ["newly_permitted", "owes_less"];
+
 /// A policy set, but for the tools that it is compiled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +143,8 @@ struct Page {
     flips: BTreeMap<Kind, (u64, String)>,
     /// Decisions that flip, of kinds beyond those that are told.
     more: u64,
+    /// Those of them that permit more than before, or for less.
+    more_widen: u64,
 }
 
 impl Administration {
@@ -358,6 +363,7 @@ impl Page {
             *times += 1;
         } else {
             self.more += 1;
+            self.more_widen += u64::from(WIDENS.contains(&kind.flip));
         }
     }
 
@@ -374,6 +380,7 @@ impl Page {
             "needs_token": self.needs_token,
             "flips": flips.collect::<Vec<_>>(),
             "more": self.more,
+            "more_widen": self.more_widen,
             "next": next,
         })
     }
@@ -425,7 +432,7 @@ mod tests {
     #[test]
     fn flips_of_kinds_beyond_those_that_are_told_are_counted() {
         let kind = |at: usize| Kind {
-            flip: "newly_denied",
+            flip: if at == KINDS_MAX { "newly_permitted" } else { "newly_denied" },
             agent: None,
             sponsor: None,
             action: "crm/lookup".to_owned(),
@@ -439,5 +446,6 @@ mod tests {
         let told = page.told(None);
         assert_eq!(told["flips"].as_array().map(Vec::len), Some(KINDS_MAX));
         assert_eq!((&told["flips"][0]["times"], &told["more"]), (&json!(2), &json!(2)));
+        assert_eq!(told["more_widen"], 1, "one of them is permitted");
     }
 }

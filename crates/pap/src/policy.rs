@@ -102,6 +102,16 @@ impl From<BTreeMap<String, String>> for Content {
     }
 }
 
+/// A set whose cases hold.
+pub(crate) struct Tried {
+    /// The set with the tools.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// How many cases it has.
+    pub(crate) cases: u64,
+    /// The tools as they were onboarded when it was tried.
+    tools: Tools,
+}
+
 /// Puts policy sets in force.
 pub struct Publisher {
     authority: Arc<Authority>,
@@ -110,6 +120,10 @@ pub struct Publisher {
     content: Mutex<Content>,
     /// The set under observation, if one is to be; taken after the set in force.
     observed: Mutex<Option<Content>>,
+    /// Held by the one set that is published whose cases are decided, and by the one that is to be put in force: who
+    /// publishes much keeps nobody from that.
+    published: Mutex<()>,
+    activated: Mutex<()>,
 }
 
 impl Publisher {
@@ -117,7 +131,8 @@ impl Publisher {
     pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
         let compiler = SharedCompiler::default();
         let (content, observed) = (Mutex::new(content.into()), Mutex::default());
-        Self { authority, compiler, content, observed }
+        let (published, activated) = (Mutex::default(), Mutex::default());
+        Self { authority, compiler, content, observed, published, activated }
     }
 
     /// Puts `content` in force, if it compiles; else what was in force stays.
@@ -250,15 +265,36 @@ impl Publisher {
         self.whole(self.bundle(files).await?).await
     }
 
-    /// The same, and how many cases of it there are, if all of them hold with these tools.
-    pub(crate) async fn tried(
-        &self,
-        files: &PolicyFiles,
-    ) -> Result<(Arc<Snapshot>, u64), PublishError> {
+    /// The same, and how many cases of it there are, if all of them hold with these tools. It takes long: nobody's
+    /// `turn` is held meanwhile.
+    async fn tried(&self, files: &PolicyFiles) -> Result<Tried, PublishError> {
         let tools = self.onboarded().await?;
         let snapshot = self.whole(cases::bundle(files, &tools)).await?;
         let held = cases::tried(files, (&self.compiler, &snapshot, &tools)).await;
-        Ok((snapshot, held.map_err(PublishError::Fails)?))
+        Ok(Tried { snapshot, cases: held.map_err(PublishError::Fails)?, tools })
+    }
+
+    /// The same of what is published, one set after another: many at once keep no more busy than one.
+    pub(crate) async fn tried_to_publish(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Tried, PublishError> {
+        let _one = self.published.lock().await;
+        self.tried(files).await
+    }
+
+    /// The same of what is to be put in force.
+    pub(crate) async fn tried_to_activate(
+        &self,
+        files: &PolicyFiles,
+    ) -> Result<Tried, PublishError> {
+        let _one = self.activated.lock().await;
+        self.tried(files).await
+    }
+
+    /// Whether the tools are those still on which a set was `tried`.
+    pub(crate) async fn has_tools_of(&self, tried: &Tried) -> Result<bool, PublishError> {
+        Ok(self.onboarded().await? == tried.tools)
     }
 
     async fn whole(&self, bundle: Bundle) -> Result<Arc<Snapshot>, PublishError> {

@@ -220,7 +220,11 @@ impl Administration {
         let bundle: Option<Bundle> =
             reader.find(FactKey::policy(&digest)).await.map_err(AdminError::unavailable)?;
         let snapshot = match bundle {
-            Some(bundle) => recall.compiler.compile(bundle).await.ok(),
+            // What does not compile, an earlier build decided by.
+            Some(bundle) => match recall.compiler.compile(bundle.clone()).await {
+                Ok(snapshot) => Some(snapshot),
+                Err(_) => SharedCompiler::of_before().compile(bundle).await.ok(),
+            },
             None => Some(Arc::new(Snapshot::empty())),
         };
         let snapshot = snapshot.filter(|snapshot| snapshot.digest() == digest);

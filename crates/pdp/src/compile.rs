@@ -41,6 +41,8 @@ pub const TOOLS_MAX: usize = 20_000;
 #[derive(Default)]
 pub struct Compiler {
     role: Role,
+    /// Whether a text with a format is a text and no more.
+    pub(crate) as_texts: bool,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
     doubts: Kept<Arc<[String]>>,
@@ -230,7 +232,7 @@ impl Compiler {
             let make = || -> Result<_, std::convert::Infallible> {
                 Ok(arguments::compile(schema).map(|arguments| ToolForm {
                     arguments: Arc::new(arguments),
-                    input: Input::of(schema),
+                    input: Input::of(schema, self.as_texts),
                 }))
             };
             let Ok(form) = self.tools.get(digest, make);

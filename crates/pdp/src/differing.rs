@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::annotations;
 use crate::candidates::{Constraint, Placed};
+use crate::context::OUTSIDE_PURPOSE;
 use crate::entities::{agent_uid, server_uid, tool_uid};
 use crate::format::policies;
+use crate::reads;
 use crate::report::Finding;
 use crate::schema::type_name;
 use crate::snapshot::Snapshot;
@@ -63,9 +65,11 @@ pub struct PolicyChange {
     pub policy: PolicyId,
     /// How it is otherwise.
     pub is: Change,
-    /// Whether that alone may permit more, or for less: a policy that is only observed neither forbids nor fails any
-    /// more, a permit that is not only observed any more permits, one that owed something may not owe it any more, and
-    /// something may lift a forbid that did not.
+    /// Whether that alone may permit more, or for less: a permit that is new permits, a forbid that is gone forbids no
+    /// more, a policy that is only observed neither forbids nor fails any more, a permit that is not only observed any
+    /// more permits, one that owed something may not owe it any more, something may lift a forbid that did not, and a
+    /// forbid that looks at whether an act is outside of its purpose may have that lifted, which nothing did.
+    /// What a policy says otherwise is not judged, unless it permits now what it forbade.
     pub widens: bool,
 }
 
@@ -122,14 +126,32 @@ fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {
 fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> bool {
     match change {
         Change::IntoObservation => true,
-        Change::OutOfObservation => new.is_some_and(|it| it.effect() == Effect::Permit),
+        Change::New | Change::OutOfObservation => decides(new, Effect::Permit) || sends_on(new),
         Change::Owes => {
             let [old, new] = [old, new].map(|it| it.map(owed).unwrap_or_default());
             !old.is_subset(&new)
         }
         Change::Lifted => new.is_some_and(|it| it.annotation(REMEDY).is_some()),
-        Change::New | Change::Gone | Change::Changed => false,
+        Change::Gone => decides(old, Effect::Forbid),
+        Change::Changed => {
+            let permits = decides(old, Effect::Forbid) && decides(new, Effect::Permit);
+            permits || (sends_on(new) && !sends_on(old))
+        }
     }
+}
+
+/// Whether `policy` is one of this effect, and not only observed.
+fn decides(policy: Option<&Policy>, effect: Effect) -> bool {
+    policy.is_some_and(|it| it.effect() == effect && !is_observed(it))
+}
+
+/// Whether `policy` can make of a denial that nothing lifts, because of what an act is done to, one that something does.
+fn sends_on(policy: Option<&Policy>) -> bool {
+    let looks = |it: &Policy| {
+        reads::of(it).map_or(true, |reads| reads.attributes.contains(OUTSIDE_PURPOSE))
+    };
+    decides(policy, Effect::Forbid)
+        && policy.is_some_and(|it| it.annotation(REMEDY).is_some() && looks(it))
 }
 
 fn is_observed(policy: &Policy) -> bool {

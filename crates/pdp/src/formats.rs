@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use cedar_policy::RestrictedExpression;
 use model::{Amount, Timestamp};
 
+use crate::compile::Compiler;
 use crate::shape::decimal;
 
 /// How a point in time is spelt whose year has four digits.
@@ -61,6 +62,15 @@ impl Format {
     }
 }
 
+impl Compiler {
+    /// One as of before formats were types: for what was decided then by a set that does not compile any more.
+    pub fn of_before() -> Self {
+        let mut compiler = Self::default();
+        compiler.as_texts = true;
+        compiler
+    }
+}
+
 /// A date and a time to the second, or to the thousandth, with where on earth: in one way of spelling, so that no tool
 /// reads another time.
 fn instant(text: &str) -> Option<String> {
@@ -91,13 +101,22 @@ fn number(text: &str) -> Option<String> {
     Some(format!("{sign}{}", decimal(amount)))
 }
 
-/// All eight groups. An address that stands for one of version 4 has no value: Cedar finds it in no range of those.
+/// All eight groups. An address that stands for one of version 4, or leads to it, has no value: Cedar finds it in no
+/// range of those.
 fn ipv6(text: &str) -> Option<String> {
     let address: Ipv6Addr = text.parse().ok()?;
     let groups = address.segments().map(|group| format!("{group:x}"));
     let is_other = match address.segments() {
         [0, 0, 0, 0, 0, 0, high, _] => high != 0,
-        [0, 0, 0, 0, 0, 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => true,
+        // Mapped; translated without state (RFC 2765); NAT64 (RFC 6052), and where a network has its own (RFC 8215);
+        // Teredo; 6to4; ISATAP.
+        [0, 0, 0, 0, 0, 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+        | [0x64, 0xff9b, 1, ..]
+        | [0x2001, 0, ..]
+        | [0x2002, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => true,
         _ => false,
     };
     (!is_other).then(|| groups.join(":"))

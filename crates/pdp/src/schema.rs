@@ -23,6 +23,9 @@ pub const BASE_SCHEMA: &str = include_str!("../../../policies/chancery.cedarsche
 /// Where is said what a schema part can declare.
 const PAGE: &str = "see docs/policy-sets.md";
 
+/// How many schema parts are left out in turn, to find with which one the others do not go together.
+const LEFT_OUT_MAX: usize = 16;
+
 /// The action group of all tools.
 pub(crate) const TOOL_CALLS: &str = "tools/call";
 
@@ -204,14 +207,15 @@ impl Vocabulary {
     }
 
     /// That the schema parts of `bundle` do not go together, or with what is declared here, and why: told of the first
-    /// part without which they do.
+    /// part without which they do, as far as that is looked for. Each time the whole schema is built.
     fn does_not_go(&self, bundle: &Bundle, why: &str) -> Finding {
         let without = |at: usize| {
             let others = self.extra.iter().enumerate().filter(move |(it, _)| *it != at);
             self.built(&Part::default(), others.map(|(_, part)| part))
         };
         let message = format!("{why}: {PAGE}");
-        let file = bundle.schema.keys().enumerate().find(|(at, _)| without(*at).is_ok());
+        let mut files = bundle.schema.keys().enumerate().take(LEFT_OUT_MAX);
+        let file = files.find(|(at, _)| without(*at).is_ok());
         match file {
             Some((_, file)) => Finding::at(file, None, message),
             None => Finding::general(message),
@@ -308,9 +312,9 @@ impl Vocabulary {
 }
 
 impl Input {
-    /// The arguments that `schema` allows.
-    pub(crate) fn of(schema: &Value) -> Self {
-        let (members, notes) = shape::with_notes(schema);
+    /// The arguments that `schema` allows, whose formats are no types if they are read `as_texts`.
+    pub(crate) fn of(schema: &Value, as_texts: bool) -> Self {
+        let (members, notes) = shape::with_notes(schema, as_texts);
         Self { notes: Arc::new(notes), ..Self::from(members) }
     }
 }

@@ -66,12 +66,13 @@ pub(crate) struct Misfit;
 
 /// The members of a tool's arguments.
 pub(crate) fn of_arguments(schema: &Value) -> Members {
-    with_notes(schema).0
+    with_notes(schema, false).0
 }
 
-/// The members of a tool's arguments, and what is said of the texts among them.
-pub(crate) fn with_notes(schema: &Value) -> (Members, Notes) {
-    let mut reader = Reader { root: schema, pointer: String::new(), notes: Notes::new() };
+/// The members of a tool's arguments, and what is said of the texts among them, which are texts whatever their format
+/// if they are read `as_texts`.
+pub(crate) fn with_notes(schema: &Value, as_texts: bool) -> (Members, Notes) {
+    let mut reader = Reader { root: schema, as_texts, pointer: String::new(), notes: Notes::new() };
     let members = reader.members(schema, 0).unwrap_or_default();
     (members, reader.notes)
 }
@@ -79,6 +80,7 @@ pub(crate) fn with_notes(schema: &Value) -> (Members, Notes) {
 /// Reads a schema.
 struct Reader<'a> {
     root: &'a Value,
+    as_texts: bool,
     /// The argument that is read.
     pointer: String,
     notes: Notes,
@@ -127,7 +129,8 @@ impl Reader<'_> {
         let format = keywords.get("format").and_then(Value::as_str);
         let note = Note { one_of: only.map(texts), format: format.map(str::to_owned) };
         self.notes.insert(self.pointer.clone(), note);
-        format.and_then(Format::named).map_or(Shape::Text, Shape::Formatted)
+        let typed = format.filter(|_| !self.as_texts).and_then(Format::named);
+        typed.map_or(Shape::Text, Shape::Formatted)
     }
 
     fn members(&mut self, schema: &Value, depth: usize) -> Option<Members> {

@@ -163,6 +163,25 @@ fn what_varies_makes_a_case_for_each_combination() {
     assert!(results.iter().all(|(_, held)| held.is_ok()), "{results:?}");
 }
 
+/// As many are counted as are decided, also where what varies is given for all, or is none that varies.
+#[test]
+fn each_combination_is_counted_whoever_says_it() {
+    let check = |given: &Value, case: &Value, expected: usize| {
+        let file = json!({ "given": given, "cases": [case, { "name": "other", "vary": {} }] });
+        let file: CaseFile = serde_json::from_value(file).expect("it is a file of cases");
+        let results = file.run(&set(POLICY), &Tools::new()).expect("the set compiles");
+        assert_eq!((file.count(), results.len()), (expected + 1, expected + 1), "{given} {case}");
+    };
+    let both = json!({ "vary": { "calls": [0, 1, 2], "depth": [0, 1] } });
+    check(&both, &json!({ "name": "it" }), 6);
+    check(&both, &json!({ "name": "it", "vary": { "calls": [0, 1] } }), 2);
+    check(&json!({}), &json!({ "name": "it" }), 1);
+    for nothing in [json!({}), json!([]), json!(1), json!({ "calls": [], "depth": [0, 1] })] {
+        check(&json!({}), &json!({ "name": "it", "vary": nothing }), 1);
+    }
+    check(&json!({}), &json!({ "name": "it", "vary": { "calls": 1, "depth": [0, 1] } }), 2);
+}
+
 #[test]
 fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
     let file = json!({

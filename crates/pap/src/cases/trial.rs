@@ -3,6 +3,7 @@
 //! The tools are those that are onboarded then. Of those that nobody onboarded it is what the set says (`tools.yaml`);
 //! a file that describes tools itself has those, here as where its author tried it.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,13 +41,10 @@ pub(crate) async fn tried(
     files: &PolicyFiles,
     (compiler, snapshot, onboarded): Compiled<'_>,
 ) -> Result<u64, String> {
-    let (mut beside, read) = written::all(&files.cases)?;
-    let count = read.values().map(CaseFile::count).fold(0, usize::saturating_add);
-    if count > CASES_MAX {
-        return Err(format!("the set has more than {CASES_MAX} cases"));
-    }
-    beside.extend(onboarded.clone());
     let deciding = async {
+        let texts = files.cases.clone();
+        let ((mut beside, read), count) = busy(move || within_limits(&texts)).await?;
+        beside.extend(onboarded.clone());
         let mut known = (snapshot.clone(), onboarded.clone());
         for (path, file) in read {
             let tools = file.tools(&beside);
@@ -69,9 +67,27 @@ pub(crate) async fn tried(
     tokio::time::timeout(TRIAL_MAX, deciding).await.unwrap_or_else(|_| too_long())
 }
 
-/// Decides the cases of one file, on a thread that may be busy for long; why one does not hold.
+/// All of them as they are read, and how many there are, if these are not too many.
+fn within_limits(files: &BTreeMap<String, String>) -> Result<(written::All, usize), String> {
+    let all = written::all(files)?;
+    let count = all.1.values().map(CaseFile::count).fold(0, usize::saturating_add);
+    if count > CASES_MAX {
+        return Err(format!("the set has more than {CASES_MAX} cases"));
+    }
+    Ok((all, count))
+}
+
+/// Does `work` on a thread that may be busy for long.
+async fn busy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Decides the cases of one file; why one does not hold.
 async fn decided(
-    (path, file): (&str, CaseFile),
+    (path, file): (String, CaseFile),
     (snapshot, tools): (Arc<Snapshot>, Tools),
 ) -> Result<(), String> {
     let waited = Waited(Arc::default());
@@ -90,11 +106,8 @@ async fn decided(
         });
         failed
     };
-    let failed = match tokio::task::spawn_blocking(work).await {
-        Ok(failed) => failed,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
-    failed.map_or(Ok(()), |result| Err(told(&result, path)))
+    let failed = busy(work).await;
+    failed.map_or(Ok(()), |result| Err(told(&result, &path)))
 }
 
 /// Which case does not hold, and what to do about it. Somebody else may have written it.

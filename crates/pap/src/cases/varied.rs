@@ -7,7 +7,14 @@ use serde_json::{Map, Value};
 use super::NAME;
 
 /// The member of a case that holds what varies.
-const VARY: &str = "vary";
+pub(super) const VARY: &str = "vary";
+
+/// How many combinations there are of what a case says under [`VARY`]; one, if that says nothing that varies.
+pub(super) fn combinations(vary: Option<&Value>) -> usize {
+    let Some(Value::Object(members)) = vary else { return 1 };
+    let of_one = |values: &Value| values.as_array().map_or(1, Vec::len);
+    members.values().map(of_one).fold(1, usize::saturating_mul).max(1)
+}
 
 /// A case, with what varies in it. Its combinations are made one by one: together they may be large.
 pub(super) struct Varied {

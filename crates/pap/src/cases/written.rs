@@ -56,10 +56,10 @@ pub fn read_tools(text: &str) -> Result<Tools, Finding> {
 }
 
 /// The tools that a set describes, and its files of cases, by their paths in it.
-type All<'a> = (Tools, BTreeMap<&'a str, CaseFile>);
+pub(super) type All = (Tools, BTreeMap<String, CaseFile>);
 
 /// Reads all `files` of a set, by their paths in it: what somebody else wrote, within limits.
-pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All<'_>, String> {
+pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All, String> {
     let bytes: usize = files.values().map(String::len).sum();
     if bytes > BYTES_MAX {
         let why = "put what varies under `vary`, or leave cases, or tools that none calls, out of the set";
@@ -81,7 +81,7 @@ pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All<'_>, String> {
             ));
         }
         let file = CaseFile::read(path, text).map_err(|wrong| wrong.to_string())?;
-        all.insert(path.as_str(), file);
+        all.insert(path.clone(), file);
     }
     Ok((tools, all))
 }

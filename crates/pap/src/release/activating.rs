@@ -95,9 +95,15 @@ impl Administration {
             return Err(AdminError::Invalid(why));
         }
         let replaced = self.may_replace(&mut draft, &release).await?;
-        // Nobody else compiles or puts anything in force meanwhile.
+        // Others onboard, read and take back meanwhile.
+        let tried = Box::pin(self.publisher.tried_to_activate(&files)).await?;
+        // Nobody else compiles or puts anything in force from here on.
         let mut turn = self.publisher.turn().await;
-        let (_, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        if !self.publisher.has_tools_of(&tried).await? {
+            let why = "the tools changed while the cases were decided: activate it again";
+            return Err(AdminError::Conflict(why.to_owned()));
+        }
+        let cases = tried.cases;
         release.cases = Some(cases);
         let now = self.now();
         let activation = self.policy_key.countersigned(&release, (by, now))?;

@@ -26,7 +26,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::flips::PolicyFiles;
 use crate::founding::is_for_development;
-use crate::policy::Content;
+use crate::policy::{Content, Tried};
 use crate::register::{known, put, put_new};
 use crate::words::{Acting, answers_for};
 pub use activating::{RELEASE_BRIEF, release_at_start};
@@ -37,6 +37,9 @@ use sound::{Sound, in_time, is_signed_by_now, sound};
 
 /// How the keys of releases begin.
 const RELEASES: &str = "release/";
+
+/// How the names of schema parts end.
+const SCHEMA_PART: &str = ".cedarschema";
 
 /// The longest that a release says it may be put in force.
 const EXPIRES_MAX: Duration = Duration::from_hours(24 * 3_660);
@@ -157,7 +160,9 @@ impl Administration {
             let why = "the content is not what its digest says: publish the set again".to_owned();
             return Err(AdminError::Invalid(why));
         }
-        let (snapshot, cases) = Box::pin(self.publisher.tried(&files)).await?;
+        are_schema_parts(&files)?;
+        let Tried { snapshot, cases, .. } =
+            Box::pin(self.publisher.tried_to_publish(&files)).await?;
         release.cases = Some(cases);
         releases.newest = next;
         effects.extend([
@@ -418,6 +423,20 @@ fn told(release: &Release) -> Value {
         "cases": release.cases,
         "base": release.approval().map(|it| it.base), "activation": activation,
     })
+}
+
+/// Whether the schema parts have names that no other file of a set has: of two by one name, whoever approves would be
+/// shown one.
+fn are_schema_parts(files: &PolicyFiles) -> Result<(), AdminError> {
+    match files.schema.keys().find(|name| name.strip_suffix(SCHEMA_PART).is_none()) {
+        None => Ok(()),
+        Some(other) => {
+            let shown = other.escape_debug();
+            Err(AdminError::Invalid(format!(
+                "`{shown}` is no schema part: name it `NAME{SCHEMA_PART}`"
+            )))
+        }
+    }
 }
 
 /// Whether what is published could be put in force at `now`, and does not end too far ahead.

@@ -159,6 +159,28 @@ async fn n_128_what_its_cases_deny_is_not_published() {
     check(file(&many), &["more than 10000 cases"]).await;
 }
 
+/// Two files by one name are shown as one to whoever approves.
+#[tokio::test]
+async fn n_094_no_schema_part_has_the_name_of_another_file() {
+    let house = House::new().await;
+    for (name, is_one) in
+        [("labels.yaml", false), ("tools.yaml", false), (PATH, false), ("own.cedarschema", true)]
+    {
+        let (asked, files) = asked(2, CLOSED);
+        let schema = BTreeMap::from([(name.to_owned(), "type Hidden = Long;".to_owned())]);
+        let files = PolicyFiles { schema, ..files };
+        let asked = ReleaseAsked { content: Bundle::from(files.clone()).digest(), ..asked };
+        let answer = house.desk.run(house.published(asked, Some(files))).await;
+        if is_one {
+            answer.expect("it is a schema part");
+        } else {
+            assert_eq!(word_of(&answer), "invalid", "{name}");
+            let why = answer.expect_err("it is none").to_string();
+            assert!(why.contains("is no schema part"), "{why}");
+        }
+    }
+}
+
 /// Between publishing and activating tools change: what holds no more stays out, and the last good set in force.
 #[tokio::test]
 async fn n_128_what_its_cases_deny_by_now_is_not_put_in_force() {
@@ -181,6 +203,29 @@ async fn n_128_what_its_cases_deny_by_now_is_not_put_in_force() {
     house.lookup_can(Harm::ReadsData).await;
     house.activate(2).await.expect("it is in force");
     assert_ne!(house.digest_in_force(), before);
+}
+
+/// Nobody waits for it: who onboards, reads or takes something back meanwhile does so.
+#[tokio::test]
+async fn deciding_many_cases_holds_up_nobody_else() {
+    let house = House::new().await;
+    let numbers: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    let vary = format!("{{ calls: [{0}], token_age_s: [{0}] }}", numbers.join(", "));
+    let many = LOOKS_UP.replace("{ calls: [0, 1] }", &vary);
+    house.publish_with(2, CAREFUL, file(&many)).await.expect("they hold");
+    house.approve(2).await.expect("it is approved");
+    let mut activating = Box::pin(house.activate(2));
+    let others = async {
+        for _ in 0..5 {
+            house.desk.run(Command::PolicyInForce).await.expect("it is told");
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut activating => panic!("the others waited"),
+        () = others => {}
+    }
+    assert_eq!(activating.await.expect("it is in force")["cases"], 2_501);
 }
 
 /// Bringing back is a release like others; what was released before there were cases comes back as it was.

@@ -1,7 +1,8 @@
 //! What one set says of labels held against what another one says, tool by tool and server by server.
 //!
 //! INVARIANT: where nothing is named that widens, whatever flows carries, is read, stored and sent out by the later set
-//! as it was by the earlier one (`what_is_no_widening_carries_no_less`).
+//! as it was by the earlier one, and of no tool it is ours for the first time what it answers
+//! (`what_is_no_widening_carries_no_less`).
 
 use std::collections::BTreeSet;
 
@@ -49,7 +50,8 @@ impl Labels {
         let of_tools = own.iter().filter_map(|tool| {
             let calls = Calls { tools: vec![ToolPattern::of(tool)], ..Calls::default() };
             let said = |set: &Self| set.said_of_tool(&tool.server, set.tool(tool));
-            change(format!("tool `{tool}`"), (&said(self), &said(after)), calls)
+            let (part, of) = (format!("tool `{tool}`"), (self.tool(tool), after.tool(tool)));
+            change(part, (&said(self), &said(after)), (calls, after.takes_in(of)))
         });
         let servers: BTreeSet<&ServerName> =
             self.others.keys().chain(after.others.keys()).collect();
@@ -57,20 +59,31 @@ impl Labels {
             let but = own.iter().map(|tool| (*tool).clone()).collect();
             let calls = Calls { but, ..of_server(server) };
             let said = |set: &Self| set.said_of_tool(server, set.others.get(server));
-            change(format!("tools `{server}/*`"), (&said(self), &said(after)), calls)
+            let of = (self.others.get(server), after.others.get(server));
+            let part = format!("tools `{server}/*`");
+            change(part, (&said(self), &said(after)), (calls, after.takes_in(of)))
         });
         let servers: BTreeSet<&ServerName> =
             self.servers.keys().chain(after.servers.keys()).collect();
         let of_servers = servers.into_iter().filter_map(|server| {
             let said = |set: &Self| set.said_of_server(server);
-            change(format!("server `{server}`"), (&said(self), &said(after)), of_server(server))
+            let part = format!("server `{server}`");
+            change(part, (&said(self), &said(after)), (of_server(server), false))
         });
         let outsiders = |set: &Self| -> BTreeSet<Said> {
             set.outsiders.iter().cloned().map(Said::Carries).collect()
         };
-        let of_outsiders =
-            change("outsiders".to_owned(), (&outsiders(self), &outsiders(after)), Calls::default());
+        let (part, of) = ("outsiders".to_owned(), (Calls::default(), false));
+        let of_outsiders = change(part, (&outsiders(self), &outsiders(after)), of);
         of_tools.chain(of_others).chain(of_servers).chain(of_outsiders).collect()
+    }
+
+    /// Whether what a tool answers is ours for the first time, for which there is the one entry before and the other one
+    /// in this: what nothing is said of may be anybody's, and what an outsider's label is on is theirs.
+    fn takes_in(&self, (before, now): (Option<&OfTool>, Option<&OfTool>)) -> bool {
+        let is_theirs =
+            |said: &OfTool| said.carries.iter().any(|label| self.outsiders.contains(&label.value));
+        before.is_none() && now.is_some_and(|said| !is_theirs(said))
     }
 
     /// What is said of a tool of `server`, for which `said` is its entry; of one that has none it is that its results tell
@@ -130,18 +143,18 @@ fn of_server(server: &ServerName) -> Calls {
     Calls { tools: all.into_iter().collect(), ..Calls::default() }
 }
 
-/// How the `part` is otherwise, if it is.
+/// How the `part` is otherwise, if it is, or if what the calls answer `is_ours` for the first time.
 fn change(
     part: String,
     (old, new): (&BTreeSet<Said>, &BTreeSet<Said>),
-    calls: Calls,
+    (calls, is_ours): (Calls, bool),
 ) -> Option<PartChange> {
     let is = match (old.is_empty(), new.is_empty()) {
-        _ if old == new => return None,
+        _ if old == new && !is_ours => return None,
         (true, _) => Change::New,
         (_, true) => Change::Gone,
         _ => Change::Changed,
     };
-    let widens = !old.iter().all(|said| said.is_in(new));
+    let widens = is_ours || !old.iter().all(|said| said.is_in(new));
     Some(PartChange { file: LABELS_FILE, part, is, widens, of: vec![calls] })
 }

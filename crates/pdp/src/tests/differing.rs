@@ -52,8 +52,69 @@ fn a_policy_is_new_or_gone_or_changed_and_may_be_moved_at_once() {
         &[READING, GUARD],
         &[&other, r#"@id("more") permit (principal, action, resource);"#],
         &expect![[
-            r#"[{"policy":"guard","is":"changed","widens":false},{"policy":"guard","is":"into_observation","widens":true},{"policy":"more","is":"new","widens":false},{"policy":"reading","is":"gone","widens":false}]"#
+            r#"[{"policy":"guard","is":"changed","widens":false},{"policy":"guard","is":"into_observation","widens":true},{"policy":"more","is":"new","widens":true},{"policy":"reading","is":"gone","widens":false}]"#
         ]],
+    );
+}
+
+/// A name is no way around it: what is gone under one and comes back observed under another forbids no more.
+#[test]
+fn a_permit_that_is_new_and_a_forbid_that_is_gone_are_widenings() {
+    check(
+        &[READING, GUARD],
+        &[READING, &observed(&GUARD.replace("guard", "other"))],
+        &expect![[
+            r#"[{"policy":"guard","is":"gone","widens":true},{"policy":"other","is":"new","widens":false}]"#
+        ]],
+    );
+    check(
+        &[&observed(GUARD)],
+        &[&observed(READING)],
+        &expect![[
+            r#"[{"policy":"guard","is":"gone","widens":false},{"policy":"reading","is":"new","widens":false}]"#
+        ]],
+    );
+    check(
+        &[GUARD],
+        &[&GUARD.replace("forbid", "permit")],
+        &expect![[r#"[{"policy":"guard","is":"changed","widens":true}]"#]],
+    );
+    check(
+        &[READING],
+        &[READING, GUARD],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":false}]"#]],
+    );
+}
+
+/// That an act is outside of its purpose nothing lifts, unless a forbid says that something does.
+#[test]
+fn a_forbid_that_sends_on_what_is_outside_of_the_purpose_is_a_widening() {
+    let outside = GUARD.replace("context.depth > 1", "context.ends.outside_purpose");
+    let sent = |policy: &str| format!("@remedy(\"approval\") {policy}");
+    check(
+        &[READING],
+        &[READING, &sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":true}]"#]],
+    );
+    check(
+        &[READING],
+        &[READING, &outside],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":false}]"#]],
+    );
+    check(
+        &[READING],
+        &[READING, &sent(GUARD)],
+        &expect![[r#"[{"policy":"guard","is":"new","widens":false}]"#]],
+    );
+    check(
+        &[&sent(GUARD)],
+        &[&sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"changed","widens":true}]"#]],
+    );
+    check(
+        &[&observed(&sent(&outside))],
+        &[&sent(&outside)],
+        &expect![[r#"[{"policy":"guard","is":"out_of_observation","widens":true}]"#]],
     );
 }
 

@@ -100,6 +100,36 @@ fn each_part_is_told_by_itself_and_widenings_are_named() {
     );
 }
 
+/// What nothing is said of may be anybody's, so that no policy takes it for what is trusted: an entry makes it ours.
+#[test]
+fn to_say_something_of_a_tool_is_a_widening_unless_it_is_of_outsiders() {
+    let labels = |tools: &str| {
+        let all = "labels: { private: x, external: x }\noutsiders: [external]\n";
+        said("", &format!("{all}tools: {{ {tools} }}\n"), "")
+    };
+    let none = labels("crm/other: {}");
+    check(
+        &none,
+        &labels("crm/other: {}, crm/lookup: {}, crm/find: { carries: [private] }"),
+        expect![[r"
+            labels.yaml: tool `crm/find` New: a widening
+            labels.yaml: tool `crm/lookup` New: a widening"]],
+    );
+    check(
+        &none,
+        &labels("crm/other: {}, 'crm/*': {}"),
+        expect!["labels.yaml: tools `crm/*` New: a widening"],
+    );
+    check(
+        &none,
+        &labels("crm/other: {}, crm/find: { carries: [private, external] }"),
+        expect!["labels.yaml: tool `crm/find` New"],
+    );
+    // What was said of all others of its server was said of it, too, and to say nothing any more takes it out again.
+    check(&labels("'crm/*': {}"), &labels("'crm/*': {}, crm/find: {}"), expect![""]);
+    check(&labels("crm/other: {}, crm/find: {}"), &none, expect![""]);
+}
+
 #[test]
 fn a_part_concerns_the_calls_that_it_is_about() {
     let parts = crate::parts(&Bundle::default(), &said(BUDGETS, LABELS, STRICTNESS));
@@ -231,6 +261,7 @@ proptest! {
         prop_assert!(old.differing(&old).is_empty());
         for tool in ["crm/a", "crm/b", "crm/c"].map(|it| it.parse::<ToolRef>().expect("a tool")) {
             prop_assert!(widens || !old.is_sink(&tool) || new.is_sink(&tool));
+            prop_assert!(widens || old.speaks_of(&tool) || !new.speaks_of(&tool));
             for input in [json!({}), json!({ "id": "k", "f": "ab" }), json!({ "id": "k", "f": 1 })] {
                 let (was, is) = (flow(&old, &tool, &input), flow(&new, &tool, &input));
                 prop_assert!(widens || is_no_less(&was, &is), "{:?} {:?}", was, is);

@@ -80,6 +80,27 @@ fn policies() -> Vec<Row> {
     ]
 }
 
+/// Which of many schema parts it is takes a schema each to find out, and there may be any number of them.
+#[test]
+fn a_few_schema_parts_are_looked_at_to_find_the_wrong_one() {
+    let check = |wrong: usize, file: Option<&str>| {
+        let part = |at: usize| {
+            let own = format!("entity Desk{at};");
+            let text = if at == wrong { "entity Person;".to_owned() } else { own };
+            (format!("{at:02}.cedarschema"), text)
+        };
+        let schema = (0..=20).map(part).collect();
+        let Err(errors) = Snapshot::compile(Bundle { schema, ..Bundle::default() }) else {
+            panic!("there is one such type");
+        };
+        let told = errors.to_string();
+        let named = told.split_once(".cedarschema: ").map(|(name, _)| name);
+        assert_eq!(named, file, "{told}");
+    };
+    check(15, Some("15"));
+    check(16, None);
+}
+
 fn beside() -> Vec<Row> {
     let budget = |it: &str| of_budgets(&format!("budgets:\n  b: {{ description: x, {it} }}\n"));
     let many = |at: usize| {

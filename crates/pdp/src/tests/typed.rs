@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{Context, Request, RestrictedExpression, Schema};
 use expect_test::{Expect, expect};
+use model::Decision;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use crate::labels::Labels;
 use crate::reads::pointer_tokens;
 use crate::schema::Part;
 use crate::shape::{Members, Shape};
-use crate::{Bundle, Snapshot, ToolSchema, schema_text};
+use crate::{Bundle, Compiler, Snapshot, ToolSchema, schema_text};
 
 const TOOL: &str = "crm/any";
 
@@ -201,6 +202,24 @@ fn what_is_not_as_the_schema_says_is_refused() {
     check(Some(RestrictedExpression::new_long(1)), true);
     check(Some(RestrictedExpression::new_string("1".to_owned())), false);
     check(None, false);
+}
+
+/// What was decided before formats were types is decided again as it was, by a set of the same digest.
+#[test]
+fn a_set_that_compared_formats_as_texts_is_read_as_it_was() {
+    let at = json!({ "type": "string", "format": "date-time" });
+    let schema = json!({ "properties": { "at": at }, "required": ["at"] });
+    let policy = r#"@id("a") permit (principal, action == Action::"crm/lookup", resource)
+        when { context.input.at like "2026-*" };"#;
+    let bundle = with_tool(policy, &[("crm/lookup", schema)]);
+    assert!(Snapshot::compile(bundle.clone()).is_err(), "it is no text any more");
+    let snapshot = Compiler::of_before().compile(bundle.clone()).expect("it was one");
+    assert_eq!(snapshot.digest(), bundle.digest());
+    for (at, permits) in [("2026-11-24", true), ("2027-11-24", false)] {
+        let case = Case::call("crm/lookup", json!({ "at": at }));
+        let decision = snapshot.decide(&case.request, &case.facts());
+        assert_eq!(matches!(decision, Decision::Permit(_)), permits, "{at}: {decision:?}");
+    }
 }
 
 fn ticket() -> Value {
