@@ -256,7 +256,10 @@ mod tests {
     fn it_is_said_where() {
         let text = format!("permit (principal) when {{ {} }};", "(".repeat(40));
         let (at, why) = is_shallow(&text).expect_err("it is deep");
-        assert_eq!((at, why.as_str()), (57, "more than 32 brackets stand in one another: nest less"));
+        assert_eq!(
+            (at, why.as_str()),
+            (57, "more than 32 brackets stand in one another: nest less")
+        );
         // What is not in order is for the parser to say.
         for text in [")", "\"", "\\", "&", "| |", "//", "é(", "{", "\"\\"] {
             assert_eq!(is_shallow(text), Ok(()), "{text}");
