@@ -24,6 +24,7 @@ use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
 
 use crate::command::{AdminError, Administration};
+use crate::directory::named_in;
 use crate::register::put;
 
 pub use managed::{ManagedAct, StreamAnswered, StreamManaged};
@@ -109,6 +110,12 @@ impl Receiver {
     pub async fn known(&self, (name, token): (&str, &str)) -> Result<KnownStream, NotTaken> {
         let known = self.administration.known_stream((name, token)).await;
         known.map_err(later)?.ok_or(NotTaken::Stranger)
+    }
+
+    /// The stream that `token` names, if whoever shows it may push to that.
+    pub async fn known_by(&self, token: &str) -> Result<KnownStream, NotTaken> {
+        let name = named_in(token).ok_or(NotTaken::Stranger)?;
+        self.known((name.as_str(), token)).await
     }
 
     /// The stream `name`, to be polled, if there is one that counts, and it speaks for a directory that does.
