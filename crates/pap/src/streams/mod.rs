@@ -131,10 +131,7 @@ impl Receiver {
 
     /// Records that something was refused for `cause`, which came by `stream`, if that is known.
     pub fn refuse(&self, stream: Option<&SourceName>, cause: &'static str) {
-        let Administration { authority, refusals, .. } = &*self.administration;
-        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
-        let refused = Refused { details, ..Refused::default() };
-        authority.record_refusal(refusals, ("stream", cause), refused);
+        self.administration.refuse_stream(stream, cause);
     }
 
     /// Takes the token `text`, which came by `stream`: once this answers, it is recorded, with what
@@ -240,6 +237,15 @@ impl Receiver {
     fn no_keys(&self, stream: &Stream) -> NotTaken {
         self.refuse(Some(&stream.name), "keys_unavailable");
         NotTaken::Later
+    }
+}
+
+impl Administration {
+    /// Records that something was refused for `cause`, which came by `stream`, if that is known.
+    fn refuse_stream(&self, stream: Option<&SourceName>, cause: &'static str) {
+        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
+        let refused = Refused { details, ..Refused::default() };
+        self.authority.record_refusal(&self.refusals, ("stream", cause), refused);
     }
 }
 
