@@ -54,8 +54,8 @@ fn n_098_what_one_stopped_runs_again_when_two_have_started_it() {
     deployment.verify();
 }
 
-/// At medium risk what does more than read waits for an approval, at high risk there is nothing to call,
-/// until somebody else says that it is over.
+/// At medium risk what does more than read waits for an approval, at high risk there is nothing to call and no
+/// token to get, until somebody else says that it is over.
 #[test]
 fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
     let canary = Canary::start();
@@ -78,6 +78,8 @@ fn r_18_a_risk_steps_up_then_cuts_until_it_is_lowered() {
         assert_eq!(caller.call("touch", "medium").code(), "denied", "{what}");
         risk("raise", what, "high");
         assert_eq!(caller.call("touch", "high").code(), "unknown_tool", "{what}");
+        let token = Caller::new(&deployment, "canary").obtain();
+        assert!(token.is_err(), "{what}: {token:?}");
         risk("lower", what, "none");
         assert!(caller.call("touch", "after").is_done(), "{what}");
     }

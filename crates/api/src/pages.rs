@@ -268,7 +268,7 @@ fn agent(of: &Page<'_>, Sponsored { agent, stands }: &Sponsored) -> String {
              <button name=\"choice\" value=\"renew\">It is to go on for 30 days</button>",
         ),
         Stands::ToAffirm => form(
-            "<p>It stands still since your unit or manager changed.</p>\
+            "<p>It stands still since your unit, your manager, your roles or your eligible groups changed.</p>\
              <button name=\"choice\" value=\"affirm\">I still answer for it</button>",
         ),
         Stands::Vacant => form(&format!(

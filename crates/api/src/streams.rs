@@ -42,7 +42,9 @@ pub struct Streams {
 
 /// What transmitters reach.
 pub(crate) fn routes() -> Routes<Streams> {
-    Routes::new(described::always).post("/ssf/events/{stream}", push, described::push())
+    Routes::new(described::always)
+        .post("/ssf/events", push_by_token, described::push_by_token())
+        .post("/ssf/events/{stream}", push, described::push())
 }
 
 impl Streams {
@@ -63,12 +65,21 @@ impl Streams {
         all.entry(stream.clone()).or_insert_with(|| Arc::new(Semaphore::new(TURNS))).clone()
     }
 
-    async fn take(&self, name: &str, headers: &HeaderMap, body: Body) -> Result<(), Response> {
+    /// Takes what is pushed to the stream `name`, or, without it, to the one that the bearer token names.
+    async fn take(
+        &self,
+        name: Option<&str>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(), Response> {
         let Some(token) = bearer(headers) else {
             self.receiver.refuse(None, "token_missing");
             return Err(not_taken(&NotTaken::Stranger));
         };
-        let known = self.receiver.known((name, token)).await;
+        let known = match name {
+            Some(name) => self.receiver.known((name, token)).await,
+            None => self.receiver.known_by(token).await,
+        };
         let stream = known.map_err(|error| {
             if error == NotTaken::Stranger {
                 self.receiver.refuse(None, "token_unknown");
@@ -120,8 +131,16 @@ async fn push(
     Path(name): Path<String>,
     asked: Request,
 ) -> Response {
+    pushed(&streams, Some(&name), asked).await
+}
+
+async fn push_by_token(State(streams): State<Streams>, asked: Request) -> Response {
+    pushed(&streams, None, asked).await
+}
+
+async fn pushed(streams: &Streams, name: Option<&str>, asked: Request) -> Response {
     let (parts, body) = asked.into_parts();
-    match streams.take(&name, &parts.headers, body).await {
+    match streams.take(name, &parts.headers, body).await {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(refused) => refused,
     }

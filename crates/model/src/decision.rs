@@ -62,7 +62,7 @@ pub enum KernelRule {
     BearerNotAdmitted,
     /// The sponsor is not active, or what the agent was given predates the cutoff.
     SponsorNotActive,
-    /// The sponsor's unit or manager changed since they took responsibility: they affirm it anew.
+    /// The sponsor's unit, manager or roles changed, or they left an eligible group, since they took responsibility: they affirm it anew.
     SponsorMoved,
     /// The lease of the agent, or of one that handed the work on, has ended: its sponsor did not say in
     /// time that it is to go on.
@@ -164,7 +164,7 @@ impl KernelRule {
                 "its sponsor is gone, or it was given from before they answered for it: another one takes it over"
             }
             Self::SponsorMoved => {
-                "its sponsor has another unit or manager: they affirm that they still answer for it"
+                "its sponsor's unit, manager, roles or eligible groups changed: they affirm that they still answer for it"
             }
             Self::LeaseEnded => "its lease has ended: its sponsor renews it",
             Self::ReviewLapsed => {

@@ -28,10 +28,14 @@ pub struct Person {
     /// Whom the person reports to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<PersonId>,
+    /// The digest of the roles that their directory says they have, if it says any: all that counts of these is
+    /// whether they are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Sha256Digest>,
     /// The source that says all this, and that alone changes it; none if an administrator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceName>,
-    /// When their unit or manager last changed, or they left a group that approves, administers, or makes
+    /// When their unit, manager or roles last changed, or they left a group that approves, administers, or makes
     /// eligible to take over: whom they sponsored before, they affirm anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
@@ -82,6 +86,7 @@ impl Person {
             joined: BTreeMap::new(),
             unit: None,
             manager: None,
+            roles: None,
             source: None,
             moved: None,
             narrowed: None,
@@ -120,7 +125,7 @@ impl Person {
             (PersonState::Active { .. }, false) => PersonState::Inactive { since: now },
             (as_before, _) => as_before,
         };
-        let moves = self.unit != is.unit || self.manager != is.manager;
+        let moves = self.unit != is.unit || self.manager != is.manager || self.roles != is.roles;
         is.moved = if moves { Some(now) } else { self.moved };
         let leaves = self.as_told().groups.iter().any(|group| !is.groups.contains(group));
         is.narrowed = if leaves { Some(now) } else { self.narrowed };
@@ -141,6 +146,7 @@ impl Person {
             joined,
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
             manager: self.manager.clone().filter(|manager| is.manager.as_ref() == Some(manager)),
+            roles: is.roles,
             moved: is.moved,
             narrowed: is.narrowed,
             rated: self.rated.raised_to(&is.rated),

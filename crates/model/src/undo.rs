@@ -122,6 +122,9 @@ pub struct Position {
     /// To whom they report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<PersonId>,
+    /// The digest of their roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Sha256Digest>,
     /// When they last moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Timestamp>,
@@ -250,6 +253,7 @@ impl Position {
             waits: person.waits.joins.keys().cloned().collect(),
             unit: person.unit.clone(),
             manager: person.manager.clone(),
+            roles: person.roles,
             moved: person.moved,
             narrowed: person.narrowed,
         }
@@ -262,7 +266,8 @@ impl Position {
 
     /// Whether `other` is the same: that what waited counts by now makes no other one of it.
     fn is_like(&self, other: &Self) -> bool {
-        let rest = |of: &Self| (of.unit.clone(), of.manager.clone(), of.moved, of.narrowed);
+        let rest =
+            |of: &Self| (of.unit.clone(), of.manager.clone(), of.roles, of.moved, of.narrowed);
         rest(self) == rest(other) && self.told() == other.told()
     }
 
@@ -282,6 +287,7 @@ impl Position {
         person.waits.joins.retain(|group, _| self.waits.contains(group) && !joined.contains(group));
         person.unit.clone_from(&self.unit);
         person.manager.clone_from(&self.manager);
+        person.roles = self.roles;
         person.moved = self.moved;
         person.narrowed = self.narrowed;
     }

@@ -184,8 +184,8 @@ mod tests {
     fn a_built_in_rule_and_what_is_owed_are_told_in_words() {
         let told = explained(Decision::Deny(Denial::Kernel(KernelRule::SponsorMoved)));
         assert_eq!((&told["reason"], &told["owes"]), (&json!("sponsor_moved"), &json!([])));
-        let why = "denied by the built-in rule `sponsor_moved`: its sponsor has another unit or manager: they affirm \
-                   that they still answer for it";
+        let why = "denied by the built-in rule `sponsor_moved`: its sponsor's unit, manager, roles or eligible \
+                   groups changed: they affirm that they still answer for it";
         assert_eq!(told["why"], why);
         let amount = serde_json::from_value(json!("2.50")).expect("an amount");
         let spend = Spend {

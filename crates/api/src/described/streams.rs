@@ -23,8 +23,19 @@ pub(crate) fn always(operation: Operation) -> Operation {
     super::hosted(operation).shown_by(TOKEN)
 }
 
-/// One token that is pushed.
+/// One token that is pushed to a stream.
 pub(crate) fn push() -> Operation {
+    pushed("ssf_push", "Takes a security event token (RFC 8935)")
+}
+
+/// One token that is pushed to the stream that the bearer token names.
+pub(crate) fn push_by_token() -> Operation {
+    let summary =
+        "Takes a security event token of the stream whose bearer token is shown (RFC 8935)";
+    pushed("ssf_push_by_token", summary)
+}
+
+fn pushed(id: &'static str, summary: &'static str) -> Operation {
     let error = json!({
         "type": "object",
         "properties": { "err": { "type": "string" }, "description": { "type": "string" } },
@@ -33,7 +44,7 @@ pub(crate) fn push() -> Operation {
     let told = |operation: Operation, status, when| {
         operation.answers_with((status, when), JSON, error.clone())
     };
-    let push = Operation::new("ssf_push", "Takes a security event token (RFC 8935)")
+    let push = Operation::new(id, summary)
         .takes_body(MEDIA_TYPE, json!({ "type": "string" }))
         .answers(202, "it is recorded, with what comes of it")
         .answers(503, "it cannot be taken now: its key, or the store, cannot be had; try again");

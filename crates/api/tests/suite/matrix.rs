@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{Surface, ask, directories, document, receiver_tokens, request};
 
 /// Every endpoint: the listener, the method, the route as it is written in the code, a path of it.
-const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
+const ENDPOINTS: [(&str, &str, &str, &str); 89] = [
     ("agents", "POST", "/mcp/{server}", "/mcp/up"),
     ("agents", "POST", "/mcp/{server}", "/mcp/other"),
     ("agents", "POST", "/mcp/{server}", "/mcp/absent"),
@@ -59,6 +59,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
     ("agents", "POST", "/ssf/status", "/ssf/status"),
     ("agents", "POST", "/ssf/verify", "/ssf/verify"),
     ("agents", "POST", "/ssf/poll/{stream}", "/ssf/poll/x"),
+    ("agents", "POST", "/ssf/events", "/ssf/events"),
     ("agents", "POST", "/ssf/events/{stream}", "/ssf/events/caep"),
     ("agents", "POST", "/api/v1/command", "/api/v1/command"),
     ("agents", "GET", "/openapi.json", "/openapi.json"),
@@ -112,6 +113,7 @@ const ENDPOINTS: [(&str, &str, &str, &str); 87] = [
     ("people", "PUT", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
     ("people", "PATCH", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
     ("people", "DELETE", "/scim/v2/Agents/{id}", "/scim/v2/Agents/x"),
+    ("people", "POST", "/ssf/events", "/ssf/events"),
     ("people", "POST", "/ssf/events/{stream}", "/ssf/events/caep"),
     ("nobody's", "GET", "/oauth/authorize", AUTHORIZE),
     ("nobody's", "GET", "/consent/{id}", CONSENT),

@@ -75,20 +75,49 @@ async fn push(router: &Router, (token, kind): (&str, &str), body: impl Into<Body
     ask(router, request.expect("a request")).await
 }
 
+/// What a transmitter tells at `now`, for `audience`, to show that it is there.
+fn claims(audience: &str, now: i64) -> Value {
+    let uri = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+    json!({
+        "iss": TRANSMITTER, "aud": audience, "iat": now, "jti": "one",
+        "sub_id": { "format": "opaque", "id": "stream" }, "events": { uri: {} },
+    })
+}
+
+fn sign(claims: &Value, key: &SigningKey) -> String {
+    oauth::jws::sign("secevent+jwt", claims, key).expect("signed")
+}
+
+/// At the path of all streams, the bearer token says which one it is; who shows none that counts is told no more there.
+#[tokio::test]
+async fn ss_04_a_bearer_token_names_its_stream() {
+    let surface = surface().await;
+    let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+    let set = sign(&claims(ISSUER, surface.world.clock.now().as_seconds()), &key);
+    let router = router(&surface, Published(Some(key.verifying().clone())));
+    for path in ["/ssf/events", PATH] {
+        let strangers = ["Bearer caep.other", "Bearer okta.secret", "Bearer secret", "Basic eDp4"];
+        let strangers = strangers.map(|shown| (Some(shown), 401));
+        let known = [(None, 401), (Some("Bearer caep.secret"), 202)];
+        for (shown, status) in strangers.into_iter().chain(known) {
+            let asked = request("POST", path).header("content-type", "application/secevent+jwt");
+            let asked =
+                shown.into_iter().fold(asked, |it, shown| it.header("authorization", shown));
+            let told = ask(&router, asked.body(set.clone().into()).expect("a request")).await;
+            assert_eq!(told.status.as_u16(), status, "{path} {shown:?}: {told:?}");
+            let how = told.headers.get("www-authenticate");
+            assert_eq!(how.is_some(), status == 401, "{path} {shown:?}: {told:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
     let surface = surface().await;
     let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
     let now = surface.world.clock.now().as_seconds();
-    let uri = "https://schemas.openid.net/secevent/ssf/event-type/verification";
-    let claims = |audience: &str| {
-        json!({
-            "iss": TRANSMITTER, "aud": audience, "iat": now, "jti": "one",
-            "sub_id": { "format": "opaque", "id": "stream" }, "events": { uri: {} },
-        })
-    };
-    let sign = |claims: &Value| oauth::jws::sign("secevent+jwt", claims, &key).expect("signed");
-    let (good, other) = (sign(&claims(ISSUER)), sign(&claims("https://other.example")));
+    let signed = |audience: &str| sign(&claims(audience, now), &key);
+    let (good, other) = (signed(ISSUER), signed("https://other.example"));
     let (silent, published) =
         (router(&surface, Published(None)), Published(Some(key.verifying().clone())));
     let router = router(&surface, published);

@@ -11,7 +11,8 @@ use super::{Signed, Socket};
 /// Agents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
-    /// Say that you answer for an agent that you sponsor, after your unit or manager changed.
+    /// Say that you answer for an agent that you sponsor, after your unit, manager, roles or eligible
+    /// groups changed.
     Affirm {
         /// Its name.
         name: String,

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use authority::{Effect, Reader};
 use model::{
-    FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, SignalMark,
-    SourceName, Speaker, Timestamp, UnitName, Widening,
+    FactKey, LoginRule, LoginSubject, Person, PersonId, PersonState, ScimResource, Sha256Digest,
+    SignalMark, SourceName, Speaker, Timestamp, UnitName, Widening,
 };
 use scim::{Error, Resource, Version};
 use serde_json::{Value, json};
@@ -32,6 +32,9 @@ const DEPARTMENT: &str = "department";
 
 /// Of that, to whom they report.
 const MANAGER: &str = "manager";
+
+/// What they are there for (RFC 7643 §4.1.2).
+const ROLES: &str = "roles";
 
 /// What a change is (RFC 7644 §3.5.2).
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -342,6 +345,11 @@ fn is_to_be(
             let stays = is_active(user);
             is.unit = unit.or(is.unit.filter(|_| !stays));
             is.manager = manager.or(is.manager.filter(|_| !stays));
+            // What is not said anew is as it was: of whom a mistake was undone too, though it is still kept.
+            let (known, told) = (before.and_then(roles), roles(user));
+            if stays && known != told {
+                is.roles = told;
+            }
         }
     }
     is.state = match (user.is_some_and(is_active), before) {
@@ -354,6 +362,14 @@ fn is_to_be(
     // That a directory tells of somebody for the first time moves nobody.
     let moved = if before.is_none() { was.moved } else { is.moved };
     Person { moved, ..is }
+}
+
+/// What the roles of `user` are called, if they have any, in whatever order: nothing else of them counts.
+fn roles(user: &Resource) -> Option<Sha256Digest> {
+    let named = user.get(ROLES)?.as_array()?.iter();
+    let named = named.filter_map(|role| role.get("value")?.as_str()).map(scim::fold);
+    let named: BTreeSet<String> = named.collect();
+    (!named.is_empty()).then(|| Sha256Digest::of(&json::canonical_of(&named)))
 }
 
 /// What is kept of `user` of a person who `was` otherwise, and `is` so from now on, as if the directory had

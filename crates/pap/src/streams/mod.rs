@@ -24,6 +24,7 @@ use oauth::jws::Verifier;
 use secevent::{ErrorCode, PollRequest, Polled, Refusal, Set, SetError, Transmitter, Unverified};
 
 use crate::command::{AdminError, Administration};
+use crate::directory::named_in;
 use crate::register::put;
 
 pub use managed::{ManagedAct, StreamAnswered, StreamManaged};
@@ -111,6 +112,12 @@ impl Receiver {
         known.map_err(later)?.ok_or(NotTaken::Stranger)
     }
 
+    /// The stream that `token` names, if whoever shows it may push to that.
+    pub async fn known_by(&self, token: &str) -> Result<KnownStream, NotTaken> {
+        let name = named_in(token).ok_or(NotTaken::Stranger)?;
+        self.known((name.as_str(), token)).await
+    }
+
     /// The stream `name`, to be polled, if there is one that counts, and it speaks for a directory that does.
     pub async fn stream(&self, name: &SourceName) -> Result<Option<KnownStream>, NotTaken> {
         let mut reader = self.administration.reader();
@@ -124,10 +131,7 @@ impl Receiver {
 
     /// Records that something was refused for `cause`, which came by `stream`, if that is known.
     pub fn refuse(&self, stream: Option<&SourceName>, cause: &'static str) {
-        let Administration { authority, refusals, .. } = &*self.administration;
-        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
-        let refused = Refused { details, ..Refused::default() };
-        authority.record_refusal(refusals, ("stream", cause), refused);
+        self.administration.refuse_stream(stream, cause);
     }
 
     /// Takes the token `text`, which came by `stream`: once this answers, it is recorded, with what
@@ -233,6 +237,15 @@ impl Receiver {
     fn no_keys(&self, stream: &Stream) -> NotTaken {
         self.refuse(Some(&stream.name), "keys_unavailable");
         NotTaken::Later
+    }
+}
+
+impl Administration {
+    /// Records that something was refused for `cause`, which came by `stream`, if that is known.
+    fn refuse_stream(&self, stream: Option<&SourceName>, cause: &'static str) {
+        let details = stream.map(|stream| [("stream".to_owned(), stream.to_string())].into());
+        let refused = Refused { details, ..Refused::default() };
+        self.authority.record_refusal(&self.refusals, ("stream", cause), refused);
     }
 }
 

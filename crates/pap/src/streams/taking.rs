@@ -138,7 +138,11 @@ impl Administration {
         let place = FactKey::taken(name, &set.jti);
         let known = reader.find::<Taken>(place).await.map_err(unavailable)?;
         match known {
-            Some(known) if known.token == token => return Ok(true),
+            Some(known) if known.token == token => {
+                // It does nothing again, though whoever sends it is answered as at first (RFC 8935 §2).
+                self.refuse_stream(Some(name), "replayed");
+                return Ok(true);
+            }
             Some(_) => return refused(ErrorCode::InvalidRequest, "another token had its `jti`"),
             None => {}
         }

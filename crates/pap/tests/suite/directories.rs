@@ -234,6 +234,34 @@ async fn what_a_directory_takes_away_no_policy_keeps() {
     assert_eq!(scene.person("ann").await["state"]["is"], "inactive");
 }
 
+/// Other roles are another role. In which order they are said and how they are shown, and what is said of a person
+/// besides, is not.
+#[tokio::test]
+async fn sc_02_who_has_other_roles_has_moved() {
+    let scene = Scene::set().await;
+    let with = |roles: Value| {
+        let mut said = user("ann");
+        said["roles"] = roles;
+        said
+    };
+    scene.creates(with(json!([{ "value": "a" }, { "value": "b" }]))).await;
+    let check = async |said: Value, moves: bool| {
+        scene.desk.world.clock.advance(Duration::from_secs(1));
+        scene.replaces("ann", said.clone()).await.expect("it is said");
+        let now = json!(scene.desk.world.clock.now());
+        assert_eq!(scene.person("ann").await["moved"] == now, moves, "{said}");
+    };
+    check(with(json!([{ "value": "B", "display": "Bee" }, { "value": "a" }])), false).await;
+    let mut titled = with(json!([{ "value": "a" }, { "value": "b" }]));
+    (titled["title"], titled["userType"]) = (json!("Dr"), json!("Contractor"));
+    check(titled, false).await;
+    check(with(json!([{ "value": "a" }])), true).await;
+    check(with(json!([{ "value": "c" }])), true).await;
+    check(user("ann"), true).await;
+    check(user("ann"), false).await;
+    check(with(json!([{ "value": "c" }])), true).await;
+}
+
 /// Who leaves is gone, whatever else of the request is refused; and nobody comes back unasked.
 #[tokio::test]
 async fn who_leaves_is_gone_whatever_else_is_refused() {

@@ -14,15 +14,12 @@ use crate::streams::{CAEP, Signals, said};
 use crate::support::{POLICY, World};
 use crate::undo::{approve, asked, signals};
 
-/// What the shipped set says, of the tools of the tests.
-const AT_RISK: &str = r#"
-    @id("at-medium-risk") @remedy("approval")
-    forbid (principal, action in Action::"tools/call", resource is Tool)
-    when { context.risk == "medium" && resource.harm != ["reads-data"] };
-    @id("at-high-risk")
-    forbid (principal, action in Action::"tools/call", resource)
-    when { context.risk == "high" };
-"#;
+/// What the shipped set says of risk.
+fn shipped() -> String {
+    let rules = pdp::STARTER_POLICY.split("@id(\"starter-risk-").skip(1);
+    let whole = |rule: &str| rule[..=rule.find(';').expect("it ends")].to_owned();
+    rules.map(|rule| format!("@id(\"at-risk-{}", whole(rule))).collect()
+}
 
 /// A deployment with two administrators, the second of whom sponsors nothing, and both.
 async fn desk() -> (Desk, [PersonId; 2]) {
@@ -32,7 +29,7 @@ async fn desk() -> (Desk, [PersonId; 2]) {
     .await;
     let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
     let desk = Desk::over(world).await;
-    let set = files(&format!("{POLICY}{AT_RISK}"));
+    let set = files(&format!("{POLICY}{}", shipped()));
     let publisher = Publisher::new(desk.world.authority.clone(), set);
     publisher.publish().await.expect("the set compiles");
     (desk, people)

@@ -137,6 +137,7 @@ async fn sc_02_one_signal_is_undone_by_its_record() {
 }
 
 const UNIT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+const COST_CENTER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:costCenter";
 const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value";
 
 /// What an event does to `ann`, who leads a desk.
@@ -284,6 +285,7 @@ fn kinds() -> Vec<(Told, &'static str)> {
         (Told::Says("replace", UNIT, json!("Counter")), "moved"),
         (Told::Says("remove", UNIT, Value::Null), "moved"),
         (Told::Says("replace", MANAGER, json!("dora")), "moved"),
+        (Told::Says("add", "roles", json!([{ "value": "controller" }])), "moved"),
         (Told::Parts("desk-leads"), "moved"),
         (Told::Parts("staff"), "parted"),
         (rates("HIGH"), "rated"),
@@ -292,6 +294,7 @@ fn kinds() -> Vec<(Told, &'static str)> {
         (Told::Signal(RISC, "account-credential-change-required", none), "nothing"),
         (rates("LOW"), "nothing"),
         (Told::Says("add", "title", json!("Dr")), "nothing"),
+        (Told::Says("add", COST_CENTER, json!("CC-48")), "nothing"),
     ]
 }
 

@@ -10,6 +10,7 @@ mod administration;
 mod agentcore;
 mod agreed;
 mod arguments;
+mod at_risk;
 mod budget_matches;
 mod budgets;
 mod compared;
