@@ -10,8 +10,9 @@ use e2e::scim::{Provider, Scim};
 use e2e::{Caller, Canary, Deployment, Options, Page};
 use serde_json::{Value, json};
 
-/// The directory says that the sponsor is gone: the agent stops within a second, a call under way
-/// included, and begins again when the sponsor's manager has taken over.
+/// The directory says that the sponsor is gone: the agent has stopped by the time that it is answered, and begins
+/// again when the sponsor's manager has taken over. How long calls under way take to end, `offboarding.rs` and
+/// `signals.rs` measure.
 #[test]
 fn r_13_when_the_directory_says_that_the_sponsor_left_the_agent_stops_until_another_takes_over() {
     let canary = Canary::start();
