@@ -34,21 +34,67 @@ fn r_13_when_the_directory_says_that_the_sponsor_left_the_agent_stops_until_anot
     let returns = json!({ "op": "replace", "path": "active", "value": true });
     assert_eq!(scim.provider.patch("/Users/sam", &returns).0, 200);
     assert!(!caller.call("touch", "returned").is_done());
-    let key = |founder: &str| deployment.path(&format!("{founder}.pem")).display().to_string();
-    let url = deployment.url();
-    let take_over = |founder: &str| {
-        let key = key(founder);
-        let acts = ["agent", "take-over", "bot", "--reason", "Sam left", "--url", &url];
-        deployment.run_any(&[&acts[..], &["--as", founder, "--key", &key]].concat())
-    };
-    let administrator = take_over("alice");
+    let administrator = take_over(deployment, ("bot", "alice"));
     assert!(administrator.contains("no policy grants this access"), "{administrator}");
-    let taken = take_over("bob");
+    let taken = take_over(deployment, ("bot", "bob"));
     assert!(taken.contains(r#""sponsor":"bob""#), "{taken}");
     assert!(!caller.call("touch", "of before").is_done(), "what it was given before is over");
     assert!(Caller::new(deployment, "canary").call("touch", "again").is_done());
     let marks: Vec<_> = canary.effects().into_iter().map(|effect| effect.mark).collect();
     assert_eq!(marks, ["before", "again"]);
+    let replayed = deployment.run(&["log", "replay"]);
+    assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// What the command says by which `founder` takes `agent` over.
+fn take_over(deployment: &Deployment, (agent, founder): (&str, &str)) -> String {
+    let key = deployment.path(&format!("{founder}.pem")).display().to_string();
+    let (acts, url) = (["agent", "take-over", agent, "--reason", "Sam left"], deployment.url());
+    let signed = ["--as", founder, "--key", &key, "--url", &url];
+    deployment.run_any(&[&acts[..], &signed].concat())
+}
+
+/// Beside those to whom the sponsor reported, who is of the business owner's unit takes an agent over, and who was
+/// named as a backup, each by the command; of the agent for which they are neither, nobody does.
+#[test]
+fn r_13_the_business_owners_unit_and_a_backup_take_over_and_nobody_else_does() {
+    let canary = Canary::start();
+    let scim = Scim::start(Some(&canary));
+    let deployment = &scim.deployment;
+    deployment.onboard(&["canary"], "changes-production");
+    deployment.run(&["person", "add", "tom"]);
+    for person in ["sam", "bob"] {
+        deployment.run(&["directory", "adopt", "okta", person]);
+    }
+    scim.provider.add("sam", None);
+    // Of one unit: the directory says it with whom they report to.
+    for person in ["olga", "bob"] {
+        scim.provider.add(person, Some("tom"));
+    }
+    let uid = nix::unistd::geteuid().to_string();
+    let add = |agent: &str, more: &[&str]| {
+        let key = deployment.agent_key(agent).display().to_string();
+        let who = ["agent", "add", agent, "--sponsor", "sam", "--technical-owner", "tom"];
+        let rest = ["--purpose", "work", "--host-uid", &uid, "--key", &key];
+        deployment.run(&[&who[..], &rest, more].concat());
+    };
+    add("desk", &["--business-owner", "olga"]);
+    add("spare", &["--business-owner", "tom", "--backup", "alice"]);
+    let early = take_over(deployment, ("desk", "bob"));
+    assert!(early.contains("nobody needs to"), "{early}");
+
+    scim.provider.leaves("sam");
+    for (agent, other, successor) in [("desk", "alice", "bob"), ("spare", "bob", "alice")] {
+        assert!(Caller::of(deployment, agent, "canary").obtain().is_err(), "{agent}");
+        let refused = take_over(deployment, (agent, other));
+        assert!(refused.contains("no policy grants this access"), "{agent}: {refused}");
+        let taken = take_over(deployment, (agent, successor));
+        assert!(taken.contains(&format!(r#""sponsor":"{successor}""#)), "{agent}: {taken}");
+        assert!(Caller::of(deployment, agent, "canary").call("touch", agent).is_done(), "{agent}");
+    }
+    let marks: Vec<_> = canary.effects().into_iter().map(|effect| effect.mark).collect();
+    assert_eq!(marks, ["desk", "spare"]);
     let replayed = deployment.run(&["log", "replay"]);
     assert!(replayed.contains("decisions agree"), "{replayed}");
     deployment.verify();
