@@ -2,13 +2,21 @@
 //! who leaves.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::time::{Duration, Instant};
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use e2e::consenting::Stage;
 use e2e::identity::Browser;
 use e2e::scim::{Provider, Scim};
-use e2e::{Caller, Canary, Deployment, Options, Page};
+use e2e::{Caller, Canary, Deployment, Options, Page, Silent, free_port, wait_until};
 use serde_json::{Value, json};
+
+/// Agents call what their task holds, and hand on to `reader`.
+const HANDS_ON: &str = r#"
+@id("canary") permit (principal, action in Action::"tools/call", resource in Server::"canary");
+@id("reader") permit (principal, action == Action::"delegate", resource == Agent::"reader");
+"#;
 
 /// The directory says that the sponsor is gone: the agent has stopped by the time that it is answered, and begins
 /// again when the sponsor's manager has taken over. How long calls under way take to end, `offboarding.rs` and
@@ -100,6 +108,69 @@ fn r_13_the_business_owners_unit_and_a_backup_take_over_and_nobody_else_does() {
     deployment.verify();
 }
 
+/// A deployment before `silent`, with the directory `okta`, which tells of Sam, who sponsors `bot`; Alice sponsors
+/// `desk`, and Rosa `reader`, to which both hand on.
+fn handing_on(silent: &Silent) -> (Deployment, Provider) {
+    let port = free_port();
+    let (policy, observers) = (HANDS_ON.to_owned(), Some(port));
+    let options = Options { policy, observers, ..Options::default() };
+    let deployment = Deployment::with_canary(silent.port, "changes-production", options);
+    let uid = nix::unistd::geteuid().to_string();
+    deployment.run(&["person", "add", "rosa"]);
+    deployment.agent(("desk", "alice"), &["--host-uid", &uid]);
+    deployment.agent(("reader", "rosa"), &["--on-behalf-only", "--host-uid", &uid]);
+    let file = deployment.path("okta.token").display().to_string();
+    deployment.run(&["directory", "add", "okta", "--token", &file]);
+    let token = std::fs::read_to_string(file).expect("it was written");
+    let provider = Provider { base: format!("http://127.0.0.1:{port}/scim/v2"), token };
+    deployment.run(&["directory", "adopt", "okta", "sam"]);
+    provider.add("sam", None);
+    (deployment, provider)
+}
+
+/// Work that was handed on to an agent of somebody who stays ends with the sponsor above it who leaves: the call under
+/// way is cut, at the agent and at the tool, and there is no other; what another handed on to the same agent goes on.
+#[test]
+fn r_13_what_was_handed_on_to_anothers_agent_ends_with_the_sponsor_above_it() {
+    let silent = Silent::start();
+    let (deployment, provider) = handing_on(&silent);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let part = json!({
+        "type": "agent_task", "purpose": "work", "tools": ["canary/touch"],
+        "harm": ["changes-production"], "until": now + 600,
+    });
+    let handed = |lead: &str| {
+        let mut child = Caller::of(&deployment, "reader", "canary");
+        let answer = Caller::of(&deployment, lead, "canary").delegate(&mut child, &part);
+        assert_eq!(answer.status, 200, "{lead}: {answer:?}");
+        assert!(child.call("touch", Silent::QUICK).is_done(), "{lead}");
+        child
+    };
+    let (mut child, mut other) = (handed("bot"), handed("desk"));
+    let mut stream = TcpStream::connect(("127.0.0.1", deployment.port)).expect("it listens");
+    child.begin(&mut stream, ("touch", "held"));
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).expect("it begins to be answered");
+    assert_eq!(begun, *b"HTTP/1.1 200");
+    wait_until("it is open at the tool", || (silent.open() == 1).then_some(()));
+
+    let signal = Instant::now();
+    provider.leaves("sam");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("it ends");
+    assert!(rest.contains("outcome_unknown"), "{rest}");
+    wait_until("the tool is hung up on", || (silent.open() == 0).then_some(()));
+    assert!(signal.elapsed() < Duration::from_secs(2), "{:?}", signal.elapsed());
+    assert_eq!(child.call("touch", Silent::QUICK).code(), "unknown_tool");
+    let records = deployment.records();
+    let is_call = |it: &&Value| it["kind"] == "decision" && it["action"] == "canary/touch";
+    let newest = records.iter().rev().find(is_call).expect("it was decided");
+    assert_eq!(newest["reason"], "delegator_not_active", "{newest}");
+    assert!(child.obtain().is_err(), "no token either");
+    assert!(other.call("touch", Silent::QUICK).is_done(), "of whom nobody left");
+    deployment.verify();
+}
+
 /// Whoever's manager changes affirms what they sponsor; what was under way goes on then.
 #[test]
 fn r_13_a_sponsor_whose_manager_changes_affirms_what_they_answer_for() {
@@ -171,7 +242,7 @@ fn r_13_the_manager_takes_over_at_the_page_for_people() {
 /// The page's commands, as they stand there.
 #[test]
 fn the_page_on_directories_shows_what_works() {
-    let port = e2e::free_port();
+    let port = free_port();
     let options = Options { observers: Some(port), ..Options::default() };
     let deployment = Deployment::start(&options);
     let url = format!("http://127.0.0.1:{port}");
