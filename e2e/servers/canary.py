@@ -1,13 +1,15 @@
 """A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT].
 
 With a port it speaks streamable HTTP on loopback, without one stdio. Each line of FILE is a call: the
-tool, its mark, and the decision named by the assertion that came with it. What stands in FILE happened.
+tool, its mark, when it came, and the decision named by the assertion that came with it. What stands in
+FILE happened.
 """
 
 import base64
 import json
 import os
 import sys
+import time
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
@@ -27,7 +29,7 @@ def decision_of(headers):
 
 
 def write_down(tool, mark, ctx):
-    line = json.dumps({"tool": tool, "mark": mark, "decision": decision_of(ctx.headers)})
+    line = json.dumps({"tool": tool, "mark": mark, "at": time.time(), "decision": decision_of(ctx.headers)})
     with open(FILE, "a") as file:
         file.write(line + "\n")
 

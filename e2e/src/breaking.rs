@@ -37,6 +37,29 @@ impl Drop for FailingCalls {
     }
 }
 
+/// The binary, whose wall clock runs as `file` says (`+600`, in seconds), and as it will say.
+pub fn by_clock(file: &Path) -> Command {
+    let mut command = Command::new(crate::binary());
+    command.env("LD_PRELOAD", clock_library()).env("FAKETIME_TIMESTAMP_FILE", file);
+    command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+    command
+}
+
+/// How often `faketime` is asked.
+const ATTEMPTS: usize = 5;
+
+/// The library that moves a clock, as the `faketime` command names it. What that shares is named after
+/// its process, and it fails where an older one of that number left the same behind.
+fn clock_library() -> String {
+    let named = |_| {
+        let output = Command::new("faketime").args(["-m", "-f", "+0", "env"]).output();
+        let output = output.expect("faketime is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=").map(str::to_owned))
+    };
+    (0..ATTEMPTS).find_map(named).expect("faketime preloads a library")
+}
+
 /// A file system of its own, mounted for a test.
 #[derive(Debug)]
 pub struct Mount {

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +25,8 @@ pub struct Canary {
 pub struct Effect {
     /// The argument by which the call is known again.
     pub mark: String,
+    /// When it reached the tool, by the clock of this machine.
+    pub at: SystemTime,
     /// The decision that the caller's assertion named.
     pub decision: Option<String>,
 }
@@ -96,7 +99,9 @@ pub fn effects(file: &Path) -> Vec<Effect> {
     let parse = |line: &str| {
         let value: Value = serde_json::from_str(line).expect("each line is a call");
         let text = |name: &str| value[name].as_str().map(str::to_owned);
-        Effect { mark: text("mark").expect("it has a mark"), decision: text("decision") }
+        let at = Duration::from_secs_f64(value["at"].as_f64().expect("it has a time"));
+        let mark = text("mark").expect("it has a mark");
+        Effect { mark, at: UNIX_EPOCH + at, decision: text("decision") }
     };
     text.lines().map(parse).collect()
 }

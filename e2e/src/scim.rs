@@ -30,7 +30,8 @@ impl Scim {
         Self::configured(canary, "directories: { agents: true }\n")
     }
 
-    fn configured(canary: Option<&Canary>, configuration: &str) -> Self {
+    /// The same, with further lines of the configuration.
+    pub fn configured(canary: Option<&Canary>, configuration: &str) -> Self {
         let port = free_port();
         let url = |canary: &Canary| format!("{{ url: 'http://127.0.0.1:{}/mcp' }}", canary.port);
         let servers = canary.iter().map(|canary| ("canary".to_owned(), url(canary))).collect();

@@ -1,9 +1,9 @@
 //! A tool server whose calls begin to be answered, and are not, or are answered at length.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ pub struct Silent {
     /// Where it listens.
     pub port: u16,
     stopped: Arc<AtomicBool>,
+    /// The streams that fell silent.
+    silent: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Silent {
@@ -39,17 +41,24 @@ impl Silent {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
         let port = listener.local_addr().expect("it is bound").port();
         let stopped = Arc::new(AtomicBool::new(false));
-        let is_stopped = stopped.clone();
+        let silent = Arc::new(Mutex::new(Vec::new()));
+        let (is_stopped, held) = (stopped.clone(), silent.clone());
         std::thread::spawn(move || {
-            let mut silent = Vec::new();
             for stream in listener.incoming().flatten() {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                silent.extend(answer(stream));
+                let begun = answer(stream);
+                held.lock().expect("nobody panics while they hold it").extend(begun);
             }
         });
-        Self { port, stopped }
+        Self { port, stopped, silent }
+    }
+
+    /// How many of its silent streams nobody has hung up on.
+    pub fn open(&self) -> usize {
+        let silent = self.silent.lock().expect("nobody panics while they hold it");
+        silent.iter().filter(|stream| is_open(stream)).count()
     }
 }
 
@@ -97,6 +106,15 @@ fn answer(mut stream: TcpStream) -> Option<TcpStream> {
     );
     stream.write_all((head + &text).as_bytes()).ok()?;
     None
+}
+
+/// Whether whoever asked by `stream` still listens.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("it is a socket");
+    match stream.peek(&mut [0]) {
+        Ok(read) => read > 0,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
 /// The head and the first event of a stream.

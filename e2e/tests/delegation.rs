@@ -12,6 +12,12 @@ const POLICY: &str = r#"
 @id("carla-delegates") permit (principal == Person::"carla", action == Action::"delegate", resource);
 "#;
 
+/// What `slow` reads is what others wrote.
+const LABELS: &str = "
+labels: { external: Text of others. }
+tools: { canary/slow: { carries: [external] } }
+";
+
 struct Stage {
     deployment: Deployment,
     canary: Canary,
@@ -273,6 +279,68 @@ fn r_54_a_child_that_may_not_is_elevated_by_two_and_by_nobody_else() {
     assert_eq!(done, ["what it holds", "elevated"]);
     deployment.verify();
     assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
+
+/// What is known of an instance that is quarantined stays, and can be read: what it did, what its work has read, what
+/// was found of it, and by whom it may do more. Once it is released its work goes on, with all of that.
+#[test]
+fn r_18_a_quarantine_keeps_the_evidence_and_what_is_released_goes_on() {
+    let stage = Stage::set();
+    let deployment = &stage.deployment;
+    deployment.put_in_force("labels.yaml", LABELS);
+    let [alice, bob] = signed(deployment);
+    let mut lead = Caller::new(deployment, "canary");
+    let narrow = stage.part(&[("tools", json!(["canary/slow"]))]);
+    let mut child = stage.handed(&mut lead, "reader", &narrow);
+    assert!(child.call("slow", "what it holds").is_done());
+    assert_eq!(child.call("touch", "before").code(), "unknown_tool");
+    let task = text(&stage.decision()["task"]);
+    let ask = ["elevation", "ask", "--task", &task, "--name", "month-end", "--for", "15m"];
+    let ask = [&ask[..], &["--tool", "canary/touch", "--reason", "the lead is busy"]].concat();
+    let told = deployment.run(&by(&ask, &bob));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let elevation = text(&told["waits"]);
+    deployment.run(&by(&["elevation", "approve", &elevation], &alice));
+    assert!(child.call("touch", "elevated").is_done());
+    let (decision, hops) = (text(&stage.decision()["id"]), stage.chain()["chain"].clone());
+    let (root, instance) = (text(&hops[0]["task"]), text(&hops[1]["instance"]));
+    let mut thief = child.robbed_by(Caller::of(deployment, "deep", "canary"));
+    let mut accomplice = Caller::of(deployment, "deep", "canary");
+    assert_eq!(thief.delegate(&mut accomplice, &narrow).code(), "invalid_request");
+    let finding = e2e::wait_until("the theft is found", || {
+        let listed = deployment.run(&["finding", "list"]);
+        let found = listed.lines().find(|line| line.contains("holder_absent"))?;
+        Some(text(&serde_json::from_str::<Value>(found).expect("JSON")["id"]))
+    });
+    let shown = || {
+        let shown = deployment.run(&["log", "show", &decision]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        assert!(shown["disclosure"].is_object(), "{shown}");
+        (shown["record"].clone(), shown["disclosure"].clone())
+    };
+    let (records, before) = (deployment.records(), shown());
+
+    deployment.run(&["instance", "quarantine", &instance, "--reason", "a copy may be about"]);
+    let is_kept = || {
+        assert!(deployment.records().starts_with(&records), "nothing is taken from the log");
+        assert_eq!(shown(), before);
+        assert!(deployment.run(&["finding", "list"]).contains(&finding));
+        assert!(deployment.run(&["elevation", "list"]).contains(&elevation));
+        let session = deployment.run(&["task", "show", &root, "--json"]);
+        assert!(session.contains("\"external\""), "{session}");
+        assert!(deployment.run(&["instance", "list"]).contains(&instance));
+    };
+    is_kept();
+    assert!(!child.call("touch", "while").is_done());
+    assert_eq!(stage.decision()["reason"], "instance_quarantined");
+    deployment.run(&by(&["instance", "release", &instance, "--reason", "no copy"], &bob));
+    assert!(child.call("touch", "after").is_done());
+    assert_eq!(stage.chain()["elevation"]["id"], elevation.as_str());
+    is_kept();
+    let effects = stage.canary.effects();
+    let done: Vec<_> = effects.iter().map(|effect| effect.mark.as_str()).collect();
+    assert_eq!(done, ["what it holds", "elevated", "after"]);
+    deployment.verify();
 }
 
 /// The page's commands, as they stand there but for names.

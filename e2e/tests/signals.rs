@@ -2,15 +2,18 @@
 //! agents that they sponsor, and for those that work on their behalf.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use e2e::consenting::{Stage, asked, task};
 use e2e::identity::Browser;
 use e2e::tls::Published;
-use e2e::{Caller, Canary, Child, Deployment, Options, Page, free_port, python, wait_until};
+use e2e::{
+    Caller, Canary, Child, Deployment, Options, Page, Silent, free_port, python, stage, wait_until,
+};
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -141,8 +144,8 @@ fn user(deployment: &Deployment, people: &str, user: &str, logins: Option<&str>)
     assert_eq!(status, 201, "{told}");
 }
 
-/// The transmitter says that the sponsor's account is disabled: the agent stops within a second. Its keys
-/// are exchanged, and it says that they are back: so they are, and the agent needs somebody anew.
+/// The transmitter says that the sponsor's account is disabled: the agent has stopped by the time that it is
+/// answered. Its keys are exchanged, and it says that they are back: so they are, and the agent needs somebody anew.
 #[test]
 fn r_13_when_a_transmitter_says_that_the_sponsor_is_gone_the_agent_stops() {
     let (canary, transmitter, port) = (Canary::start(), Transmitter::start(), free_port());
@@ -203,6 +206,90 @@ fn r_13_when_a_transmitter_says_that_the_sponsor_is_gone_the_agent_stops() {
     assert_eq!(marks, ["before", "forged"]);
     let replayed = deployment.run(&["log", "replay"]);
     assert!(replayed.contains("decisions agree"), "{replayed}");
+    deployment.verify();
+}
+
+/// A deployment before both servers, which the transmitter tells of Sam; with where people reach it, and the token by
+/// which it is told.
+fn told_of_sam(
+    (canary, silent): (&Canary, &Silent),
+    transmitter: &Transmitter,
+) -> (Deployment, String, String) {
+    let port = free_port();
+    let server = |name: &str, port: u16| {
+        (name.to_owned(), format!("{{ url: 'http://127.0.0.1:{port}/mcp' }}"))
+    };
+    let deployment = Deployment::start(&Options {
+        servers: vec![server("canary", canary.port), server("silent", silent.port)],
+        policy: POLICY.to_owned() + &POLICY.replace("canary", "silent"),
+        configuration: transmitter.published.configuration("signals.md"),
+        observers: Some(port),
+        ..Options::default()
+    });
+    deployment.onboard(&["canary", "silent"], "changes-production");
+    let people = format!("http://127.0.0.1:{port}");
+    user(&deployment, &people, "sam", None);
+    let token = transmitter.register(&deployment);
+    (deployment, people, token)
+}
+
+/// Three instances are at work, and a fourth has a stream open at a tool, when the transmitter says that the sponsor's
+/// account is disabled. Within a second from then on (here twice that, on a busy machine) the last effect has come, by
+/// the clock of the tool, and the stream is over at both its ends; nothing comes after.
+#[test]
+fn r_13_the_last_effect_comes_within_a_second_of_the_signal_and_streams_end() {
+    const WITHIN: Duration = Duration::from_secs(2);
+    /// More calls than are made in time, so that whoever is not stopped ends too.
+    const MOST: usize = 2_000;
+    let (canary, silent, transmitter) = (Canary::start(), Silent::start(), Transmitter::start());
+    let (deployment, people, token) = told_of_sam((&canary, &silent), &transmitter);
+    let sam = json!({ "format": "scim", "uri": "/Users/sam", "externalId": "sam" });
+    transmitter.rotate("k1", "RS256");
+    // What says nothing of how Sam stands makes the key known.
+    push(&people, &token, &transmitter.tells("k1", &format!("{RISC}opt-in"), &sam));
+    let disabled = transmitter.tells("k1", &format!("{RISC}account-disabled"), &sam);
+
+    let mut held = Caller::new(&deployment, "silent");
+    let mut stream = TcpStream::connect(("127.0.0.1", deployment.port)).expect("it listens");
+    held.begin(&mut stream, ("touch", "held"));
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).expect("it begins to be answered");
+    assert_eq!(begun, *b"HTTP/1.1 200");
+    wait_until("it is open at the tool", || (silent.open() == 1).then_some(()));
+
+    let signal = std::thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let mut caller = Caller::new(&deployment, "canary");
+            let mut works =
+                move |number: usize| caller.call("touch", &format!("{name}-{number}")).is_done();
+            scope.spawn(move || (0..MOST).all(&mut works));
+        }
+        wait_until("all are at work", || (canary.effects().len() > 12).then_some(()));
+        let (signal, started) = (SystemTime::now(), Instant::now());
+        let (status, told) = post(&format!("{people}/ssf/events/caep"), (&token, SET), &disabled);
+        assert_eq!(status, 202, "{told}");
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).expect("it ends");
+        assert!(rest.contains("outcome_unknown"), "{rest}");
+        wait_until("the tool is hung up on", || (silent.open() == 0).then_some(()));
+        assert!(started.elapsed() < WITHIN, "{:?}", started.elapsed());
+        signal
+    });
+    let permits = wait_until("every permit has an outcome", || {
+        let records = deployment.records();
+        let permits = stage::permits(&records);
+        permits.iter().all(|id| stage::outcome(&records, id).is_some()).then_some(permits)
+    });
+    let effects = canary.effects();
+    stage::assert_permitted(&effects, &permits);
+    let last = effects.iter().map(|effect| effect.at).max().expect("there are some");
+    let after = last.duration_since(signal).unwrap_or_default();
+    assert!(after < WITHIN, "last effect after {after:?}");
+    assert!(!held.call("touch", "after").is_done());
+    for server in ["canary", "silent"] {
+        assert!(Caller::new(&deployment, server).obtain().is_err(), "{server}");
+    }
+    assert_eq!(canary.effects().len(), effects.len(), "nothing comes after");
     deployment.verify();
 }
 

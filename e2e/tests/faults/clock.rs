@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use e2e::breaking;
 use e2e::{Caller, Stage};
 
 /// After a step the clock must run true for this long.
@@ -22,10 +22,7 @@ impl Moved {
         stage.deployment.stop();
         let file = stage.deployment.path("clock");
         std::fs::write(&file, "+0").expect("it can be written");
-        let mut command = Command::new(e2e::binary());
-        command.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", &file);
-        command.envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
-        stage.deployment.serve_under(command);
+        stage.deployment.serve_under(breaking::by_clock(&file));
         stage.works();
         Self { stage, file }
     }
@@ -54,21 +51,6 @@ impl Moved {
         }
         panic!("the clock was not trusted again");
     }
-}
-
-/// How often `faketime` is asked.
-const ATTEMPTS: usize = 5;
-
-/// The library that moves a clock, as the `faketime` command names it. What that shares is named after
-/// its process, and it fails where an older one of that number left the same behind.
-fn library() -> String {
-    let named = |_| {
-        let output = Command::new("faketime").args(["-m", "-f", "+0", "env"]).output();
-        let output = output.expect("faketime is installed");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=").map(str::to_owned))
-    };
-    (0..ATTEMPTS).find_map(named).expect("faketime preloads a library")
 }
 
 /// N-120: ahead by less than tokens and proofs forgive, so that the decision itself sees it.

@@ -8,17 +8,20 @@ use axum::Router;
 use axum::body::Body;
 use http::StatusCode;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+use mcp::Era;
 use model::{Clock as _, FactKey, Heard, Sha256Digest, Speaker};
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, DirectoryRegistration, NewToken, StreamRegistration};
 use serde_json::{Value, json};
 
-use crate::support::ISSUER;
-use crate::{Surface, Told, ask, request};
+use crate::support::{Agent, ISSUER, Setup, Upstream, World, tool};
+use crate::{POLICY, Surface, Told, ask, request};
 
 const TRANSMITTER: &str = "https://idp.example";
 const PATH: &str = "/ssf/events/caep";
 const TOKEN: &str = "caep.secret";
+const SET: &str = "application/secevent+jwt";
+const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 
 /// A transmitter with one key, if it can be had.
 struct Published(Option<VerifyingKey>);
@@ -38,14 +41,19 @@ impl TransmitterKeys for Published {
 /// A deployment with the stream `caep`.
 async fn surface() -> Surface {
     let surface = Surface::new().await;
-    let world = &surface.world;
+    register(&surface.world, (Some(60), None)).await;
+    surface
+}
+
+/// Registers the directory `okta` and the stream `caep`, each of which may be silent for so many minutes.
+async fn register(world: &World, (of_directory, of_stream): (Option<u32>, Option<u32>)) {
     let expires = world.clock.now().plus(Duration::from_hours(24));
     let token = |text: &str| {
         let digest = Sha256Digest::of(text.as_bytes());
         NewToken { digest, expires, read_only: false }
     };
     let (name, logins) = ("okta".to_owned(), None);
-    let (token_of, silence_min) = (token("okta.secret"), Some(60));
+    let (token_of, silence_min) = (token("okta.secret"), of_directory);
     let directory = DirectoryRegistration { name, logins, silence_min, token: token_of };
     world.run(Command::DirectoryAdd(directory)).await;
     let stream = StreamRegistration {
@@ -55,18 +63,17 @@ async fn surface() -> Surface {
         algorithms: vec!["ES256".to_owned()],
         directory: "okta".to_owned(),
         email: false,
-        silence_min: None,
+        silence_min: of_stream,
         token: token(TOKEN),
     };
     world.run(Command::StreamAdd(stream)).await;
-    surface
 }
 
-/// Where transmitters push to, of `surface`, whose keys are `published`.
-fn router(surface: &Surface, published: Published) -> Router {
-    let (by, base) = (surface.world.administration.clone(), ISSUER.to_owned());
+/// Where transmitters push to, of `world`, whose keys are `published`.
+fn router(world: &World, published: Published) -> Router {
+    let (by, base) = (world.administration.clone(), ISSUER.to_owned());
     let receiver = Receiver::new(by, Arc::new(published), base);
-    crate::listener_with(&surface.world, Arc::new(receiver))
+    crate::listener_with(world, Arc::new(receiver))
 }
 
 async fn push(router: &Router, (token, kind): (&str, &str), body: impl Into<Body>) -> Told {
@@ -77,10 +84,9 @@ async fn push(router: &Router, (token, kind): (&str, &str), body: impl Into<Body
 
 /// What a transmitter tells at `now`, for `audience`, to show that it is there.
 fn claims(audience: &str, now: i64) -> Value {
-    let uri = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     json!({
         "iss": TRANSMITTER, "aud": audience, "iat": now, "jti": "one",
-        "sub_id": { "format": "opaque", "id": "stream" }, "events": { uri: {} },
+        "sub_id": { "format": "opaque", "id": "stream" }, "events": { VERIFICATION: {} },
     })
 }
 
@@ -94,7 +100,7 @@ async fn ss_04_a_bearer_token_names_its_stream() {
     let surface = surface().await;
     let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
     let set = sign(&claims(ISSUER, surface.world.clock.now().as_seconds()), &key);
-    let router = router(&surface, Published(Some(key.verifying().clone())));
+    let router = router(&surface.world, Published(Some(key.verifying().clone())));
     for path in ["/ssf/events", PATH] {
         let strangers = ["Bearer caep.other", "Bearer okta.secret", "Bearer secret", "Basic eDp4"];
         let strangers = strangers.map(|shown| (Some(shown), 401));
@@ -119,9 +125,8 @@ async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
     let signed = |audience: &str| sign(&claims(audience, now), &key);
     let (good, other) = (signed(ISSUER), signed("https://other.example"));
     let (silent, published) =
-        (router(&surface, Published(None)), Published(Some(key.verifying().clone())));
-    let router = router(&surface, published);
-    let set = "application/secevent+jwt";
+        (router(&surface.world, Published(None)), Published(Some(key.verifying().clone())));
+    let router = router(&surface.world, published);
     let check = async |router: &Router, asked: (&str, &str), body: &str, status: u16, err: &str| {
         let told = push(router, asked, body.to_owned()).await;
         assert_eq!(told.status.as_u16(), status, "{told:?}");
@@ -133,19 +138,19 @@ async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
         }
         told
     };
-    let told = check(&router, ("caep.other", set), &good, 401, "authentication_failed").await;
+    let told = check(&router, ("caep.other", SET), &good, 401, "authentication_failed").await;
     assert_eq!(told.headers["www-authenticate"], "Bearer realm=\"ssf\"");
-    check(&router, ("okta.secret", set), &good, 401, "authentication_failed").await;
+    check(&router, ("okta.secret", SET), &good, 401, "authentication_failed").await;
     check(&router, (TOKEN, "application/jwt"), &good, 415, "invalid_request").await;
     check(&router, (TOKEN, "text/plain"), &good, 415, "invalid_request").await;
     let long = "x".repeat(secevent::SET_BYTES_MAX);
-    check(&router, (TOKEN, set), &long, 400, "invalid_request").await;
-    check(&router, (TOKEN, set), &(long + "x"), 413, "invalid_request").await;
-    check(&router, (TOKEN, set), "", 400, "invalid_request").await;
-    let told = push(&router, (TOKEN, set), vec![0xff; 8]).await;
+    check(&router, (TOKEN, SET), &long, 400, "invalid_request").await;
+    check(&router, (TOKEN, SET), &(long + "x"), 413, "invalid_request").await;
+    check(&router, (TOKEN, SET), "", 400, "invalid_request").await;
+    let told = push(&router, (TOKEN, SET), vec![0xff; 8]).await;
     assert_eq!(told.status, StatusCode::BAD_REQUEST);
-    check(&router, (TOKEN, set), &other, 400, "invalid_audience").await;
-    let told = check(&silent, (TOKEN, set), &good, 503, "").await;
+    check(&router, (TOKEN, SET), &other, 400, "invalid_audience").await;
+    let told = check(&silent, (TOKEN, SET), &good, 503, "").await;
     assert_eq!(told.headers["retry-after"], "10");
     for _ in 0..2 {
         let told = check(&router, (TOKEN, "Application/SecEvent+JWT"), &good, 202, "").await;
@@ -157,7 +162,7 @@ async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
 #[tokio::test]
 async fn a_directory_is_heard_by_what_is_done_for_it() {
     let surface = surface().await;
-    let router = router(&surface, Published(None));
+    let router = router(&surface.world, Published(None));
     let (world, start) = (&surface.world, surface.world.clock.now());
     let hour = Duration::from_hours(1);
     let asks = async |method: &str, path: &str, body: &'static str, status: u16| {
@@ -173,4 +178,66 @@ async fn a_directory_is_heard_by_what_is_done_for_it() {
     assert_eq!(asks("POST", "/scim/v2/Users", "{}", 400).await, start.plus(hour));
     assert_eq!(asks("GET", "/scim/v2/Users/nobody", "", 404).await, start.plus(hour));
     assert_eq!(asks("GET", "/scim/v2/Users", "", 200).await, start.plus(4 * hour));
+}
+
+/// What the directory is answered that says `body`, or asks who its people are.
+async fn tells(router: &Router, body: Option<Value>) -> u16 {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let asked = request(method, "/scim/v2/Users").header("authorization", "Bearer okta.secret");
+    let asked = asked.header("content-type", "application/scim+json");
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    ask(router, asked.body(body).expect("a request")).await.status.as_u16()
+}
+
+/// What becomes of a call of each tool, by an instance of `bot` that begins now: of the one that only reads, and of the
+/// one that does more.
+async fn calls(world: &World, bot: &Agent) -> [String; 2] {
+    let client = bot.connected(world, "up", Era::Session).await;
+    let call = async |name: &str| {
+        let result = client.call(name, json!({})).await.result();
+        let code = result["structuredContent"]["code"].as_str().unwrap_or("failed");
+        let answer = if result["isError"] == false { "done" } else { code };
+        answer.to_owned()
+    };
+    [call("echo").await, call("pay").await]
+}
+
+/// Whose directory, or a stream for it, says nothing for longer than its bound has agents that read and do nothing
+/// else, by the starter policy as it is; what is next heard of it, as it comes over HTTP, ends that.
+#[tokio::test]
+async fn silence_leaves_agents_nothing_but_reading_until_the_source_is_heard() {
+    for (of_directory, of_stream) in [(Some(1), None), (None, Some(1))] {
+        let up = Upstream::start(Era::Session, vec![tool("echo"), tool("pay")]).await;
+        let routes = vec![("up", up.target())];
+        let setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+        let world = Box::pin(World::new(setup)).await;
+        world.onboard("up", &["*=reads-data", "pay=changes-production"]).await;
+        let bot = world.agent("bot", &["up/*"]).await;
+        register(&world, (of_directory, of_stream)).await;
+        let (name, person) = ("okta".to_owned(), "sam".to_owned());
+        world.run(Command::DirectoryAdopt { name, person }).await;
+        let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+        let router = router(&world, Published(Some(key.verifying().clone())));
+        let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
+        let sam = json!({ "schemas": [schema], "userName": "sam" });
+        assert_eq!(tells(&router, Some(sam)).await, 201);
+        world.clock.advance(Duration::from_secs(1));
+        assert_eq!(calls(&world, &bot).await, ["done", "done"]);
+
+        world.clock.advance(Duration::from_mins(1));
+        assert_eq!(calls(&world, &bot).await, ["done", "denied"]);
+        assert_eq!(up.seen_of("tools/call").len(), 3, "it reached nobody");
+        if of_directory.is_some() {
+            assert_eq!(tells(&router, None).await, 200);
+        } else {
+            let claims = json!({
+                "iss": TRANSMITTER, "aud": ISSUER, "iat": world.now(), "jti": "one",
+                "sub_id": { "format": "opaque", "id": "stream" }, "events": { VERIFICATION: {} },
+            });
+            let token = oauth::jws::sign("secevent+jwt", &claims, &key).expect("signed");
+            assert_eq!(push(&router, (TOKEN, SET), token).await.status, StatusCode::ACCEPTED);
+        }
+        assert_eq!(calls(&world, &bot).await, ["done", "done"]);
+        world.record("it is heard again", |it| it["event"] == "heard_again").await;
+    }
 }
