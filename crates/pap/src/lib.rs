@@ -45,6 +45,7 @@ mod review;
 mod risk;
 mod said;
 mod sent;
+mod silent;
 mod sponsor;
 mod stop;
 pub mod streams;
