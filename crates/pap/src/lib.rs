@@ -79,7 +79,7 @@ pub use founders::FounderSaid;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use heard::SILENCE;
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
-pub use offboard::CREDENTIALS_MAX;
+pub use offboard::{CREDENTIALS_MAX, CredentialKind};
 pub use people::SourceKey;
 pub use policy::{Content, PublishError, Publisher};
 pub use receivers::ReceiverRegistration;
