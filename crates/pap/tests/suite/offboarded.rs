@@ -36,6 +36,7 @@ async fn gives_all(desk: &Desk) {
         ..facts.agent.clone()
     };
     world.put(FactKey::agent(&agent), &is).await;
+    world.put(FactKey::client(CLIENT), &agent).await;
     world.portal(jwk()).await;
     let (subject, request) = (facts.other.id.clone(), Sha256Digest::of(b"what was asked"));
     let system = "portal".parse().expect("a system");
@@ -199,4 +200,23 @@ async fn sc_02_a_report_leads_from_a_signal_to_each_agent_that_it_suspended() {
         (&signal["event"], &signal["stream"]),
         (&json!("risc/account-disabled"), &json!("caep"))
     );
+}
+
+/// What a client kept that was taken back is dead, and the record that took it back is named.
+#[tokio::test]
+async fn n_092_what_a_client_kept_is_dead_by_the_record_that_took_it_back() {
+    let desk = Box::pin(desk()).await;
+    gives_all(&desk).await;
+    desk.world.clock.advance(Duration::from_secs(1));
+    let name = desk.world.standing.agent.name.to_string();
+    let taken = Command::AgentClient { name: name.clone(), client: None };
+    let taken = desk.as_root(taken).await.expect("it is taken back");
+    let report = Command::AgentOffboard { name, since: None };
+    let report = desk.as_root(report).await.expect("it is reported");
+    let [family] = rows(&report, CredentialKind::ClientFamily)[..] else { panic!("{report}") };
+    assert_eq!((&family["state"], &family["why"]), (&json!("dead"), &json!("client_changed")));
+    let by = (&family["by"]["record"], &family["by"]["action"]);
+    assert_eq!(by, (&taken["decision"], &json!("agent/client")), "{family}");
+    let all = report["credentials"].as_array().expect("there are some");
+    assert!(!all.iter().any(|row| row["kind"] == json!(CredentialKind::OauthClient)));
 }
