@@ -14,7 +14,7 @@ use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, DirectoryRegistration, NewToken, StreamRegistration};
 use serde_json::{Value, json};
 
-use crate::support::ISSUER;
+use crate::support::{ISSUER, until};
 use crate::{Surface, Told, ask, request};
 
 const TRANSMITTER: &str = "https://idp.example";
@@ -177,20 +177,29 @@ async fn kept(surface: &Surface) -> Vec<Value> {
     kept
 }
 
+/// How many refusals for `cause` are recorded.
+async fn refused_for(surface: &Surface, cause: &str) -> usize {
+    let records = surface.world.records().await;
+    records.iter().filter(|it| it["kind"] == "refusal" && it["cause"] == cause).count()
+}
+
 /// Checks that `token` is refused: what its transmitter is told, that nothing changed, and the record of it.
 async fn check_refused(
     (surface, router): (&Surface, &Router),
     token: String,
     (err, cause): (&str, &str),
 ) {
-    let before = kept(surface).await;
+    let (before, refused) = (kept(surface).await, refused_for(surface, cause).await);
     let told = push(router, (TOKEN, "application/secevent+jwt"), token).await;
     assert_eq!(told.status, StatusCode::BAD_REQUEST, "{cause}: {told:?}");
     let body: Value = serde_json::from_str(&told.text).expect("JSON");
     assert!(body["description"].as_str().is_some_and(|why| !why.is_empty()), "{cause}: {body}");
     let exactly = json!({ "err": err, "description": body["description"] });
     assert_eq!(body, exactly, "{cause}");
-    surface.world.refusal(cause).await;
+    until("it is recorded", || async {
+        (refused_for(surface, cause).await == refused + 1).then_some(())
+    })
+    .await;
     assert_eq!(kept(surface).await, before, "{cause}");
     assert!(is_active(surface).await, "{cause}");
 }
@@ -224,27 +233,19 @@ async fn ss_04_what_is_no_token_of_a_stream_changes_nothing_and_is_recorded() {
     let missing = missing.map(|name| (name, "invalid_request", "claim"));
     let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
     let signed = |typ: &str, claims: &Value| oauth::jws::sign(typ, claims, &key).expect("signed");
-    // Refusals of one cause are folded: each is of a deployment of its own.
-    let set = async || {
-        let surface = Box::pin(with_sam(&["ES256"])).await;
-        let published = Published(Some(Arc::new(key.verifying().clone())));
-        let router = router(&surface, published);
-        (surface, router)
-    };
+    let surface = Box::pin(with_sam(&["ES256"])).await;
+    let router = router(&surface, Published(Some(Arc::new(key.verifying().clone()))));
     for (typ, differs, err, cause) in cases {
-        let (surface, router) = set().await;
         let mut claims = disabled(&surface);
         differs(&mut claims, surface.world.clock.now().as_seconds());
         check_refused((&surface, &router), signed(typ, &claims), (err, cause)).await;
     }
     for (name, err, cause) in missing {
-        let (surface, router) = set().await;
         let mut claims = disabled(&surface);
         without(&mut claims, name);
         check_refused((&surface, &router), signed(SET, &claims), (err, cause)).await;
     }
     // Without any of that it is taken.
-    let (surface, router) = set().await;
     let token = signed(SET, &disabled(&surface));
     let told = push(&router, (TOKEN, "application/secevent+jwt"), token).await;
     assert_eq!(told.status, StatusCode::ACCEPTED, "{told:?}");
