@@ -27,7 +27,6 @@ const CLIENTS: usize = 32;
 
 /// How many times it is said of each kind how far it is.
 const STEPS: usize = 10;
-const _: () = assert!(PEOPLE.is_multiple_of(STEPS) && AGENTS.is_multiple_of(STEPS));
 
 /// How long it may take at most, in seconds.
 const LIMIT_S: f64 = 90.0;
