@@ -25,8 +25,8 @@ const AGENTS: usize = 10_000;
 /// How many requests are under way at once, each on a connection of its own.
 const CLIENTS: usize = 32;
 
-/// After how many it is said how far it is.
-const STEP: usize = 20_000;
+/// How many times it is said of each kind how far it is.
+const STEPS: usize = 10;
 
 /// How long it may take at most, in seconds.
 const LIMIT_S: f64 = 90.0;
@@ -85,7 +85,7 @@ async fn client(
         if number >= count {
             return Ok(());
         }
-        if number.is_multiple_of(STEP) && number > 0 {
+        if number.is_multiple_of(count / STEPS) && number > 0 {
             progress(&format!("{number} {what:?}, {:.1} s", started.elapsed().as_secs_f64()));
         }
         let person = format!("p{number}");

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use journal::Journal;
 use model::{
-    Agent, AgentName, AgentState, Clock, Entropy, LeaseReminder, PersonId, Reminded, Reminder,
-    Sha256Digest, SponsorLeft, Timestamp,
+    Agent, AgentName, AgentState, Clock, Entropy, Heard, LeaseReminder, PersonId, Reminded,
+    Reminder, Sha256Digest, SponsorLeft, Timestamp,
 };
-use store::{Effect, Unit, Urgency};
+use store::{Effect, Store, Unit, Urgency};
 
 use crate::followers::People;
-use crate::reader::{Pages, Reader};
+use crate::reader::{Pages, Reader, all};
 use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
 
@@ -34,11 +34,13 @@ const WAITING_MAX: usize = 1_000;
 /// Of leases that end within this, metrics tell how many there are.
 const ENDING: Duration = Duration::from_hours(7 * 24);
 
-/// How it stands with leases, as numbers for metrics.
+/// How it stands with leases, and with those who tell of the people who answer, as numbers for metrics.
 #[derive(Debug, Default)]
 pub struct LeaseNumbers {
     /// How many agents have a lease that ends within seven days.
     pub ending: AtomicU64,
+    /// Of how many directories, or sources of signed lists, the people are unconfirmed.
+    pub silent: AtomicU64,
     /// How many reminders did not get through.
     pub untold: AtomicU64,
 }
@@ -154,6 +156,8 @@ impl LeaseKeeper {
                 self.waiting.push_back((person, reminder));
             }
         }
+        let silent = silent(journal.store().as_ref(), now).await?;
+        self.numbers.silent.store(silent, Ordering::Relaxed);
         Ok(())
     }
 
@@ -253,6 +257,13 @@ fn recorded(reminder: &Reminder) -> (&'static str, Vec<(&'static str, String)>) 
             ("sponsor_left_told", vec![agent, ("since", since), ("why", why)])
         }
     }
+}
+
+/// Of how many directories, or sources of signed lists, the people are unconfirmed at `now`.
+async fn silent(store: &dyn Store, now: Timestamp) -> Result<u64, FactsError> {
+    let heard = all::<Heard>(store, "heard/").await?;
+    let silent = heard.iter().filter(|heard| heard.until().is_some_and(|until| until <= now));
+    Ok(silent.count() as u64)
 }
 
 /// Whether the lease of an agent that acts runs at `now` and ends within `within`.

@@ -16,13 +16,14 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use https_url::HttpsUrl;
-use model::{Entropy as _, Sha256Digest, Stream};
+use model::{Entropy as _, Sha256Digest, SourceName};
 use outbound::{FetchError, Fetcher, Message};
 use pap::{Command as Asked, ManagedAct, StreamAnswered, StreamManaged};
 use secevent::{
     AnswerError, Authorization, DeliveryAsked, Drift, Expected, Offer, Offers, StatusAsked,
     StreamAsked, StreamSeen, StreamStatus, Unread, status_seen, status_told, verification_request,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::told::{Came, End, Secrets, Whence, refused};
@@ -44,9 +45,17 @@ pub(crate) async fn run(typed: Manage) -> anyhow::Result<ExitCode> {
     Ok(came.show(&managed.secrets))
 }
 
+/// What is needed of a stream to manage it; the list of streams tells more of each.
+#[derive(Deserialize)]
+struct Registered {
+    name: SourceName,
+    issuer: String,
+    audience: String,
+}
+
 /// A stream of ours, and how its transmitter is asked.
 struct Managed {
-    stream: Stream,
+    stream: Registered,
     /// Where it is pushed, if it is.
     pushed_to: String,
     /// Where we poll it, if the configuration says so.
@@ -437,7 +446,7 @@ impl Managed {
 }
 
 /// The stream `name`, as the service has it.
-async fn registered(socket: &Path, name: &str) -> anyhow::Result<Stream> {
+async fn registered(socket: &Path, name: &str) -> anyhow::Result<Registered> {
     let all = socket::call(socket, &Asked::StreamList).await?;
     let mut all = all.as_array().into_iter().flatten();
     let found = all.find(|stream| stream["name"] == name);

@@ -61,9 +61,11 @@ fn drawn(report: &Value) -> String {
     let rows = report["credentials"].as_array();
     for row in rows.into_iter().flatten() {
         let text = |name: &str| row[name].as_str().unwrap_or_default();
-        let by = match (row["by"]["record"].as_str(), text("why")) {
+        let told_by = &row["by"];
+        let by = match (told_by["record"].as_str(), text("why")) {
             (Some(record), why) => {
-                format!("{} {record} ({why})", row["by"]["action"].as_str().unwrap_or_default())
+                let action = told_by["action"].as_str().unwrap_or_default();
+                format!("{action} {record} ({why}){}", signal(&told_by["signal"]))
             }
             (None, why) => why.to_owned(),
         };
@@ -110,6 +112,14 @@ fn drawn(report: &Value) -> String {
     told + &verdict(report) + "\n"
 }
 
+/// What a transmitter told by which something died, if it was that.
+fn signal(told: &Value) -> String {
+    let text = |name: &str| told[name].as_str().map(mcp::render_untrusted);
+    let told = [text("event"), text("stream"), text("jti")];
+    let [Some(event), Some(stream), Some(jti)] = told else { return String::new() };
+    format!(", told by {event} of {stream}, jti {jti}")
+}
+
 /// What the report comes to.
 fn verdict(report: &Value) -> String {
     let number = |name: &str| report[name].as_u64().unwrap_or_default();
@@ -147,5 +157,20 @@ mod tests {
         assert!(verdict(&not).starts_with("NOT over: 2 still count, 1 acts are under way"));
         assert!(verdict(&not).ends_with("there are more than are shown"));
         assert!(drawn(&not).contains("instance         ins_1"), "{}", drawn(&not));
+    }
+
+    #[test]
+    fn what_a_transmitter_told_is_said_with_what_died_by_it() {
+        let mut report = json!({ "credentials": [{
+            "kind": "agent_key", "id": "k", "state": "dead", "of": "bot", "why": "sponsor_not_active",
+            "by": { "record": "rec_1", "action": "person/restrict" },
+        }] });
+        let by = "person/restrict rec_1 (sponsor_not_active)";
+        assert!(drawn(&report).contains(&format!("{by}\n")), "{}", drawn(&report));
+        let told =
+            json!({ "event": "risc/account-disabled", "jti": "sha256:00", "stream": "caep" });
+        report["credentials"][0]["by"]["signal"] = told;
+        let by = format!("{by}, told by risc/account-disabled of caep, jti sha256:00\n");
+        assert!(drawn(&report).contains(&by), "{}", drawn(&report));
     }
 }

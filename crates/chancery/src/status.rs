@@ -127,6 +127,7 @@ impl api::Health for Status {
             number("chancery_findings_untold", &self.findings.untold),
             number("chancery_leases_ending", &self.leases.ending),
             number("chancery_lease_reminders_untold", &self.leases.untold),
+            number("chancery_sources_silent", &self.leases.silent),
         ];
         let digest = api::Health::policy(self);
         let policy = format!(

@@ -18,6 +18,7 @@ use crate::clients::check_client;
 use crate::command::{AdminError, Administration};
 use crate::lease::{AGENT_KEY_LIFETIME, standing_mandate, with_lease};
 use crate::said::Registration;
+use crate::silent::AllHeard;
 use crate::widening;
 
 pub(crate) fn put<T: Serialize>(key: FactKey, fact: &T) -> Effect {
@@ -38,7 +39,7 @@ impl Administration {
             Command::PersonAdd { id, groups } => self.person_add(by, &id, &groups).await,
             Command::PersonDeactivate { id } => self.person_deactivate(by, &id).await,
             Command::PersonConfirm { id, word } => self.person_confirm(by, (&id, word)).await,
-            Command::PersonList => self.list(by, "person/", "").await,
+            Command::PersonList => self.list_heard(by, "person/", AllHeard::tell_person).await,
             Command::AgentAdd(registration) => self.agent_add(by, &registration).await,
             Command::AgentAttest { name, host, workloads } => {
                 check_rules(&workloads)?;

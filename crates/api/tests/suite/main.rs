@@ -14,6 +14,7 @@ mod matrix;
 mod openapi;
 mod receiver_tokens;
 mod receivers;
+mod refused_sets;
 mod streams;
 
 use std::collections::BTreeSet;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use http::StatusCode;
-use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+use keys::{KeyAlgorithm, SigningKey};
 use mcp::Era;
-use model::{Clock as _, FactKey, Heard, Sha256Digest, Speaker};
+use model::{Clock as _, FactKey, Heard, LoginRule, Sha256Digest, Speaker};
 use pap::streams::{Key, NoKey, Receiver, TransmitterKeys};
 use pap::{Command, DirectoryRegistration, NewToken, StreamRegistration};
 use serde_json::{Value, json};
@@ -17,20 +17,19 @@ use serde_json::{Value, json};
 use crate::support::{Agent, ISSUER, Setup, Upstream, World, tool};
 use crate::{POLICY, Surface, Told, ask, request};
 
-const TRANSMITTER: &str = "https://idp.example";
+pub(crate) const TRANSMITTER: &str = "https://idp.example";
 const PATH: &str = "/ssf/events/caep";
-const TOKEN: &str = "caep.secret";
-const SET: &str = "application/secevent+jwt";
+pub(crate) const TOKEN: &str = "caep.secret";
+pub(crate) const SET: &str = "application/secevent+jwt";
 const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 
 /// A transmitter with one key, if it can be had.
-struct Published(Option<VerifyingKey>);
+pub(crate) struct Published(pub(crate) Option<Arc<dyn Key>>);
 
 #[async_trait::async_trait]
 impl TransmitterKeys for Published {
     async fn key(&self, _: &str, _: Option<&str>) -> Result<Arc<dyn Key>, NoKey> {
-        let key = self.0.as_ref().ok_or(NoKey::Unavailable)?;
-        Ok(Arc::new(key.clone()))
+        self.0.clone().ok_or(NoKey::Unavailable)
     }
 
     fn critical(&self, _: &str) -> Result<BTreeSet<String>, NoKey> {
@@ -41,18 +40,23 @@ impl TransmitterKeys for Published {
 /// A deployment with the stream `caep`.
 async fn surface() -> Surface {
     let surface = Surface::new().await;
-    register(&surface.world, (Some(60), None)).await;
+    register(&surface.world, (&["ES256"], None), (Some(60), None)).await;
     surface
 }
 
-/// Registers the directory `okta` and the stream `caep`, each of which may be silent for so many minutes.
-async fn register(world: &World, (of_directory, of_stream): (Option<u32>, Option<u32>)) {
+/// Registers the directory `okta`, whose people log in so, and the stream `caep`, whose transmitter may sign by
+/// `algorithms`; each of which may be silent for so many minutes.
+pub(crate) async fn register(
+    world: &World,
+    (algorithms, logins): (&[&str], Option<LoginRule>),
+    (of_directory, of_stream): (Option<u32>, Option<u32>),
+) {
     let expires = world.clock.now().plus(Duration::from_hours(24));
     let token = |text: &str| {
         let digest = Sha256Digest::of(text.as_bytes());
         NewToken { digest, expires, read_only: false }
     };
-    let (name, logins) = ("okta".to_owned(), None);
+    let name = "okta".to_owned();
     let (token_of, silence_min) = (token("okta.secret"), of_directory);
     let directory = DirectoryRegistration { name, logins, silence_min, token: token_of };
     world.run(Command::DirectoryAdd(directory)).await;
@@ -60,7 +64,7 @@ async fn register(world: &World, (of_directory, of_stream): (Option<u32>, Option
         name: "caep".to_owned(),
         issuer: TRANSMITTER.to_owned(),
         audience: ISSUER.to_owned(),
-        algorithms: vec!["ES256".to_owned()],
+        algorithms: algorithms.iter().map(|name| (*name).to_owned()).collect(),
         directory: "okta".to_owned(),
         email: false,
         silence_min: of_stream,
@@ -70,13 +74,17 @@ async fn register(world: &World, (of_directory, of_stream): (Option<u32>, Option
 }
 
 /// Where transmitters push to, of `world`, whose keys are `published`.
-fn router(world: &World, published: Published) -> Router {
+pub(crate) fn router(world: &World, published: Published) -> Router {
     let (by, base) = (world.administration.clone(), ISSUER.to_owned());
     let receiver = Receiver::new(by, Arc::new(published), base);
     crate::listener_with(world, Arc::new(receiver))
 }
 
-async fn push(router: &Router, (token, kind): (&str, &str), body: impl Into<Body>) -> Told {
+pub(crate) async fn push(
+    router: &Router,
+    (token, kind): (&str, &str),
+    body: impl Into<Body>,
+) -> Told {
     let request = request("POST", PATH).header("authorization", format!("Bearer {token}"));
     let request = request.header("content-type", kind).body(body.into());
     ask(router, request.expect("a request")).await
@@ -100,7 +108,7 @@ async fn ss_04_a_bearer_token_names_its_stream() {
     let surface = surface().await;
     let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
     let set = sign(&claims(ISSUER, surface.world.clock.now().as_seconds()), &key);
-    let router = router(&surface.world, Published(Some(key.verifying().clone())));
+    let router = router(&surface.world, Published(Some(Arc::new(key.verifying().clone()))));
     for path in ["/ssf/events", PATH] {
         let strangers = ["Bearer caep.other", "Bearer okta.secret", "Bearer secret", "Basic eDp4"];
         let strangers = strangers.map(|shown| (Some(shown), 401));
@@ -124,8 +132,10 @@ async fn ss_04_a_transmitter_is_answered_as_the_rfc_has_it() {
     let now = surface.world.clock.now().as_seconds();
     let signed = |audience: &str| sign(&claims(audience, now), &key);
     let (good, other) = (signed(ISSUER), signed("https://other.example"));
-    let (silent, published) =
-        (router(&surface.world, Published(None)), Published(Some(key.verifying().clone())));
+    let (silent, published) = (
+        router(&surface.world, Published(None)),
+        Published(Some(Arc::new(key.verifying().clone()))),
+    );
     let router = router(&surface.world, published);
     let check = async |router: &Router, asked: (&str, &str), body: &str, status: u16, err: &str| {
         let told = push(router, asked, body.to_owned()).await;
@@ -217,7 +227,7 @@ async fn silence_leaves_agents_nothing_but_reading_until_the_source_is_heard() {
         let (name, person) = ("okta".to_owned(), "sam".to_owned());
         world.run(Command::DirectoryAdopt { name, person }).await;
         let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
-        let router = router(&world, Published(Some(key.verifying().clone())));
+        let router = router(&world, Published(Some(Arc::new(key.verifying().clone()))));
         let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
         let sam = json!({ "schemas": [schema], "userName": "sam" });
         assert_eq!(tells(&router, Some(sam)).await, 201);

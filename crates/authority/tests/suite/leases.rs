@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use authority::{Cut, LeaseNumbers, Messenger, News};
 use model::record::OutcomeKind;
 use model::{
-    Agent, Clock as _, FactKey, LEASE_MAX, LeaseReminder, OpenReview, Person, PersonId,
-    PersonState, Reminder, ReviewId, SponsorLeft, Timestamp,
+    Agent, Clock as _, FactKey, Heard, LEASE_MAX, LeaseReminder, OpenReview, Person, PersonId,
+    PersonState, Reminder, ReviewId, Speaker, SponsorLeft, Timestamp,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -387,4 +387,28 @@ async fn where_nobody_is_named_to_follow_the_line_above_is_asked() {
     let (person, left) = kept.asked().await;
     assert_eq!((person.as_str(), left.why()), ("chief", "left"));
     kept.are_recorded(1).await;
+}
+
+/// How many of those who tell of people have been silent for too long is counted, until they are heard again.
+#[tokio::test]
+async fn those_who_are_silent_for_too_long_are_counted() {
+    let kept = Kept::new().await;
+    let hears = async |name: &str, minutes: u64| {
+        let last = kept.world.clock.now().plus(Duration::from_mins(minutes));
+        let heard = Heard([(Speaker::directory(), last)].into());
+        kept.world.put(FactKey::heard(&name.parse().expect("a name")), &heard).await;
+    };
+    let are_silent = async |count: u64| {
+        let silent = || kept.numbers.silent.load(Ordering::SeqCst);
+        until("they are counted", || async { silent() == count }).await;
+    };
+    hears("okta", 15).await;
+    hears("hr", 60).await;
+    kept.world.clock.advance(Duration::from_mins(15));
+    are_silent(1).await;
+    kept.world.clock.advance(Duration::from_mins(45));
+    are_silent(2).await;
+    hears("okta", 15).await;
+    kept.world.clock.advance(Duration::from_mins(1));
+    are_silent(1).await;
 }

@@ -10,6 +10,7 @@ mod leases;
 mod policy;
 mod purposes;
 mod service;
+mod silence;
 
 use std::process::ExitCode;
 
@@ -85,6 +86,7 @@ async fn all(config: &Config) -> Vec<Observation> {
     observations.extend(policy::check(config, now).await);
     observations.extend(leases::check(config, now).await);
     observations.extend(purposes::check(config).await);
+    observations.extend(silence::check(config).await);
     let home = crate::system::environment().into_iter().find(|(name, _)| name == "HOME");
     let home = home.map(|(_, home)| home.into());
     observations.extend(clients::check(home, std::env::current_dir().ok()));

@@ -17,6 +17,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
 use crate::heard;
 use crate::register::{known, put, put_new};
+use crate::silent::AllHeard;
 
 /// How long a token of a directory counts at most.
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(366 * 24);
@@ -105,7 +106,7 @@ impl Administration {
                 heard::checked(silence_min)?;
                 self.directory_change(by, &name, |known| Directory { silence_min, ..known }).await
             }
-            _ => self.list(by, "directory/", "").await,
+            _ => self.list_heard(by, "directory/", AllHeard::tell_source).await,
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::held::ByInstance;
 use super::signals::{PAGE, text};
-use super::{Credential, Died, Instances};
+use super::{Credential, CredentialKind, Died, Instances};
 use crate::command::{AdminError, Administration};
 
 /// The most acts since a time of one report.
@@ -187,7 +187,7 @@ impl Effects {
         } else {
             (!used.counts).then_some("instance_dead")
         };
-        let credential = Credential::new("token", record.jti, &record.agent);
+        let credential = Credential::new(CredentialKind::Token, record.jti, &record.agent);
         let credential = credential.is(why, || used.died.clone());
         self.tokens.push(Credential { instance: Some(record.instance), ..credential });
     }

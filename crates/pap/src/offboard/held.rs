@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::causes::{AllStops, Cause, left, of_device, of_mandate, of_stopped};
 use super::signals::{Root, Signals};
-use super::{CREDENTIALS_MAX, Credential, Died, Instances, State, Used, Whose};
+use super::{CREDENTIALS_MAX, Credential, CredentialKind, Died, Instances, State, Used, Whose};
 use crate::command::Administration;
 
 /// What whoever took an agent over has to do about its key.
@@ -151,19 +151,23 @@ impl Look<'_> {
         let is_replaced = self.is_key_replaced(agent);
         let key = keys::VerifyingKey::from_jwk(&agent.key).map(|key| key.thumbprint_text());
         // One that a directory registered has none until its sponsor gives it one.
-        let key = (!agent.key.is_null()).then(|| ("agent_key", key.unwrap_or_default()));
-        let host = agent.host.as_ref().map(|host| ("host_rule", format!("uid {}", host.uid)));
+        let key =
+            (!agent.key.is_null()).then(|| (CredentialKind::AgentKey, key.unwrap_or_default()));
+        let host =
+            agent.host.as_ref().map(|host| (CredentialKind::HostRule, format!("uid {}", host.uid)));
         let workloads = agent.workloads.iter();
-        let workloads = workloads.map(|rule| ("workload_rule", json::canonical_of(rule)));
-        let workloads =
-            workloads.map(|(kind, rule)| (kind, String::from_utf8_lossy(&rule).into_owned()));
-        let client = agent.client.as_ref().map(|client| ("oauth_client", client.id.clone()));
+        let workloads = workloads.map(|rule| {
+            let rule = String::from_utf8_lossy(&json::canonical_of(rule)).into_owned();
+            (CredentialKind::WorkloadRule, rule)
+        });
+        let client =
+            agent.client.as_ref().map(|client| (CredentialKind::OauthClient, client.id.clone()));
         let all = key.into_iter().chain(host).chain(workloads).chain(client);
         for (kind, id) in all {
             let credential = Credential::new(kind, id, &agent.name);
             // Whoever answered for it before may hold the private half still, which vouches until another
             // key is in its place.
-            let is_shared = is_passed_on && kind == "agent_key" && !is_replaced;
+            let is_shared = is_passed_on && kind == CredentialKind::AgentKey && !is_replaced;
             let credential = if is_passed_on && !is_shared {
                 Credential { state: State::PassedOn, ..credential }
             } else {
@@ -231,11 +235,12 @@ impl Look<'_> {
             instance: Some(instance.id),
             ..Credential::new(kind, id, &instance.agent)
         };
-        let mut rows = vec![of_instance("instance", instance.id.to_string()).is(why, || died)];
+        let mut rows =
+            vec![of_instance(CredentialKind::Instance, instance.id.to_string()).is(why, || died)];
         // A task that another instance holds by now is that one's.
         if task.instance == instance.id {
             let (why, died) = self.resumed(standing).await?;
-            rows.push(of_instance("task", task.id.to_string()).is(why, || died));
+            rows.push(of_instance(CredentialKind::Task, task.id.to_string()).is(why, || died));
         }
         self.held.credentials.extend(rows);
         self.held.instances.insert(instance.id, used);
@@ -280,9 +285,9 @@ impl Look<'_> {
         let mut reader = self.administration.authority.pip().reader();
         let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
         let (kind, subject) = match &mandate.basis {
-            MandateBasis::Standing { .. } => ("standing_mandate", None),
-            MandateBasis::Initiated { subject, .. } => ("initiation", Some(subject)),
-            MandateBasis::Consented { subject, .. } => ("consent", Some(subject)),
+            MandateBasis::Standing { .. } => (CredentialKind::StandingMandate, None),
+            MandateBasis::Initiated { subject, .. } => (CredentialKind::Initiation, Some(subject)),
+            MandateBasis::Consented { subject, .. } => (CredentialKind::Consent, Some(subject)),
         };
         let is_concerned = match self.whose {
             Whose::Agent(name) => mandate.agent == *name,
@@ -343,7 +348,8 @@ impl Look<'_> {
                     causes.extend(stopped);
                     self.signals.died(causes, self.now)
                 };
-                let credential = Credential::new("device", enrolled.device.id, &agent.name);
+                let credential =
+                    Credential::new(CredentialKind::Device, enrolled.device.id, &agent.name);
                 self.held.credentials.push(credential.is(why, died));
             }
         }
@@ -366,7 +372,7 @@ impl Look<'_> {
                     self.signals.died(vec![Cause::Taken(root, family.since)], self.now)
                 });
                 let id = key.as_str().strip_prefix("family/").unwrap_or_default();
-                let credential = Credential::new("client_family", id, &agent.name);
+                let credential = Credential::new(CredentialKind::ClientFamily, id, &agent.name);
                 let credential = Credential { instance: Some(family.instance), ..credential };
                 self.held.credentials.push(credential.is(why, || died));
             }
@@ -376,7 +382,7 @@ impl Look<'_> {
 
     /// By which rule what an instance of the report does is refused.
     fn why_of(&self, instance: InstanceId) -> Option<&'static str> {
-        let rows = self.held.credentials.iter().filter(|it| it.kind == "instance");
+        let rows = self.held.credentials.iter().filter(|it| it.kind == CredentialKind::Instance);
         rows.filter(|it| it.instance == Some(instance)).find_map(|it| it.why)
     }
 
@@ -426,7 +432,7 @@ impl Look<'_> {
             self.signals.died(causes, self.now)
         };
         let of = &standing.agent.name;
-        let credential = Credential::new("elevation", elevation.id, of).is(why, died);
+        let credential = Credential::new(CredentialKind::Elevation, elevation.id, of).is(why, died);
         let credential = Credential { instance: Some(elevation.instance), ..credential };
         self.held.credentials.push(credential);
         Ok(())

@@ -8,6 +8,7 @@
 mod causes;
 mod effects;
 mod held;
+mod kinds;
 mod signals;
 
 use authority::FactsError;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use self::effects::Effects;
 use self::held::{ByInstance, Held};
+pub use self::kinds::CredentialKind;
 pub(crate) use self::signals::{OF_PEOPLE, has_ended, people, rated, revoked};
 use self::signals::{Signal, text};
 use crate::command::{AdminError, Administration};
@@ -35,7 +37,7 @@ enum Whose {
 /// One credential.
 #[derive(Clone, Debug, Serialize)]
 struct Credential {
-    kind: &'static str,
+    kind: CredentialKind,
     /// Its id; of what must stay secret, its digest.
     id: String,
     /// The agent or the person whose it is.
@@ -78,7 +80,7 @@ struct Died {
 }
 
 impl Credential {
-    fn new(kind: &'static str, id: impl ToString, of: impl ToString) -> Self {
+    fn new(kind: CredentialKind, id: impl ToString, of: impl ToString) -> Self {
         let (id, of) = (id.to_string(), of.to_string());
         let (why, needs, died, instance, last_effect_ms) = (None, None, None, None, None);
         Self { kind, id, of, state: State::Valid, why, needs, died, instance, last_effect_ms }

@@ -6,8 +6,8 @@ use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
     Agent, AgentName, AgentState, Certification, Device, ElevationId, InstanceId, MandateId,
-    Person, PersonId, PersonState, ResourceRef, RiskLevel, RiskTarget, StopTarget, SystemName,
-    TaskId, Thumbprint, Timestamp,
+    Person, PersonId, PersonState, ResourceRef, RiskLevel, RiskTarget, SignalRef, StopTarget,
+    SystemName, TaskId, Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -56,6 +56,9 @@ pub(super) struct Signal {
     /// When.
     #[serde(serialize_with = "text")]
     pub(super) time: Timestamp,
+    /// What a transmitter told, if it was that, as the record has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<SignalRef>,
     /// Where it is in the log.
     #[serde(skip)]
     pub(super) index: u64,
@@ -294,20 +297,23 @@ impl Administration {
                 // the facts.
                 let disclosed = self.disclosed(index, &record.commitments).await?;
                 let Disclosed::Values(own) = disclosed else { return Ok(()) };
-                let AdministrationRecord { action, id, time, .. } = record;
-                signals.note_act(&own, &Signal { record: id.to_string(), action, time, index });
+                let AdministrationRecord { action, id, signal, time, .. } = record;
+                let record = id.to_string();
+                signals.note_act(&own, &Signal { record, action, time, signal, index });
             }
         } else if let Ok(record) = serde_json::from_slice::<SignalRecord>(bytes) {
             let SignalRecord { id, instance, signal: action, state, time, .. } = record;
             if state == "quarantined" {
-                let signal = Signal { record: id.to_string(), action, time, index };
+                let record = id.to_string();
+                let signal = Signal { record, action, time, signal: None, index };
                 signals.note(Root::Instance(instance), &signal);
             }
         } else if let Ok(record) = serde_json::from_slice::<SystemRecord>(bytes) {
             let SystemRecord { id, event: action, details, time, .. } = record;
             let task = details.get("task").and_then(|task| task.parse().ok());
             if let (Some(task), "task_ended") = (task, action.as_str()) {
-                let signal = Signal { record: id.to_string(), action, time, index };
+                let record = id.to_string();
+                let signal = Signal { record, action, time, signal: None, index };
                 signals.note(Root::Task(task), &signal);
             }
         }

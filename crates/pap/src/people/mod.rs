@@ -27,6 +27,7 @@ use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::heard;
 use crate::register::{known, put, put_new};
+use crate::silent::AllHeard;
 use crate::widening;
 
 /// How long a source's key counts at most.
@@ -84,7 +85,7 @@ impl Administration {
             }
             Command::PeopleSourceRekey(said) => self.source_rekey(by, said).await,
             Command::PeopleApply { file } => self.people_apply(by, &file).await,
-            _ => self.list(by, "people-source/", "").await,
+            _ => self.list_heard(by, "people-source/", AllHeard::tell_source).await,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::command::{AdminError, Administration, Draft};
 use crate::directory::{NewToken, given_token, shown_token};
 use crate::heard;
 use crate::register::{known, put, put_new};
+use crate::silent::AllHeard;
 
 /// The most streams.
 pub const STREAMS_MAX: usize = 64;
@@ -72,7 +73,7 @@ impl Administration {
             }
             Command::StreamManage(said) => self.stream_managed(by, said).await,
             Command::StreamAnswered(said) => self.stream_answered(by, said).await,
-            _ => self.list(by, "stream/", "").await,
+            _ => self.list_heard(by, "stream/", AllHeard::tell_stream).await,
         }
     }
 

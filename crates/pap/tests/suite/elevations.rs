@@ -455,3 +455,31 @@ async fn r_54_an_elevation_is_taken_back_though_the_clock_is_unsure() {
     desk.run(Command::ClockTrust { reason: "looked".to_owned() }).await.expect("it is trusted");
     assert_eq!(refunds(&desk).await, "outside_scope");
 }
+
+/// What is for emergencies is used by nobody alone, though they say so twice, and not a moment beyond its time;
+/// no more is asked for than an hour, and what waits is approved within an hour or not at all.
+#[tokio::test]
+async fn n_098_an_elevation_is_used_by_nobody_alone_and_not_beyond_its_time() {
+    let (desk, [a, b]) = desk().await;
+    let clock = &desk.world.clock;
+    let too_long = model::ELEVATION_MAX.as_secs() + 1;
+    assert_eq!(word_of(&desk.run_as(&a, ask(|wish| wish.lasts_s = too_long)).await), "invalid");
+    let id = asked(&desk, &a, |wish| wish.lasts_s = 60).await;
+    for _ in 0..2 {
+        assert_eq!(word_of(&desk.run_as(&a, approve(&id)).await), "refused");
+        assert_eq!(refunds(&desk).await, "outside_scope");
+    }
+    desk.run_as(&b, approve(&id)).await.expect("it is approved");
+    clock.advance(Duration::from_millis(59_999));
+    assert_eq!(refunds(&desk).await, "permitted");
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(refunds(&desk).await, "outside_scope");
+    let denied = newest(&desk).await;
+    assert_eq!((&denied["decision"], denied.get("elevation")), (&json!("deny"), None));
+    assert_eq!(word_of(&desk.run_as(&b, approve(&id)).await), "invalid", "it is not prolonged");
+    let late = asked(&desk, &a, |_| {}).await;
+    clock.advance(model::ELEVATION_WAITS);
+    assert_eq!(word_of(&desk.run_as(&b, approve(&late)).await), "invalid");
+    assert_eq!(refunds(&desk).await, "outside_scope");
+    desk.has_refused_for("approved_by_the_same_person").await;
+}

@@ -33,6 +33,7 @@ mod log;
 mod matrix;
 mod observed;
 mod offboard;
+mod offboarded;
 mod owners;
 mod past;
 mod people;

@@ -17,7 +17,7 @@ use crate::support::{World, person, put};
 const ROOT: &str = "root";
 
 /// A deployment whose sponsor reports to `carl`, and which somebody else administers.
-async fn desk() -> Desk {
+pub(crate) async fn desk() -> Desk {
     let world = World::with(|facts| {
         facts.sponsor.manager = Some("carl".parse().expect("a person"));
     })
@@ -56,7 +56,7 @@ enum Becomes {
 }
 
 impl Desk {
-    async fn as_root(&self, command: Command) -> Option<Value> {
+    pub(crate) async fn as_root(&self, command: Command) -> Option<Value> {
         self.run_as(&ROOT.parse().expect("a person"), command).await.ok()
     }
 
@@ -122,7 +122,7 @@ impl Desk {
         self.as_root(command).await;
     }
 
-    async fn report(&self) -> Value {
+    pub(crate) async fn report(&self) -> Value {
         let id = self.world.standing.sponsor.id.to_string();
         self.as_root(Command::PersonOffboard { id, since: None }).await.expect("it is reported")
     }

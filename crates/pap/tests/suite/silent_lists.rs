@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use model::{Clock as _, FactKey};
 use oauth::people::ListedPerson;
-use pap::Command;
+use pap::{Command, StreamRegistration};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, jwk, source_key, word};
-use crate::streams::Signals;
+use crate::directories::user;
+use crate::streams::{CAEP, Signals};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -99,4 +100,57 @@ async fn who_signs_lists_has_a_bound_and_a_name_of_their_own() {
         assert_eq!(word(&desk.run(said).await), "conflict");
     }
     assert_eq!(heard().await, before);
+}
+
+/// Until when who tells of people counts as heard is in the lists of them, and since when people are unconfirmed.
+#[tokio::test]
+async fn who_is_unconfirmed_and_since_when_is_in_the_lists() {
+    let signals = Signals::with(|it| StreamRegistration { silence_min: Some(15), ..it }).await;
+    signals.scene.creates(user("ann")).await;
+    let desk = &signals.scene.desk;
+    let (said, silence_min) = (source_key("hr", desk.hr.verifying().to_jwk()), Some(60));
+    desk.run(Command::PeopleSourceAdd { said, silence_min }).await.expect("it is registered");
+    let (id, groups, logins) = ("ben".to_owned(), Vec::new(), Vec::new());
+    let ben = ListedPerson { id, active: true, groups, unit: None, manager: None, logins };
+    let file = desk.signed(&desk.hr, 1, &[ben]);
+    desk.run(Command::PeopleApply { file }).await.expect("it is in force");
+    let listed = async |command: Command, member: &str, name: &str| -> Value {
+        let listed = desk.run(command).await.expect("they are listed");
+        let mut rows = listed.as_array().expect("rows").iter();
+        rows.find(|row| row[member] == name).expect("it is there").clone()
+    };
+    let clock = &desk.world.clock;
+    let (start, none) = (clock.now(), Value::Null);
+    let in_minutes = |of: u32| json!(start.plus(of * MINUTE).to_string());
+    // What the lists say of the stream, of the directory for which it speaks, of who signs lists, and of people.
+    let check = async |stream: &Value, [okta, ann]: [&Value; 2], hr: [&Value; 2], ben: &Value| {
+        let of = listed(Command::StreamList, "name", "caep").await;
+        assert_eq!(of["heard_until"], *stream);
+        let of = listed(Command::DirectoryList, "name", "okta").await;
+        assert_eq!(of["heard_until"], none, "nobody waits for it itself");
+        assert_eq!(of["unconfirmed_since"], *okta);
+        let silent = if okta.is_null() { Value::Null } else { json!(["stream/caep"]) };
+        assert_eq!(of["silent"], silent);
+        let of = listed(Command::PeopleSourceList, "name", "hr").await;
+        assert_eq!([&of["heard_until"], &of["unconfirmed_since"]], hr);
+        let silent = if hr[1].is_null() { Value::Null } else { json!(["directory"]) };
+        assert_eq!(of["silent"], silent);
+        for (id, since) in [("ann", ann), ("ben", ben), ("olga.other@example.org", &none)] {
+            let of = listed(Command::PersonList, "id", id).await;
+            assert_eq!(of["unconfirmed_since"], *since, "{id}");
+        }
+    };
+    let (fifteen, hour) = (in_minutes(15), in_minutes(60));
+    clock.advance(Duration::from_millis(15 * 60_000 - 1));
+    check(&fifteen, [&none, &none], [&hour, &none], &none).await;
+    clock.advance(Duration::from_millis(1));
+    check(&fifteen, [&fifteen, &fifteen], [&hour, &none], &none).await;
+    clock.advance(45 * MINUTE);
+    check(&fifteen, [&fifteen, &fifteen], [&hour, &hour], &hour).await;
+    // What is heard again is seen as that.
+    signals.tell(&format!("{CAEP}session-presented"), signals.now()).await;
+    check(&in_minutes(75), [&none, &none], [&hour, &hour], &hour).await;
+    let name = "hr".to_owned();
+    desk.run(Command::PeopleSilence { name, silence_min: None }).await.expect("nobody waits");
+    check(&in_minutes(75), [&none, &none], [&none, &none], &none).await;
 }

@@ -223,9 +223,51 @@ async fn n_012_a_client_that_is_said_anew_refreshes_nothing_of_before() {
     }
 }
 
-/// What a person let a client do is nobody's to take over, whatever the agent is by now.
+/// A client that was taken back goes on with nothing of what it kept: neither a refresh token, nor an access token,
+/// nor a code. Of its refresh token nothing is kept here but a digest; each attempt is on the record; and another
+/// registration does not bring the refresh token back.
 #[tokio::test]
-async fn n_092_a_task_of_a_client_is_not_taken_over_once_it_is_taken_back() {
+async fn n_092_a_client_that_was_taken_back_goes_on_with_nothing_that_it_kept() {
+    let stage = Stage::new().await;
+    let (first, _) = stage.begun().await;
+    let last = stage.refresh(refresh_of(&first), &[], None).await.expect("it is the client");
+    let code = stage.code().await;
+    let active = async |token: &str| stage.introspected(token).await["active"] == true;
+    assert!(active(&last.access_token).await && active(refresh_of(&last)).await);
+    let world = &stage.sts.world;
+    let kept = world.store.list("family/", None, 8).await.expect("it can be read");
+    let [(_, family)] = &kept.facts[..] else { panic!("one: {}", kept.facts.len()) };
+    assert!(!String::from_utf8_lossy(family).contains(refresh_of(&last)));
+
+    let whole = world.standing.agent.clone();
+    let is_of = async |client: Option<RegisteredClient>| {
+        let agent = model::Agent { client, ..whole.clone() };
+        world.put(FactKey::agent(&agent.name), &agent).await;
+    };
+    is_of(None).await;
+    for told in [
+        stage.refresh(refresh_of(&last), &[], None).await,
+        stage.refresh(refresh_of(&first), &[], None).await,
+        stage.redeem(&code, &[], None).await,
+    ] {
+        assert_eq!(code_of(told), Some(ErrorCode::InvalidClient));
+    }
+    assert!(!active(&last.access_token).await && !active(refresh_of(&last)).await);
+    assert_eq!(stage.sts.causes(3).await, ["client_unknown"; 3]);
+
+    let since = world.clock.now().plus(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(2));
+    is_of(Some(RegisteredClient { id: CLIENT.to_owned(), bearer: true, since })).await;
+    let told = stage.refresh(refresh_of(&last), &[], None).await;
+    assert_eq!(code_of(told), Some(ErrorCode::InvalidGrant));
+    assert!(!active(refresh_of(&last)).await);
+    assert_eq!(stage.sts.causes(4).await[3], "client_said_anew");
+    assert_eq!(world.records("issuance").await.len(), 2, "none since it was taken back");
+}
+
+/// What a person let a client do is nobody's to take over, whether the client is the agent's still or not.
+#[tokio::test]
+async fn n_092_a_task_of_a_client_is_nobodys_to_take_over() {
     let stage = Stage::new().await;
     let (response, _) = given(&stage).await;
     let task = stage.task(&stage.sts.verified(&response)).await.id.to_string();

@@ -7,7 +7,7 @@ use model::{
 
 use super::super::causes::{Cause, left, no_longer_by};
 use super::super::signals::Root;
-use super::super::{Credential, Died};
+use super::super::{Credential, CredentialKind, Died};
 use super::Look;
 use crate::founding::founder_key;
 
@@ -26,13 +26,15 @@ impl Look<'_> {
         let died = gone(&person);
         let founder: Option<serde_json::Value> = reader.find(founder_key(id)).await?;
         let key = founder.and_then(|key| keys::VerifyingKey::from_jwk(&key).ok());
-        let key = key.map(|key| Credential::new("person_key", key.thumbprint_text(), id));
+        let key =
+            key.map(|key| Credential::new(CredentialKind::PersonKey, key.thumbprint_text(), id));
         self.held.credentials.extend(key.map(|key| key.is(why, || died.clone())));
         let (mut pages, mut logs_in) = (self.administration.pages("login/"), false);
         while let Some(logins) = self.page::<PersonId>(&mut pages).await? {
             for (key, _) in logins.into_iter().filter(|(_, of)| of == id) {
                 let login = key.as_str().strip_prefix("login/").unwrap_or_default();
-                let credential = Credential::new("login", login, id).is(why, || died.clone());
+                let credential =
+                    Credential::new(CredentialKind::Login, login, id).is(why, || died.clone());
                 self.held.credentials.push(credential);
                 logs_in = true;
             }
@@ -56,7 +58,7 @@ impl Look<'_> {
             PersonState::Inactive { since } => (Some(since), false),
             PersonState::Active { authorization_cutoff } => (authorization_cutoff, true),
         };
-        let of = |which: String| Credential::new("page_sessions", which, &person.id);
+        let of = |which: String| Credential::new(CredentialKind::PageSessions, which, &person.id);
         let over = left.max(person.sessions_cutoff);
         if let Some(over) = over {
             let why = if is_active { "session_outdated" } else { "person_not_active" };
@@ -95,7 +97,7 @@ impl Look<'_> {
             }
             self.signals.died(causes, self.now)
         };
-        let credential = Credential::new("system_key", id, &owner.id).is(why, died);
+        let credential = Credential::new(CredentialKind::SystemKey, id, &owner.id).is(why, died);
         self.held.credentials.push(credential);
     }
 }
