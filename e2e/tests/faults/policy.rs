@@ -48,6 +48,23 @@ fn n_128_no_broken_policy_file_opens_anything() {
     stage.ends_well();
 }
 
+/// N-128: what is said beside policies restricts as they do; that it is gone counts as little.
+#[test]
+fn n_128_what_is_said_beside_policies_is_not_gone_by_itself() {
+    let mut stage = Stage::set();
+    let path = stage.deployment.path("home/policies/labels.yaml");
+    write(&path, "labels: 1");
+    stage.told("chancery_policy_stale 1");
+    write(&path, "labels: {}");
+    stage.told("chancery_policy_stale 0");
+    std::fs::remove_file(&path).expect("it was there");
+    stage.told("chancery_policy_stale 1");
+    is_in_force(&mut stage);
+    write(&path, "labels: {}");
+    stage.told("chancery_policy_stale 0");
+    stage.ends_well();
+}
+
 /// N-128: a set that is swapped by a link is taken whole, the new one after the old one.
 #[test]
 fn n_128_a_swapped_link_puts_the_new_set_in_force() {
