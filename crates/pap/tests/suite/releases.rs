@@ -266,11 +266,19 @@ async fn n_128_what_is_not_whole_is_not_published() {
     let expires = Some(Timestamp::from_millis(i64::MAX >> 10));
     check(ReleaseAsked { expires, ..good.clone() }, Some(whole.clone()), "expires within").await;
     let half = PolicyFiles { policies: files(&POLICY[..POLICY.len() / 2]), ..whole.clone() };
-    let asked = ReleaseAsked { content: content(&half), ..good.clone() };
-    check(asked, Some(half), "test.cedar").await;
-    let empty = PolicyFiles::default();
-    let asked = ReleaseAsked { content: content(&empty), ..good.clone() };
-    check(asked, Some(empty), "there is no policy").await;
+    let part = ("own.cedarschema".to_owned(), "entity Desk".to_owned());
+    let schema = PolicyFiles { schema: [part].into(), ..whole.clone() };
+    let fails = set(r#"@id("fails") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.subject.active };"#);
+    for (wrong, says) in [
+        (half, "test.cedar"),
+        (PolicyFiles::default(), "there is no policy"),
+        (schema, "own.cedarschema:1: "),
+        (fails, "policy `fails`: unable to guarantee safety of access to optional attribute"),
+    ] {
+        let asked = ReleaseAsked { content: content(&wrong), ..good.clone() };
+        check(asked, Some(wrong), says).await;
+    }
     for old in [1, 7] {
         let asked = ReleaseAsked { rollback_of: Some(old), ..good.clone() };
         check(asked, None, &format!("release {old}")).await;
