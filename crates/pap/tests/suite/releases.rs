@@ -431,29 +431,6 @@ async fn files_stay_in_force_where_they_are_meant() {
     assert_eq!(house.follows().await, "in force", "there is nothing to follow");
 }
 
-/// Sets change while calls are decided: each was decided by one of them, whole, and replays under that.
-#[tokio::test]
-async fn i_05_no_decision_mixes_two_sets() {
-    let house = House::new().await;
-    let calls = async {
-        for _ in 0..200 {
-            assert!(["permitted", "forbidden"].contains(&house.desk.call("lookup").await.as_str()));
-        }
-    };
-    let changes = async {
-        for version in 2..8 {
-            house.release_all(version, if version % 2 == 0 { CLOSED } else { "" }).await;
-        }
-    };
-    tokio::join!(calls, changes);
-    let replayed = house.desk.run(Command::LogReplay).await.expect("it is replayed");
-    assert_eq!(replayed["differ"], json!([]));
-    let decisions = house.desk.world.records("decision").await;
-    let sets: std::collections::BTreeSet<_> =
-        decisions.iter().map(|record| record.text_of("policy")).collect();
-    assert_eq!(sets.len(), 2, "both sets decided");
-}
-
 /// Releases for the matrix: one that waits for approval, one that waits to be put in force.
 pub(crate) async fn furnish(desk: &Desk) -> Signers {
     let group = ADMINISTRATORS.parse().expect("a group");
