@@ -94,6 +94,31 @@ fn n_128_a_swapped_link_puts_the_new_set_in_force() {
     stage.ends_well();
 }
 
+/// N-128: a directory that another one takes the place of is taken whole, or not at all.
+#[test]
+fn n_128_a_swapped_directory_is_taken_whole_or_not_at_all() {
+    let mut stage = Stage::set();
+    let home = stage.deployment.path("home");
+    let (set, first, second) = (home.join("policies"), home.join("first"), home.join("second"));
+    std::fs::rename(&set, &first).expect("it was there");
+    let put = |name: &str| {
+        let link = home.join("link");
+        std::os::unix::fs::symlink(name, &link).expect("a link can be made");
+        std::fs::rename(&link, &set).expect("it can be swapped");
+    };
+    put("first");
+    let copied = std::process::Command::new("cp").arg("-r").args([&first, &second]).status();
+    assert!(copied.expect("it starts").success());
+    write(&second.join("guards.Cedar"), POLICY);
+    put("second");
+    stage.told("chancery_policy_stale 1");
+    is_in_force(&mut stage);
+    put("first");
+    stage.told("chancery_policy_stale 0");
+    is_in_force(&mut stage);
+    stage.ends_well();
+}
+
 /// N-128: the service does not start on a set that it cannot take whole.
 #[test]
 fn n_128_a_broken_policy_file_keeps_it_from_starting() {
