@@ -42,6 +42,9 @@ struct Remembering {
     /// By the labels with this digest.
     labels: Sha256Digest,
     since: Timestamp,
+    /// Whether something of it may be lacking: it is remembered for policies under observation alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_lossy: bool,
 }
 
 impl Active {
@@ -57,9 +60,12 @@ impl Active {
             Err(FactsError::Damaged { .. }) => None,
             before => before?.and_then(|before| before.remembering),
         };
-        let remembering = snapshot.remembered().said.map(|labels| {
-            let same = before.filter(|before| before.labels == labels);
-            same.unwrap_or(Remembering { labels, since: now })
+        let remembered = snapshot.remembered();
+        let remembering = remembered.said.map(|labels| {
+            let is_lossy = !remembered.is_said_decisive;
+            let same = before.filter(|it| it.labels == labels && (is_lossy || !it.is_lossy));
+            let since = same.map_or(now, |before| before.since);
+            Remembering { labels, since, is_lossy }
         });
         let active = Self { digest: snapshot.digest(), remembering };
         Ok(Effect::Put { key, body: json::canonical_of(&active) })

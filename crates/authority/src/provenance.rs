@@ -146,23 +146,36 @@ async fn has_heard_all(
 
 impl Pip {
     /// Where the arguments of `request` come from, if that is a call of a tool and a policy of `snapshot`
-    /// looks at it.
+    /// looks at it. If only those under observation do, neither its failing nor its changing is anybody's concern.
     pub(crate) async fn provenance(
+        &self,
+        asked: (&AccessRequest, &Snapshot),
+        standing: &Standing,
+    ) -> Result<Option<Sourced<Provenance>>, FactsError> {
+        let (request, remembered) = (asked.0, asked.1.remembered());
+        let is_call = matches!(request.resource, ResourceRef::Tool(_)) && request.input.is_object();
+        if remembered.said.is_none() || !is_call {
+            return Ok(None);
+        }
+        let found = self.origins(asked, standing).await;
+        if remembered.is_said_decisive {
+            return found.map(Some);
+        }
+        Ok(found.ok().map(|found| Sourced { keys: Vec::new(), ..found }))
+    }
+
+    async fn origins(
         &self,
         (request, snapshot): (&AccessRequest, &Snapshot),
         standing: &Standing,
-    ) -> Result<Option<Sourced<Provenance>>, FactsError> {
-        let is_call = matches!(request.resource, ResourceRef::Tool(_)) && request.input.is_object();
-        if snapshot.remembered().said.is_none() || !is_call {
-            return Ok(None);
-        }
+    ) -> Result<Sourced<Provenance>, FactsError> {
         let (mut reader, root) = (self.reader(), standing.root());
         let said: Option<Arc<Said>> = reader.find(FactKey::said(root.id)).await?;
         let trusts = has_heard_all(&mut reader, snapshot, root.opened).await?;
         let coding = self.coding(root.id);
         let known = said.as_deref().map(|said| Known { said, coding, trusts });
         let provenance = origins(request, &standing.mandate, known.as_ref());
-        Ok(Some(reader.sourced(provenance)))
+        Ok(reader.sourced(provenance))
     }
 
     fn coding(&self, session: TaskId) -> Coding {
@@ -186,6 +199,21 @@ impl Authority {
         let Some(by) = speaker(snapshot.labels(), (marking, revealed), &answered) else {
             return Ok(());
         };
+        match self.remember_of((session, snapshot), by, answered).await {
+            Err(error) if !snapshot.remembered().is_said_decisive => {
+                tracing::warn!(%error, "an answer is not remembered for policies under observation");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    async fn remember_of(
+        &self,
+        (session, snapshot): (TaskId, &Snapshot),
+        by: Speaker,
+        answered: Answered<'_>,
+    ) -> Result<(), NotJoined> {
         // Nothing is looked through that is not remembered anyway.
         if self.said_before((session, snapshot), by).await?.is_none() {
             return Ok(());

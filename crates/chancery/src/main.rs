@@ -19,6 +19,7 @@ mod elevations;
 mod enrol;
 mod explain;
 mod findings;
+mod folder;
 mod founders;
 mod founding;
 mod host;

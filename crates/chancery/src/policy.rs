@@ -14,8 +14,8 @@ use pdp::{Finding, Snapshot};
 use serde_json::{Map, Value};
 
 use crate::cli::{Foreign, Policy};
-use crate::policy_set::PolicySet;
-use crate::{releases, replay, sets, socket, sources};
+use crate::policy_set::{self, PolicySet};
+use crate::{releases, replay, sets, socket};
 
 /// The cases that were made of recorded decisions.
 const RECORDED: &str = "cases/recorded.yaml";
@@ -93,9 +93,7 @@ fn schema(set: &PolicySet, tools: &Tools) -> anyhow::Result<ExitCode> {
 /// Policies of `AgentCore` in the words of policies here.
 fn import(path: &Path, claims: Vec<(String, Claim)>) -> anyhow::Result<String> {
     let files = if path.is_dir() {
-        let mut files = sources::policy_files(path)?;
-        files.remove(pdp::LABELS_FILE);
-        files
+        policy_set::foreign(path)?
     } else {
         let shown = path.display().to_string();
         let text = fs::read_to_string(path).with_context(|| format!("could not read `{shown}`"))?;

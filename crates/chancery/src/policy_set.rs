@@ -3,15 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use model::{Harm, ToolRef};
 use pap::{CaseFile, CaseResult, PolicyFiles, TOOLS_FILE, Tools};
 use pdp::{CompileErrors, Finding, Snapshot};
 
-use crate::sources;
+use crate::folder::{Folder, is_of};
 
-/// The most files of one kind.
-const FILES_MAX: usize = 1_000;
+/// How policies, and parts of a schema, are named.
+const POLICY: &str = "cedar";
+const SCHEMA: &str = "cedarschema";
+
+/// What a set says beside its policies.
+const BESIDE: [&str; 3] = [pdp::LABELS_FILE, pdp::BUDGETS_FILE, pdp::STRICTNESS_FILE];
+
+/// The directory of what is tried on a set, and of what is to be proved of it.
+const CASES: &str = "cases";
+const PROPERTIES: &str = "properties";
 
 /// What `chancery policy schema` writes, for editors: never part of a set.
 const GENERATED: &str = "chancery.cedarschema";
@@ -30,28 +38,33 @@ pub(crate) struct PolicySet {
 impl PolicySet {
     /// Reads the set in `dir`.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
-        let mut files = files(dir)?;
+        Folder::read(dir, Self::of)
+    }
+
+    fn of(folder: &Folder) -> anyhow::Result<Self> {
+        let names = folder.names()?;
+        let mut files = deciding(folder, &names)?;
         let not_in_order = |wrong: Finding| anyhow!("not in order: {wrong}");
         let mut tools = Tools::new();
-        if let Some(text) = texts(dir, "yaml")?.remove(TOOLS_FILE) {
+        if names.contains(TOOLS_FILE) {
+            let text = folder.text(TOOLS_FILE)?;
             tools = pap::read_tools(&text).map_err(not_in_order)?;
             files.cases.insert(TOOLS_FILE.to_owned(), text);
         }
+        let within = |name: &str, extension: &str| -> anyhow::Result<BTreeMap<String, String>> {
+            if !names.contains(name) {
+                return Ok(BTreeMap::new());
+            }
+            let texts = folder.within(name)?.all(extension)?.into_iter();
+            Ok(texts.map(|(file, text)| (format!("{name}/{file}"), text)).collect())
+        };
         let mut cases = BTreeMap::new();
-        let place = dir.join("cases");
-        nothing_else(&place, "yaml")?;
-        for (name, text) in texts(&place, "yaml")? {
-            let path = format!("cases/{name}");
+        for (path, text) in within(CASES, "yaml")? {
             let read = CaseFile::read(&path, &text);
             cases.insert(path.clone(), read.map_err(not_in_order)?);
             files.cases.insert(path, text);
         }
-        let place = dir.join("properties");
-        nothing_else(&place, "cedar")?;
-        let properties = texts(&place, "cedar")?;
-        let properties =
-            properties.into_iter().map(|(name, it)| (format!("properties/{name}"), it));
-        let properties = properties.collect();
+        let properties = within(PROPERTIES, POLICY)?;
         Ok(Self { files, tools, cases, properties })
     }
 
@@ -107,9 +120,58 @@ impl PolicySet {
 
 /// What decides of the set in `dir`: its cases do not.
 pub(crate) fn files(dir: &Path) -> anyhow::Result<PolicyFiles> {
-    let mut schema = texts(dir, "cedarschema")?;
-    schema.remove(GENERATED);
-    Ok(PolicyFiles { schema, ..PolicyFiles::of(sources::policy_files(dir)?) })
+    Folder::read(dir, |folder| deciding(folder, &folder.names()?))
+}
+
+/// The policies in `dir`, which is no set: nothing stands beside them.
+pub(crate) fn foreign(dir: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    Folder::read(dir, |folder| whole(folder, folder.all(POLICY)?))
+}
+
+/// What decides of the set in `folder`, of which these are the names: whole, or nothing of it.
+fn deciding(folder: &Folder, names: &BTreeSet<String>) -> anyhow::Result<PolicyFiles> {
+    if let Some(stranger) = names.iter().find(|name| !is_part(name)) {
+        bail!(
+            "`{}` is no part of a policy set, and nothing in it would count: name it as what it is (`*.{POLICY}`, \
+             `*.{SCHEMA}`, `labels.yaml`, `budgets.yaml`, `strictness.yaml`, `tools.yaml`, `cases/*.yaml`, \
+             `properties/*.cedar`), or move it elsewhere",
+            folder.shown(stranger)
+        );
+    }
+    let texts = |is_meant: &dyn Fn(&str) -> bool| -> anyhow::Result<BTreeMap<String, String>> {
+        let meant = names.iter().filter(|name| is_meant(name));
+        meant.map(|name| Ok((name.clone(), folder.text(name)?))).collect()
+    };
+    let policies = texts(&|name: &str| is_of(name, POLICY) || BESIDE.contains(&name))?;
+    let schema = texts(&|name: &str| is_of(name, SCHEMA) && name != GENERATED)?;
+    Ok(PolicyFiles { schema, ..PolicyFiles::of(whole(folder, policies)?) })
+}
+
+/// Whether what is called so in a set is a part of it, or is made of it.
+fn is_part(name: &str) -> bool {
+    let is_file = [POLICY, SCHEMA].iter().any(|extension| is_of(name, extension));
+    is_file || BESIDE.contains(&name) || [TOOLS_FILE, CASES, PROPERTIES].contains(&name)
+}
+
+/// The same files of `folder`, none of which is empty, and one a policy.
+fn whole(
+    folder: &Folder,
+    files: BTreeMap<String, String>,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    for (name, text) in &files {
+        // An empty file is one that is being written, or was cut off.
+        let shown = folder.shown(name);
+        ensure!(
+            !text.trim().is_empty(),
+            "the policy `{shown}` is empty: write it whole, or remove the file"
+        );
+    }
+    ensure!(
+        files.keys().any(|name| is_of(name, POLICY)),
+        "`{}` has no policy file (*.cedar): write one, or begin with `chancery policy new`",
+        folder.path().display()
+    );
+    Ok(files)
 }
 
 /// `files`, compiled with `tools`.
@@ -127,45 +189,15 @@ fn in_order(compiled: Result<Snapshot, CompileErrors>) -> anyhow::Result<Snapsho
     }
 }
 
-/// The files in `dir` with this extension, by name; none if there is no such directory.
-fn texts(dir: &Path, extension: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    if !dir.exists() {
-        return Ok(files);
-    }
-    let entries =
-        std::fs::read_dir(dir).with_context(|| format!("could not read `{}`", dir.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_none_or(|it| it != extension) {
-            continue;
-        }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("could not read `{}`", path.display()))?;
-        files.insert(name, text);
-        ensure!(
-            files.len() <= FILES_MAX,
-            "`{}` has more than {FILES_MAX} files: put several into one",
-            dir.display()
-        );
-    }
-    Ok(files)
-}
-
-/// What is in `dir` and no file with this extension would never be read, as if it held.
-fn nothing_else(dir: &Path, extension: &str) -> anyhow::Result<()> {
-    for entry in dir.read_dir().into_iter().flatten() {
-        let path = entry?.path();
-        let is_read = path.is_file() && path.extension().is_some_and(|it| it == extension);
-        ensure!(is_read, "`{}` is not read: name it `*.{extension}`", path.display());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -225,5 +257,120 @@ mod tests {
         assert!(PolicySet::read(dir).is_ok());
         fs::write(dir.join("properties/own.txt"), permit).expect("it can be written");
         refused("own.txt");
+    }
+
+    const PERMIT: &str = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+
+    /// A directory with one policy.
+    fn one() -> TempDir {
+        let home = tempfile::tempdir().expect("a directory can be made");
+        fs::write(home.path().join("all.cedar"), PERMIT).expect("it can be written");
+        home
+    }
+
+    /// Why the set in `dir` is read in neither way.
+    fn refused(dir: &Path) -> String {
+        let why = PolicySet::read(dir).err().expect("it is no set").to_string();
+        assert_eq!(files(dir).expect_err("nor do they decide").to_string(), why);
+        why
+    }
+
+    /// What is no part of a set would be a guard that nobody asks.
+    #[test]
+    fn what_is_no_part_of_a_set_is_refused() {
+        for name in [
+            "labels.yml",
+            "budget.yaml",
+            "guards.Cedar",
+            "guards.cedar.txt",
+            ".guards.cedar",
+            "guards.cedar.bak",
+            "case/own.yaml",
+            "more/guards.cedar",
+            "README",
+        ] {
+            let home = one();
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+            fs::write(&path, PERMIT).expect("it can be written");
+            let (why, shown) = (refused(home.path()), name.split('/').next().unwrap_or(name));
+            let place = format!("`{}` is no part", home.path().join(shown).display());
+            assert!(why.starts_with(&place) && why.contains("or move it elsewhere"), "{why}");
+            let why = foreign(home.path()).expect_err(name).to_string();
+            assert!(why.contains(shown) && why.contains("is not read: name it `*.cedar`"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_means_to_be_a_part_is_passed_over() {
+        let home = one();
+        let all = PolicySet::read(home.path()).expect("it is a set").files;
+        let passed = [
+            ".gitignore",
+            ".git/config",
+            ".#all.cedar",
+            ".all.cedar.swp",
+            "all.cedar~",
+            "#all.cedar#",
+        ];
+        let parts = ["README.md", "LICENSE", "cases/README.md", "properties/.keep"];
+        for name in passed.into_iter().chain(parts) {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+            fs::write(&path, "permit").expect("it can be written");
+            assert_eq!(PolicySet::read(home.path()).expect(name).files, all, "{name}");
+            assert_eq!(files(home.path()).expect(name), all, "{name}");
+        }
+        // Nor is what is made of it, half written as it may be.
+        fs::write(home.path().join(GENERATED), "").expect("it can be written");
+        assert_eq!(PolicySet::read(home.path()).expect("it is a set").files, all);
+    }
+
+    /// Two of them would be one, under no name.
+    #[test]
+    fn a_name_that_is_not_utf_8_is_refused() {
+        let home = one();
+        fs::write(home.path().join(OsStr::from_bytes(b"\xff.cedar")), PERMIT).expect("it can be");
+        let why = refused(home.path());
+        assert!(why.contains("is not UTF-8: give it another"), "{why}");
+    }
+
+    /// Who swaps a link while it is read gets one set or the other.
+    #[test]
+    fn two_sets_are_never_mixed() {
+        let home = tempfile::tempdir().expect("a directory can be made");
+        let path = home.path().join("set");
+        for set in ["one", "two"] {
+            let dir = home.path().join(set);
+            fs::create_dir(&dir).expect("it can be made");
+            for name in ["a.cedar", "own.cedarschema", "labels.yaml", "budgets.yaml"] {
+                fs::write(dir.join(name), set).expect("it can be written");
+            }
+        }
+        let put = |set: &str| {
+            let link = home.path().join("link");
+            symlink(set, &link).expect("it can be made");
+            fs::rename(&link, &path).expect("it can be swapped");
+        };
+        put("one");
+        let both = ["one", "two"].map(|set| files(&home.path().join(set)).expect("it is a set"));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let sets = ["two", "one"].iter().cycle();
+                sets.take_while(|_| !is_over.load(Ordering::Acquire)).for_each(|set| put(set));
+            });
+            let reads =
+                (0..500).flat_map(|_| [files(&path), PolicySet::read(&path).map(|set| set.files)]);
+            let reads: Vec<_> = reads.collect();
+            is_over.store(true, Ordering::Release);
+            for read in reads {
+                match read {
+                    Ok(read) => assert!(both.contains(&read), "{read:?}"),
+                    Err(why) => assert!(why.to_string().contains("each time it is read"), "{why}"),
+                }
+            }
+        });
+        assert!(both.contains(&files(&path).expect("it stays")));
     }
 }

@@ -5,6 +5,7 @@
 //! if no file of it is empty or gone (a forbid could be gone with it), and if it compiles. Else the
 //! last good set stays in force, and that is told. SIGHUP says that what is there is meant.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -139,13 +140,59 @@ impl PolicyWatch {
     }
 
     async fn put_in_force(&self, files: &PolicyFiles, meant: bool) -> Result<(), String> {
-        let was = &self.in_force.policies;
-        let gone = was.keys().find(|name| !files.policies.contains_key(*name));
-        if let (Some(gone), false) = (gone, meant) {
+        if let (Some(gone), false) = (gone(&self.in_force, files), meant) {
             return Err(format!("the policy file `{gone}` is gone: if that is meant, send SIGHUP"));
         }
         let published =
             self.publisher.replace(Content { files: files.clone(), ..Content::default() }).await;
         published.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// The first file of the set `was` that `is` has no more: a policy, or what is said beside them.
+fn gone(was: &PolicyFiles, is: &PolicyFiles) -> Option<String> {
+    let names = |files: &PolicyFiles| -> BTreeSet<String> {
+        files.policies.keys().cloned().chain(files.beside_policies().into_keys()).collect()
+    };
+    let (was, is) = (names(was), names(is));
+    was.difference(&is).next().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    type Change = fn(&mut PolicyFiles);
+
+    #[test]
+    fn whatever_decides_can_be_gone() {
+        let one = |name: &str| BTreeMap::from([(name.to_owned(), "text".to_owned())]);
+        let all = PolicyFiles {
+            policies: one("a.cedar"),
+            schema: one("own.cedarschema"),
+            labels: Some("text".to_owned()),
+            budgets: Some("text".to_owned()),
+            strictness: Some("text".to_owned()),
+            cases: one("cases/a.yaml"),
+        };
+        let rows: [(Change, Option<&str>); 8] = [
+            (|_| {}, None),
+            (|files| files.policies.clear(), Some("a.cedar")),
+            (|files| files.schema.clear(), Some("own.cedarschema")),
+            (|files| files.labels = None, Some("labels.yaml")),
+            (|files| files.budgets = None, Some("budgets.yaml")),
+            (|files| files.strictness = None, Some("strictness.yaml")),
+            // What is tried decides nothing, and what says something else is not gone.
+            (|files| files.cases.clear(), None),
+            (|files| files.labels = Some("other".to_owned()), None),
+        ];
+        for (change, expected) in rows {
+            let mut now = all.clone();
+            change(&mut now);
+            assert_eq!(gone(&all, &now).as_deref(), expected);
+            assert_eq!(gone(&now, &all), None, "what is new is not gone");
+        }
     }
 }

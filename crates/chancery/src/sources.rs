@@ -1,11 +1,11 @@
-//! What the parts read from outside: policy files, the configured servers, and what they list.
+//! What the parts read from outside: the configured servers, and what they list.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use async_trait::async_trait;
 use gateway::{Gateway, Listing, PinChange, Route, Routes, Target};
 use model::{Enforcement, ServerName, Sha256Digest};
@@ -13,47 +13,6 @@ use pap::{Administration, Found, ToolSource};
 
 use crate::config::{Config, Denials, Server};
 use crate::isolate::Launchers;
-
-/// The most policy files.
-const FILES_MAX: usize = 1_000;
-
-/// What a policy set says beside its policies.
-const BESIDE: [&str; 3] = [pdp::LABELS_FILE, pdp::BUDGETS_FILE, pdp::STRICTNESS_FILE];
-
-/// The policy files in `path`, with what is said beside them: whole, or none of them.
-pub(crate) fn policy_files(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    let entries = std::fs::read_dir(path)
-        .with_context(|| format!("could not read the policy directory `{}`", path.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let is_policy = path.extension().is_some_and(|extension| extension == "cedar");
-        if is_policy || BESIDE.contains(&name.as_str()) {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("could not read the policy `{}`", path.display()))?;
-            // An empty file is one that is being written, or was cut off.
-            let shown = path.display();
-            ensure!(
-                !text.trim().is_empty(),
-                "the policy `{shown}` is empty: write it whole, or remove the file"
-            );
-            files.insert(name, text);
-        }
-        ensure!(
-            files.len() <= FILES_MAX,
-            "`{}` has more than {FILES_MAX} policy files: put several policies into one",
-            path.display()
-        );
-    }
-    let is_policy = |name: &String| !BESIDE.contains(&name.as_str());
-    ensure!(
-        files.keys().any(is_policy),
-        "`{}` has no policy file (*.cedar): write one, or begin with `chancery policy new`",
-        path.display()
-    );
-    Ok(files)
-}
 
 /// The ways to the configured servers; one on stdio that `launchers` do not tell of is not started.
 pub(crate) fn routes(config: &Config, launchers: &Launchers) -> anyhow::Result<Routes> {

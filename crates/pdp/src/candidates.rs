@@ -4,14 +4,17 @@
 //! whose scope does not match changes neither decision nor reasons nor errors, and leaving it out
 //! is sound. The ancestors used here are those that Cedar is handed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cedar_policy::{
     ActionConstraint, EntityTypeName, EntityUid, Policy, PrincipalConstraint, ResourceConstraint,
 };
 
-/// The most policies that one decision looks at, for one principal.
+/// The most policies in force that one decision looks at, for one principal.
 pub const CANDIDATES_MAX: usize = 256;
+
+/// The most policies under observation that one decision asks, for one principal.
+pub(crate) const OBSERVED_MAX: usize = 256;
 
 /// What one part of a policy's scope asks of an entity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -228,23 +231,34 @@ impl Index {
         &self.scopes
     }
 
-    /// The policies whose scope matches, in order of their position.
-    pub(crate) fn candidates(&self, asked: &Asked<'_>) -> Result<Vec<usize>, TooMany> {
+    /// The policies whose scope matches, in order of their position. Only those in force can be too many: of those
+    /// that are `observed` there is one more than is asked, if there are more.
+    pub(crate) fn candidates(
+        &self,
+        asked: &Asked<'_>,
+        observed: impl Fn(usize) -> bool,
+    ) -> Result<Vec<usize>, TooMany> {
         let filed = self
             .resource
             .probe(asked.resource)
             .chain(self.action.probe(asked.action))
             .chain(self.principal.probe(asked.principal))
             .chain(&self.any);
-        let mut found = Vec::new();
+        let (mut found, mut beside) = (Vec::new(), BTreeSet::new());
         for policy in filed {
-            if self.scopes[*policy].matches(asked) && !found.contains(policy) {
+            if !self.scopes[*policy].matches(asked) {
+                continue;
+            }
+            if observed(*policy) {
+                beside.insert(*policy);
+            } else if !found.contains(policy) {
                 if found.len() == CANDIDATES_MAX {
                     return Err(TooMany);
                 }
                 found.push(*policy);
             }
         }
+        found.extend(beside.into_iter().take(OBSERVED_MAX + 1));
         found.sort_unstable();
         Ok(found)
     }

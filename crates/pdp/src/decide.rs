@@ -14,7 +14,7 @@ use model::{
     AccessRequest, Answer, Answers, Decision, Denial, Facts, Grant, PolicyId, Remedy, Spend,
 };
 
-use crate::candidates::{self, Placed};
+use crate::candidates::{self, Placed, TooMany};
 use crate::context::{self, AskedFor, Given};
 use crate::entities::{Node, World};
 use crate::evaluate::{Question, Said, action_entity};
@@ -182,7 +182,12 @@ impl Snapshot {
     ) -> Result<Vec<usize>, Denial> {
         let (action, resource) = (&action.placed, &world.resource);
         let asked = candidates::Asked { principal, action, resource };
-        self.index.candidates(&asked).map_err(|_| Denial::TooManyCandidates)
+        self.matching(&asked).map_err(|_| Denial::TooManyCandidates)
+    }
+
+    /// The policies whose scope matches what is asked.
+    pub(crate) fn matching(&self, asked: &candidates::Asked<'_>) -> Result<Vec<usize>, TooMany> {
+        self.index.candidates(asked, |position| self.policies[position].observe)
     }
 
     /// Applies what comes before any policy; gives the action and what was said so far.

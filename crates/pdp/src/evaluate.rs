@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use cedar_policy::{Authorizer, Context, Effect, Entities, Entity, Request};
 use model::{Denial, PolicyId};
 
-use crate::candidates::Placed;
+use crate::candidates::{OBSERVED_MAX, Placed};
 use crate::snapshot::{Compiled, Snapshot};
 
 static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
@@ -63,7 +63,8 @@ impl Said {
 }
 
 impl Snapshot {
-    /// Asks `candidates` with `principal`.
+    /// Asks `candidates` with `principal`. One under observation beyond [`OBSERVED_MAX`] is told as one that could not
+    /// be evaluated.
     pub(crate) fn ask(
         &self,
         question: &Question<'_>,
@@ -71,11 +72,13 @@ impl Snapshot {
         candidates: &[usize],
     ) -> Result<Said, Denial> {
         let request = question.of(principal).ok_or(Denial::Malformed)?;
-        let mut said = Said::default();
+        let (mut said, mut observed) = (Said::default(), 0);
         for position in candidates {
             let policy = &self.policies[*position];
-            let unread = policy.observe && question.unread.iter().any(|it| policy.reads.see(it));
-            let outcome = if unread {
+            observed += usize::from(policy.observe);
+            let sees = |unread: &String| policy.reads.see(unread);
+            let is_beyond = observed > OBSERVED_MAX || question.unread.iter().any(sees);
+            let outcome = if policy.observe && is_beyond {
                 Outcome::Failed
             } else {
                 outcome(policy, &request, &question.entities)

@@ -141,7 +141,7 @@ impl Snapshot {
         let mut basis = BTreeSet::new();
         for principal in world.subject.iter().chain([&world.actor]) {
             let asked = Asked { principal, action: &action.placed, resource: &world.resource };
-            let candidates = self.index.candidates(&asked).ok()?;
+            let candidates = self.matching(&asked).ok()?;
             let in_force = candidates.iter().map(|position| &self.policies[*position]);
             let counts = |policy: &Compiled| policy.remedy.is_none() || counting == Counting::All;
             let policies = in_force.filter(|policy| !policy.observe && counts(policy));

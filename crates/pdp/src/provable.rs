@@ -156,13 +156,15 @@ impl Snapshot {
                         && scope.resource.could_match(resource)
                 });
                 let policies: Vec<_> = could.map(|(position, _)| *position).collect();
+                let in_force =
+                    policies.iter().filter(|position| !self.policies[**position].observe);
                 all.push(Environment {
                     principal: principal.to_owned(),
                     action: name.to_owned(),
                     resource: resource.to_string(),
                     assumes: assumed(action, principal, harm),
                     values: values(action, harm),
-                    is_crowded: policies.len() > CANDIDATES_MAX,
+                    is_crowded: in_force.count() > CANDIDATES_MAX,
                     policies,
                     is_callable,
                 });
@@ -207,7 +209,7 @@ impl Snapshot {
         };
         let (principal, resource) = (placed(principal), placed(resource));
         let asked = Asked { principal: &principal, action: &action.placed, resource: &resource };
-        let candidates = self.index.candidates(&asked).map_err(|_| "too many policies match")?;
+        let candidates = self.matching(&asked).map_err(|_| "too many policies match")?;
         let unread = BTreeSet::new();
         let question = Question { action: &action.placed, resource, context, entities, unread };
         let request = question.of(&principal).ok_or("it is no request")?;

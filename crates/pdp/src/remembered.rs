@@ -23,6 +23,9 @@ pub struct Remembered {
     /// What results said, by which one can tell where arguments come from: by the `labels.yaml` with this
     /// digest, which says whose word it is.
     pub said: Option<Sha256Digest>,
+    /// Whether a policy in force looks at that, or the condition of a budget: else it is only observed, and nothing may
+    /// depend on it.
+    pub is_said_decisive: bool,
 }
 
 impl Remembered {
@@ -31,16 +34,19 @@ impl Remembered {
         policies: impl Iterator<Item = &'a Compiled>,
         (tools, labels): (&BTreeMap<ToolRef, CompiledTool>, Option<&str>),
     ) -> Self {
-        let (mut names, mut looks) = (BTreeSet::<&str>::new(), false);
+        let mut names = BTreeSet::<&str>::new();
+        let (mut looks, mut is_said_decisive) = (false, false);
         for policy in policies {
             names.extend(policy.attributes.iter().map(String::as_str));
             looks |= policy.looks_at_provenance;
+            is_said_decisive |= policy.looks_at_provenance && !policy.observe;
         }
         let counted = names.iter().filter_map(|name| name.parse::<ToolRef>().ok());
         Self {
             used_tools: names.contains(USED_TOOLS),
             counted: counted.filter(|tool| tools.contains_key(tool)).collect(),
             said: looks.then(|| Sha256Digest::of(labels.unwrap_or_default().as_bytes())),
+            is_said_decisive,
         }
     }
 

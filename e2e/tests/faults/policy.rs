@@ -48,6 +48,23 @@ fn n_128_no_broken_policy_file_opens_anything() {
     stage.ends_well();
 }
 
+/// N-128: what is said beside policies restricts as they do; that it is gone counts as little.
+#[test]
+fn n_128_what_is_said_beside_policies_is_not_gone_by_itself() {
+    let mut stage = Stage::set();
+    let path = stage.deployment.path("home/policies/labels.yaml");
+    write(&path, "labels: 1");
+    stage.told("chancery_policy_stale 1");
+    write(&path, "labels: {}");
+    stage.told("chancery_policy_stale 0");
+    std::fs::remove_file(&path).expect("it was there");
+    stage.told("chancery_policy_stale 1");
+    is_in_force(&mut stage);
+    write(&path, "labels: {}");
+    stage.told("chancery_policy_stale 0");
+    stage.ends_well();
+}
+
 /// N-128: a set that is swapped by a link is taken whole, the new one after the old one.
 #[test]
 fn n_128_a_swapped_link_puts_the_new_set_in_force() {
@@ -74,6 +91,31 @@ fn n_128_a_swapped_link_puts_the_new_set_in_force() {
     });
     write(&path, POLICY);
     stage.recovers();
+    stage.ends_well();
+}
+
+/// N-128: a directory that another one takes the place of is taken whole, or not at all.
+#[test]
+fn n_128_a_swapped_directory_is_taken_whole_or_not_at_all() {
+    let mut stage = Stage::set();
+    let home = stage.deployment.path("home");
+    let (set, first, second) = (home.join("policies"), home.join("first"), home.join("second"));
+    std::fs::rename(&set, &first).expect("it was there");
+    let put = |name: &str| {
+        let link = home.join("link");
+        std::os::unix::fs::symlink(name, &link).expect("a link can be made");
+        std::fs::rename(&link, &set).expect("it can be swapped");
+    };
+    put("first");
+    let copied = std::process::Command::new("cp").arg("-r").args([&first, &second]).status();
+    assert!(copied.expect("it starts").success());
+    write(&second.join("guards.Cedar"), POLICY);
+    put("second");
+    stage.told("chancery_policy_stale 1");
+    is_in_force(&mut stage);
+    put("first");
+    stage.told("chancery_policy_stale 0");
+    is_in_force(&mut stage);
     stage.ends_well();
 }
 

@@ -234,6 +234,49 @@ async fn what_was_said_while_nobody_looked_is_trusted_by_nobody() {
     assert!(!world.is_permitted("attach", json!("ann")).await, "the session was there before");
 }
 
+/// [`RULES`], those that look at where arguments come from under observation.
+fn observed() -> String {
+    let observe = |rules: String, id: &str| rules.replace(id, &format!("@mode(\"observe\") {id}"));
+    [r#"@id("not-untrusted")"#, r#"@id("only-known")"#].into_iter().fold(RULES.to_owned(), observe)
+}
+
+/// What only policies under observation look at is remembered for them, and withholds and denies nothing.
+#[tokio::test]
+async fn what_is_remembered_for_observed_policies_holds_up_nobody() {
+    for (rules, is_decisive) in [(RULES.to_owned(), true), (observed(), false)] {
+        let world = World::labelled().await;
+        in_force(&world, (LABELS, &rules)).await;
+        world.told("lookup", &Value::Null, &json!("eve")).await;
+        assert!(world.is_kept().await);
+        let permit = world.calls("lookup", &Value::Null).await;
+        let act = world.call("mail", json!({ "account": "ann" }));
+        let (pip, instance) = (world.authority.pip(), world.standing.instance.id);
+        let gathered = pip.gather(instance, &act.request).await.expect("it is gathered");
+        let said = FactKey::said(world.standing.task.id);
+        assert_eq!(gathered.keys.contains(&said), is_decisive, "nobody is contended by it");
+        // Nobody can read any more what was said.
+        world.put(said, &json!("damaged")).await;
+        let (request, none) = (&permit.act().request, BTreeSet::new());
+        let answered = Answered { request, told: "{}", is_prompted: false, answer: "{}" };
+        let remembered = world.authority.remember((permit.marking(), &none), answered).await;
+        assert_eq!(remembered.is_err(), is_decisive);
+        assert_eq!(world.authorize(act).await.is_err(), is_decisive);
+    }
+}
+
+/// What was remembered for policies under observation may lack something.
+#[tokio::test]
+async fn what_was_remembered_for_observed_policies_alone_is_trusted_by_no_other() {
+    for (first, is_trusted) in [(RULES.to_owned(), true), (observed(), false)] {
+        let world = World::labelled().await;
+        in_force(&world, (LABELS, &first)).await;
+        world.told("open", &Value::Null, &json!("ann")).await;
+        world.clock.advance(Duration::from_secs(1));
+        in_force(&world, (LABELS, &format!("{RULES}\n"))).await;
+        assert_eq!(world.is_permitted("attach", json!("ann")).await, is_trusted);
+    }
+}
+
 /// An answer is never lost for what it says.
 #[tokio::test]
 async fn what_cannot_be_read_speaks_against_all_if_outsiders_said_it() {

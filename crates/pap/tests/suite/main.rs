@@ -6,6 +6,7 @@ mod support;
 
 mod activity;
 mod administered;
+mod at_once;
 mod budgets;
 mod consent;
 mod desk;

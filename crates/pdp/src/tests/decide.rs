@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fixtures::{Case, show, snapshot};
+use crate::candidates::OBSERVED_MAX;
 use crate::{Bundle, CANDIDATES_MAX, Snapshot};
 
 const ALL: &str = r#"@id("all") permit(principal, action, resource in Server::"payments");"#;
@@ -219,17 +220,35 @@ fn spelling_of_a_number_and_order_of_keys_are_the_same_act() {
 
 #[test]
 fn the_number_of_candidates_has_a_limit() {
-    let policies = |count: usize| -> String {
-        let one = |n| {
-            format!(r#"@id("p{n}") permit(principal, action, resource in Server::"payments");"#)
-        };
-        (0..count).map(one).collect()
-    };
     let case = Case::call("payments/refund", json!({}));
-    let shown = show(&case.decide(&snapshot(&policies(CANDIDATES_MAX))));
+    let answer = |count| show(&case.decide(&snapshot(&crowd(count))));
+    let shown = answer((CANDIDATES_MAX, 0));
     assert!(shown.starts_with("permit by p0, p1, p10"), "{shown}");
     expect!["deny (too_many_candidates): too many candidate policies"]
-        .assert_eq(&show(&case.decide(&snapshot(&policies(CANDIDATES_MAX + 1)))));
+        .assert_eq(&answer((CANDIDATES_MAX + 1, 0)));
+}
+
+/// Those under observation are too many for themselves alone: what is not asked is told.
+#[test]
+fn the_number_of_observed_candidates_has_a_limit_of_its_own() {
+    let case = Case::call("payments/refund", json!({}));
+    let answer = |count| show(&case.decide(&snapshot(&crowd(count))));
+    let shown = answer((CANDIDATES_MAX, 1));
+    assert!(shown.starts_with("permit by p0, p1, p10"), "{shown}");
+    expect!["permit by p0 [instance yes]"].assert_eq(&answer((1, OBSERVED_MAX)));
+    let beyond = expect!["permit by p0; observed o256 [instance yes]"];
+    beyond.assert_eq(&answer((1, OBSERVED_MAX + 1)));
+    beyond.assert_eq(&answer((1, OBSERVED_MAX + 2)));
+}
+
+/// So many permits in force, and forbids under observation that never hold, about one act.
+fn crowd((in_force, observed): (usize, usize)) -> String {
+    let scope = r#"(principal, action == Action::"payments/refund", resource)"#;
+    let permits = (0..in_force).map(|n| format!(r#"@id("p{n}") permit{scope};"#));
+    let forbids = (0..observed).map(|n| {
+        format!(r#"@mode("observe") @id("o{n}") forbid{scope} when {{ context.depth > 9 }};"#)
+    });
+    permits.chain(forbids).collect()
 }
 
 #[test]

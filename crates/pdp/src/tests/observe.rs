@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::differential::{Parts, case, policy, text};
 use super::fixtures::{Case, bundle, snapshot};
-use crate::Snapshot;
+use crate::{CANDIDATES_MAX, Snapshot};
 
 /// The policies that can be in one set, in force or under observation.
 fn texts(parts: &[Parts]) -> Vec<String> {
@@ -76,6 +76,12 @@ fn named(policies: &str) -> String {
     format!("{}{}{policies}", permit("crm"), permit("payments"))
 }
 
+/// So many permits of one call.
+fn alike(name: &str, mode: &str, count: usize) -> String {
+    let scope = r#"(principal, action == Action::"crm/lookup", resource)"#;
+    (0..count).map(|n| format!("{mode}@id(\"{name}{n}\") permit{scope};\n")).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -83,13 +89,17 @@ proptest! {
     fn observed_policies_never_change_an_answer(
         parts in prop::collection::vec((policy(), any::<bool>()), 0..10),
         cases in prop::collection::vec(case(), 1..5),
+        // Sometimes as many as one decision looks at, and more with those that are observed.
+        crowd in prop_oneof![15 => Just((0_usize, 0_usize)), 1 => (240..=CANDIDATES_MAX, 16..20_usize)],
     ) {
         let (parts, observed): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let texts = texts(&parts);
-        let tried = snapshot(&named(&set(&texts, |number| observed[number])));
+        let (many, more) = (alike("in", "", crowd.0), alike("out", "@mode(\"observe\") ", crowd.1));
+        let tried = set(&texts, |number| observed[number]);
+        let tried = snapshot(&named(&format!("{tried}{many}{more}")));
         let in_force: Vec<String> = texts.iter().zip(&observed).filter(|(_, observed)| !**observed)
             .map(|(text, _)| text.clone()).collect();
-        let without = snapshot(&named(&in_force.concat()));
+        let without = snapshot(&named(&format!("{}{many}", in_force.concat())));
         for case in &cases {
             prop_assert_eq!(answer(case.decide(&tried)), case.decide(&without));
             prop_assert_eq!(case.could_permit(&tried), case.could_permit(&without));
