@@ -8,7 +8,8 @@ use model::{PersonId, PolicyDigest};
 
 use super::{Signed, Socket};
 
-/// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
+/// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `labels.yaml`, `budgets.yaml`, `strictness.yaml`, `tools.yaml`,
+/// `cases/*.yaml` and `properties/*.cedar`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// List the sets that are shipped, to begin one of your own from.
