@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Unshown, Verdict};
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{AgentName, PurposeId, ReleaseTerms, Sha256Digest};
-use pap::{CaseError, CaseFile};
+use model::{ReleaseTerms, Sha256Digest};
 use pdp::{Bundle, Environment, Posed};
 use serde_json::{Value, json};
 
@@ -37,17 +36,12 @@ pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<
         "nothing was signed: a release has to be proved here (`policy.require_proof`), and the set says nothing that \
          could be: write properties (`properties/*.cedar`)"
     );
-    let compiled = set.compiled()?;
-    let properties = set.compiled_properties(&BTreeMap::new())?;
-    let tools = set.harm();
-    let subject =
-        Subject { set: &compiled, against: None, properties: properties.as_ref(), tools: &tools };
     let program = analysis::program(std::env::var_os("CVC5"), &path());
     let solver = Solver::at(program, QUESTION).await;
     let solver = solver.context("nothing was signed: it cannot be proved here")?;
-    let report = Box::pin(proved(&subject, &solver)).await?;
+    let report = Box::pin(report(set, &solver)).await?;
     if !report.is_proved() {
-        tell(&report, set)?;
+        tell(&report)?;
         bail!("nothing was signed: not all of it is proved");
     }
     tell_proved(&report, set);
@@ -117,6 +111,22 @@ fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
+/// What comes of proving `set`, with what its own properties claim.
+pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<Report> {
+    let compiled = set.compiled()?;
+    let properties = set.compiled_properties(&BTreeMap::new())?;
+    let (tools, all) = (set.harm(), set.all_tools());
+    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
+    let subject = Subject {
+        set: &compiled,
+        against: None,
+        properties: properties.as_ref(),
+        tools: &tools,
+        saying: &saying,
+    };
+    Box::pin(proved(&subject, solver)).await
+}
+
 /// What comes of proving `subject`; meanwhile it is told how far that is.
 async fn proved(subject: &Subject<'_>, solver: &Solver) -> anyhow::Result<Report> {
     let at_once = available_parallelism().map_or(1, usize::from);
@@ -137,12 +147,14 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     for warning in properties.iter().flat_map(pdp::Snapshot::warnings) {
         eprintln!("warning: {warning}");
     }
-    let tools = set.harm();
+    let (tools, all) = (set.harm(), set.all_tools());
+    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
     let subject = Subject {
         set: &compiled,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
+        saying: &saying,
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {
@@ -158,7 +170,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     if asked.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        tell(&report, &set)?;
+        tell(&report)?;
     }
     Ok(match (report.is_refuted(), report.is_proved()) {
         (true, _) => ExitCode::from(DOES_NOT_HOLD),
@@ -180,7 +192,7 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((shown, text))
 }
 
-fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
+fn tell(report: &Report) -> anyhow::Result<()> {
     for shown in &report.shown {
         let Shown { claim, verdict, environments, unknown } = shown;
         if let Some(line) = holds(shown) {
@@ -190,7 +202,12 @@ fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
             Verdict::Proved | Verdict::Guaranteed => {}
             Verdict::Counterexample(example) => {
                 println!("does not hold: the set {claim}");
-                tell_example(example, set)?;
+                tell_example(example)?;
+            }
+            Verdict::Unconfirmed { example, why } => {
+                println!("not proved: the set {claim}");
+                println!("  what was found is not confirmed by a decision, because {why}");
+                tell_example(example)?;
             }
             Verdict::NotProved { because } => {
                 println!("not proved: the set {claim}");
@@ -212,7 +229,9 @@ fn holds(Shown { claim, verdict, .. }: &Shown) -> Option<String> {
         Verdict::Guaranteed => {
             Some(format!("guaranteed by the built-in rules, whatever the set says: it {claim}"))
         }
-        Verdict::Counterexample(_) | Verdict::NotProved { .. } => None,
+        Verdict::Counterexample(_) | Verdict::Unconfirmed { .. } | Verdict::NotProved { .. } => {
+            None
+        }
     }
 }
 
@@ -227,12 +246,12 @@ fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
     println!("  {place}{why}");
 }
 
-fn tell_example(example: &Counterexample, set: &PolicySet) -> anyhow::Result<()> {
-    let Counterexample { by, is_permitted, posed } = example;
+fn tell_example(example: &Counterexample) -> anyhow::Result<()> {
+    let Counterexample { by, is_permitted, case, posed } = example;
     let by: Vec<_> = by.iter().map(|id| format!("`{id}`")).collect();
     let by = if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) };
     println!("  {}{by}:", if *is_permitted { "the set permits" } else { "the set denies" });
-    if let Some(case) = case(example, set) {
+    if let Some(case) = case {
         println!("  as a case, which holds once the set answers otherwise:");
         for line in serde_saphyr::to_string(&json!([case]))?.lines() {
             println!("    {line}");
@@ -270,79 +289,6 @@ fn tell_assumptions(assumed: &Assumptions) {
     println!("{}, asked {} questions", assumed.solver, assumed.queries);
 }
 
-/// The question of `example` as a case of the set, if one is answered alike on the facts of cases.
-fn case(example: &Counterexample, set: &PolicySet) -> Option<Value> {
-    let case = simple(&example.posed, example.is_permitted)?;
-    let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).ok()?;
-    let results = file.run(&set.files, &set.all_tools()).ok()?;
-    // The set answers otherwise than the case expects: as it did in the example.
-    let is_alike = matches!(results.as_slice(), [result] if matches!(result.held, Err(CaseError::Differs { .. })));
-    is_alike.then_some(case)
-}
-
-fn simple(posed: &Posed, is_permitted: bool) -> Option<Value> {
-    posed.principal.starts_with("Instance::").then_some(())?;
-    let quoted = |text: &str| Some(text.split_once("::")?.1.trim_matches('"').to_owned());
-    let (action, resource) = (quoted(&posed.action)?, quoted(&posed.resource)?);
-    let context = &posed.context;
-    let input = plain(&context["input"]);
-    let mut case = json!({
-        "name": "found by a proof",
-        "attestation": context["attestation"],
-        "binding": context["binding"],
-        "calls": context["session"]["counters"]["calls"],
-        "unconfirmed": context["confirmed"] == false,
-        "expect": if is_permitted { "deny" } else { "permit" },
-    });
-    if posed.resource.starts_with("Tool::") {
-        case["call"] = json!({ "tool": resource, "input": input });
-    } else {
-        case["method"] = json!({ "name": action, "server": resource, "input": input });
-    }
-    if context["risk"] != "none" {
-        case["risk"] = context["risk"].clone();
-    }
-    // What no policy looks at need not be a name of ours.
-    let purpose = context["purpose"].as_str().filter(|it| it.parse::<PurposeId>().is_ok());
-    let agent = agent_of(posed).filter(|it| it.parse::<AgentName>().is_ok());
-    case.as_object_mut()?.extend(purpose.map(|it| ("purpose".to_owned(), it.into())));
-    case.as_object_mut()?.extend(agent.map(|it| ("agent".to_owned(), it.into())));
-    Some(case)
-}
-
-/// The agent of whose instances the principal is.
-fn agent_of(posed: &Posed) -> Option<String> {
-    let named =
-        |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
-    let entities = posed.entities.as_array()?;
-    let principal = entities.iter().find(|it| named(&it["uid"]) == posed.principal)?;
-    let parents = principal["parents"].as_array()?;
-    let agent = parents.iter().find(|it| it["type"] == "Agent")?;
-    agent["id"].as_str().map(str::to_owned)
-}
-
-/// Cedar's value as an argument: decimals are numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => match members.get("__extn") {
-            Some(extension) => {
-                let arguments = extension["args"].as_array().cloned();
-                let arguments = arguments.unwrap_or_else(|| vec![extension["arg"].clone()]);
-                let texts: Vec<_> = arguments.iter().map(|it| text(&plain(it))).collect();
-                let number = serde_json::from_str(&texts[0]).ok().filter(Value::is_number);
-                number.unwrap_or_else(|| texts.join(" ").into())
-            }
-            None => members.iter().map(|(name, it)| (name.clone(), plain(it))).collect(),
-        },
-        Value::Array(items) => items.iter().map(plain).collect(),
-        other => other.clone(),
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
 /// What a question says, one member a line, as policies name it.
 fn words(posed: &Posed) -> BTreeMap<String, String> {
     let mut lines = BTreeMap::new();
@@ -371,8 +317,11 @@ fn spread(path: &str, value: &Value, lines: &mut BTreeMap<String, String>) {
             let entity = members.get("__entity");
             let entity = entity
                 .map(|it| format!("{}::{}", it["type"].as_str().unwrap_or_default(), it["id"]));
-            lines.insert(path.to_owned(), entity.unwrap_or_else(|| plain(value).to_string()));
+            lines.insert(path.to_owned(), entity.unwrap_or_else(|| pap::plain(value).to_string()));
         }
-        other => drop(lines.insert(path.to_owned(), plain(other).to_string())),
+        other => drop(lines.insert(path.to_owned(), pap::plain(other).to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;
