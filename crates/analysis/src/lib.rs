@@ -19,5 +19,5 @@ mod solver;
 pub use claims::Claim;
 pub use examples::{Said, Saying};
 pub use prove::{Subject, prove};
-pub use report::{Assumptions, Counterexample, Report, Shown, Unshown, Verdict, Why};
+pub use report::{Assumptions, Counterexample, Mapping, Report, Shown, Unshown, Verdict, Why};
 pub use solver::{Solver, SolverMissing, program};

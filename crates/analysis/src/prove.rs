@@ -14,7 +14,7 @@ use pdp::{
 use crate::claims::Claim;
 use crate::compiled::{Guarded, Place, guarded};
 use crate::examples::{Saying, Trial, denies, fails, permits};
-use crate::report::{Assumptions, Counterexample, Report, Shown, Unshown, Verdict, Why};
+use crate::report::{Assumptions, Counterexample, Mapping, Report, Shown, Unshown, Verdict, Why};
 use crate::solver::{Session, Solver};
 
 /// The most reasons that are kept for one claim.
@@ -31,6 +31,8 @@ pub struct Subject<'a> {
     pub properties: Option<&'a Snapshot>,
     /// What each tool can do.
     pub tools: &'a BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// What else is said of each.
+    pub mappings: BTreeMap<ToolRef, Mapping>,
     /// Says what is found as facts, so that it is decided.
     pub saying: &'a Saying<'a>,
 }
@@ -175,6 +177,7 @@ impl Work<'_> {
             steps: DELEGATIONS_MAX,
             schema: Sha256Digest::of(self.set.schema.as_bytes()),
             tools: self.subject.tools.clone(),
+            mappings: self.subject.mappings.clone(),
             guaranteed,
             environments: self.set.environments.len(),
             solver: solver.version().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Harm, PolicyDigest, PolicyId, Sha256Digest, ToolRef};
+use model::{DataCategory, Harm, Label, PolicyDigest, PolicyId, Sha256Digest, ToolRef};
 use pdp::{Environment, Posed};
 use serde::Serialize;
 use serde_json::Value;
@@ -136,6 +136,8 @@ pub struct Assumptions {
     pub schema: Sha256Digest,
     /// What each tool can do.
     pub tools: BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// What else is said of each.
+    pub mappings: BTreeMap<ToolRef, Mapping>,
     /// What the built-in rules and the facts guarantee, as Cedar says it, but for what is said of each tool.
     pub guaranteed: BTreeSet<String>,
     /// How many environments there are: who, asking for what, of what.
@@ -144,6 +146,19 @@ pub struct Assumptions {
     pub solver: String,
     /// How many questions it was asked; what terms alone showed needed none.
     pub queries: u64,
+}
+
+/// What is said of a tool beside what it can do: what policies are told of its calls rests on that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mapping {
+    /// The arguments that name the data objects that it is used on; nothing, if nobody said so.
+    pub objects: Option<BTreeSet<String>>,
+    /// The categories of data that it touches.
+    pub data: BTreeSet<DataCategory>,
+    /// Whether it sends out what it is given.
+    pub sink: bool,
+    /// The labels that its results can carry.
+    pub carries: BTreeSet<Label>,
 }
 
 impl Report {

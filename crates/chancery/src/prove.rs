@@ -8,10 +8,13 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Unshown, Verdict};
+use analysis::{
+    Assumptions, Counterexample, Mapping, Report, Shown, Solver, Subject, Unshown, Verdict,
+};
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{ReleaseTerms, Sha256Digest};
-use pdp::{Bundle, Environment, Posed};
+use model::{ReleaseTerms, Sha256Digest, ToolRef};
+use pap::{CaseTool, Tools};
+use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
 
 use crate::cli::Prove;
@@ -122,6 +125,7 @@ pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<R
         against: None,
         properties: properties.as_ref(),
         tools: &tools,
+        mappings: mappings(&compiled, &all),
         saying: &saying,
     };
     Box::pin(proved(&subject, solver)).await
@@ -144,7 +148,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     let against = asked.against.as_deref().map(|dir| against(&set, dir)).transpose()?;
     let more = asked.property.iter().map(|path| property(path)).collect::<anyhow::Result<_>>()?;
     let properties = set.compiled_properties(&more)?;
-    for warning in properties.iter().flat_map(pdp::Snapshot::warnings) {
+    for warning in properties.iter().flat_map(Snapshot::warnings) {
         eprintln!("warning: {warning}");
     }
     let (tools, all) = (set.harm(), set.all_tools());
@@ -154,6 +158,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
+        mappings: mappings(&compiled, &all),
         saying: &saying,
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
@@ -180,7 +185,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
 }
 
 /// The set in `dir`, with the tools of `set`.
-fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<pdp::Snapshot> {
+fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<Snapshot> {
     let other = PolicySet::read(dir)?;
     let why = || format!("`{}`, with the tools of the other set", dir.display());
     compiled_with(&other.files, &set.all_tools()).with_context(why)
@@ -193,33 +198,40 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
 }
 
 fn tell(report: &Report) -> anyhow::Result<()> {
+    told(report)?.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// The lines that are told of what came of proofs.
+fn told(report: &Report) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
     for shown in &report.shown {
         let Shown { claim, verdict, environments, unknown } = shown;
-        if let Some(line) = holds(shown) {
-            println!("{line}");
-        }
+        lines.extend(holds(shown));
         match verdict {
             Verdict::Proved | Verdict::Guaranteed => {}
             Verdict::Counterexample(example) => {
-                println!("does not hold: the set {claim}");
-                tell_example(example)?;
+                lines.push(format!("does not hold: the set {claim}"));
+                lines.extend(example_told(example)?);
             }
             Verdict::Unconfirmed { example, why } => {
-                println!("not proved: the set {claim}");
-                println!("  what was found is not confirmed by a decision, because {why}");
-                tell_example(example)?;
+                lines.push(format!("not proved: the set {claim}"));
+                lines.push(format!(
+                    "  what was found is not confirmed by a decision, because {why}"
+                ));
+                lines.extend(example_told(example)?);
             }
             Verdict::NotProved { because } => {
-                println!("not proved: the set {claim}");
-                because.iter().take(TOLD_MAX).for_each(tell_unshown);
+                lines.push(format!("not proved: the set {claim}"));
+                lines.extend(because.iter().take(TOLD_MAX).map(unshown_told));
             }
         }
         if *unknown > 0 {
-            println!("  unknown in {unknown} of {environments} environments");
+            lines.push(format!("  unknown in {unknown} of {environments} environments"));
         }
     }
-    tell_assumptions(&report.assumptions);
-    Ok(())
+    lines.extend(assumptions_told(&report.assumptions));
+    Ok(lines)
 }
 
 /// What holds, if it does.
@@ -235,7 +247,7 @@ fn holds(Shown { claim, verdict, .. }: &Shown) -> Option<String> {
     }
 }
 
-fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
+fn unshown_told(Unshown { environment, policy, why }: &Unshown) -> String {
     let of = environment.as_ref().map(|it| {
         let Environment { principal, action, resource, .. } = it;
         format!("{principal} asks for {action} of {resource}")
@@ -243,50 +255,76 @@ fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
     let policy = policy.as_ref().map(|id| format!("policy `{id}`"));
     let place: Vec<_> = of.into_iter().chain(policy).collect();
     let place = if place.is_empty() { String::new() } else { place.join(", ") + ": " };
-    println!("  {place}{why}");
+    format!("  {place}{why}")
 }
 
-fn tell_example(example: &Counterexample) -> anyhow::Result<()> {
+fn example_told(example: &Counterexample) -> anyhow::Result<Vec<String>> {
     let Counterexample { by, is_permitted, case, posed } = example;
     let by: Vec<_> = by.iter().map(|id| format!("`{id}`")).collect();
     let by = if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) };
-    println!("  {}{by}:", if *is_permitted { "the set permits" } else { "the set denies" });
+    let mut lines = vec![format!(
+        "  {}{by}:",
+        if *is_permitted { "the set permits" } else { "the set denies" }
+    )];
     if let Some(case) = case {
-        println!("  as a case, which holds once the set answers otherwise:");
-        for line in serde_saphyr::to_string(&json!([case]))?.lines() {
-            println!("    {line}");
-        }
-        return Ok(());
+        lines.push("  as a case, which holds once the set answers otherwise:".to_owned());
+        let text = serde_saphyr::to_string(&json!([case]))?;
+        lines.extend(text.lines().map(|line| format!("    {line}")));
+        return Ok(lines);
     }
-    println!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource);
-    for (path, value) in words(posed) {
-        println!("    {path}: {value}");
-    }
-    Ok(())
+    lines.push(format!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource));
+    lines.extend(words(posed).iter().map(|(path, value)| format!("    {path}: {value}")));
+    Ok(lines)
 }
 
-fn tell_assumptions(assumed: &Assumptions) {
-    println!("set {}, content {}", assumed.set, assumed.content);
+fn assumptions_told(assumed: &Assumptions) -> Vec<String> {
+    let mut lines = vec![format!("set {}, content {}", assumed.set, assumed.content)];
     if let (Some(against), Some(content)) = (assumed.against, assumed.against_content) {
-        println!("against {against}, content {content}, with the same tools");
+        lines.push(format!("against {against}, content {content}, with the same tools"));
     }
-    for file in &assumed.tighter {
-        println!("its `{file}` is another one, and surely holds back as much");
-    }
-    println!("schema {}, {} environments", assumed.schema, assumed.environments);
-    println!(
+    let tighter = assumed.tighter.iter();
+    lines.extend(
+        tighter.map(|it| format!("its `{it}` is another one, and surely holds back as much")),
+    );
+    lines.push(format!("schema {}, {} environments", assumed.schema, assumed.environments));
+    lines.push(format!(
         "each act by itself, whoever does it, by work that was handed on up to {} times",
         assumed.steps
-    );
-    for (tool, harm) in &assumed.tools {
+    ));
+    lines.extend(assumed.tools.iter().map(|(tool, harm)| {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
-        println!("assumes that {tool} is {}", harm.join(", "));
-    }
-    println!("assumes the built-in rules, and what they and the facts guarantee:");
-    for expression in &assumed.guaranteed {
-        println!("  {expression}");
-    }
-    println!("{}, asked {} questions", assumed.solver, assumed.queries);
+        format!("assumes that {tool} is {}", harm.join(", "))
+    }));
+    lines.push(mappings_told(&assumed.mappings));
+    lines.push("assumes the built-in rules, and what they and the facts guarantee:".to_owned());
+    lines.extend(assumed.guaranteed.iter().map(|expression| format!("  {expression}")));
+    lines.push(format!("{}, asked {} questions", assumed.solver, assumed.queries));
+    lines
+}
+
+fn mappings_told(mappings: &BTreeMap<ToolRef, Mapping>) -> String {
+    let digest = Sha256Digest::of(&json::canonical_of(mappings));
+    let count = |of: fn(&Mapping) -> bool| mappings.values().filter(|it| of(it)).count();
+    format!(
+        "assumes the mappings {digest}: of {} tools, {} have arguments mapped to data objects, {} categories of data, \
+         {} are sinks, {} carry labels",
+        mappings.len(),
+        count(|it| it.objects.is_some()),
+        count(|it| !it.data.is_empty()),
+        count(|it| it.sink),
+        count(|it| !it.carries.is_empty()),
+    )
+}
+
+/// What is said of the tools of `set`, beside what each can do.
+fn mappings(set: &Snapshot, tools: &Tools) -> BTreeMap<ToolRef, Mapping> {
+    let mapping = |(name, tool): (&ToolRef, &CaseTool)| {
+        let CaseTool { objects, data, .. } = tool.clone();
+        let labels = set.labels();
+        let (sink, carries) = (labels.is_sink(name), labels.carried_by(name).cloned().collect());
+        (name.clone(), Mapping { objects, data, sink, carries })
+    };
+    tools.iter().map(mapping).collect()
 }
 
 /// What a question says, one member a line, as policies name it.

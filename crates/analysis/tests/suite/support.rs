@@ -87,6 +87,7 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
+        mappings: BTreeMap::new(),
         saying: &saying,
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")

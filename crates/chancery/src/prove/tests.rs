@@ -8,9 +8,13 @@ const TIME: Duration = Duration::from_mins(1);
 const TOOLS: &str = "crm/lookup:
   harm: [reads-data]
   input: { type: object, properties: { id: { type: string } } }
+  objects: [/id]
+  data: [personal]
 ";
 
-const LABELS: &str = "labels: { private: Personal. }\n";
+const LABELS: &str = "labels: { private: Personal. }
+tools: { crm/lookup: { carries: [private], sink: true } }
+";
 
 const OPEN: &str = r#"@id("open") permit (principal, action == Action::"crm/lookup", resource)"#;
 
@@ -110,7 +114,42 @@ async fn what_no_decision_confirms_is_no_breach_and_is_told_apart() {
             panic!("{property}: {:?}", last(&report))
         };
         assert!(example.is_permitted && example.case.is_none(), "{example:?}");
-        assert!(!why.is_empty());
+        let lines = told(&report).expect("it can be told");
+        let because = format!("  what was found is not confirmed by a decision, because {why}");
+        assert!(lines.contains(&because), "{lines:#?}");
         assert!(!report.is_refuted() && !report.is_proved(), "{property}");
     }
+}
+
+/// With each proof it is printed what it rests on: harm classes, schema, mappings, environments, steps; and apart, where
+/// nothing is known.
+#[tokio::test]
+async fn what_a_proof_rests_on_is_printed_with_it() {
+    let mut report = proved(&format!("{OPEN};"), &never("context.depth > 100")).await;
+    let unknown = Verdict::NotProved { because: Vec::new() };
+    let first = report.shown.first_mut().expect("something is claimed");
+    (first.verdict, first.environments, first.unknown) = (unknown, 7, 2);
+    let lines = told(&report).expect("it can be told");
+    let assumed = &report.assumptions;
+    let mapping =
+        json!({ "objects": ["/id"], "data": ["personal"], "sink": true, "carries": ["private"] });
+    assert_eq!(json!(assumed.mappings), json!({ "crm/lookup": mapping }));
+    let digest = Sha256Digest::of(&json::canonical_of(&assumed.mappings));
+    for line in [
+        "  unknown in 2 of 7 environments".to_owned(),
+        "assumes that crm/lookup is reads-data".to_owned(),
+        format!("schema {}, {} environments", assumed.schema, assumed.environments),
+        format!(
+            "each act by itself, whoever does it, by work that was handed on up to {} times",
+            model::DELEGATIONS_MAX
+        ),
+        format!(
+            "assumes the mappings {digest}: of 1 tools, 1 have arguments mapped to data objects, 1 categories of data, \
+             1 are sinks, 1 carry labels"
+        ),
+        "  context.sponsor.active".to_owned(),
+    ] {
+        assert!(lines.contains(&line), "{line}: {lines:#?}");
+    }
+    assert!(assumed.environments > 1);
 }
