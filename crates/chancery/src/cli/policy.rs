@@ -84,6 +84,9 @@ pub(crate) enum Policy {
         /// How far back (`30d`, `12h`); all, if it is left out.
         #[arg(long, value_name = "TIME", value_parser = back)]
         since: Option<Duration>,
+        /// Fail, too, where something is not decided again, and so may flip: erased, or unknown.
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         socket: Socket,
     },
@@ -251,6 +254,9 @@ pub(crate) struct Plan {
     /// How far back what is recorded is decided again (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = back, default_value = "7d")]
     pub(crate) since: Duration,
+    /// Fail, too, where something is not decided again, and so may flip: erased, or unknown.
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
