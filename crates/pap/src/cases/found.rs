@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::{NAME, Question, Tools, wanted};
 
 /// The members that were perhaps found without any policy looking at them, and that make much else otherwise.
-const OPTIONAL: [&str; 5] = ["ends", "subject", "registered", "depth", "now"];
+const OPTIONAL: [&str; 6] = ["ends", "subject", "registered", "depth", "now", "attestation"];
 
 /// A case, with what it asks and the facts that it is decided on.
 type Said = (Value, AccessRequest, Facts);
@@ -114,7 +114,7 @@ impl Found<'_> {
             add("provenance", provenance(&context["provenance"], &input));
             add("call", Some(json!({ "tool": id, "input": input })));
         } else {
-            add("method", Some(self.method((&kind, &id), &input)?));
+            add("method", Some(self.method((kind.as_str(), id.as_str()), &input)?));
         }
         Ok(case)
     }
@@ -135,7 +135,8 @@ impl Found<'_> {
             let is_known = ToolRef::from_str(name).is_ok_and(|tool| tools.contains_key(&tool));
             is_known && read::<u32>(n).is_some_and(|n| n > 0)
         });
-        let counters: Map<_, _> = counters.map(|(name, n)| (name.clone(), n.clone())).collect();
+        let counters: Map<String, Value> =
+            counters.map(|(name, n)| (name.clone(), n.clone())).collect();
         add("counters", (!counters.is_empty()).then(|| counters.into()));
     }
 
