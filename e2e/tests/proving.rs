@@ -125,6 +125,23 @@ fn a_counterexample_is_a_case_that_the_set_does_not_hold() {
     assert_eq!(chancery(&deployment, &["policy", "prove", "set"], None).0, 1);
 }
 
+/// While it proves, it tells how far it is, environment by environment, beside what is read by programs.
+#[test]
+fn how_far_a_proof_is_is_told_meanwhile() {
+    let deployment = Deployment::start(&Options::default());
+    let mut command = Command::new(e2e::binary());
+    command.args(["policy", "prove", "policies", "--json"]).current_dir(deployment.path("home"));
+    let Output { status, stdout, stderr } = command.output().expect("it starts");
+    assert!(status.success(), "{status}");
+    let report: Value = serde_json::from_slice(&stdout).expect("it is JSON, and nothing else");
+    let all = report["assumptions"]["environments"].as_u64().expect("a number");
+    let told = String::from_utf8(stderr).expect("it is text");
+    let steps = told.split('\r').filter_map(|it| it.trim_end().strip_suffix(" environments"));
+    let expected: Vec<_> = (1..=all).map(|done| format!("{done} of {all}")).collect();
+    assert_eq!(steps.collect::<Vec<_>>(), expected, "{told}");
+    assert!(all > 1 && told.ends_with('\n'), "{told}");
+}
+
 /// Where proofs are required, the author's machine proves the set, and the approver's proves the same again.
 #[test]
 fn r_39_what_is_released_is_proved_twice() {

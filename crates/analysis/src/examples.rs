@@ -1,12 +1,25 @@
-//! What a solver found, as a question that is put to the set: only what the decision confirms is shown.
+//! What a solver found. It is put to the policies as it is ([`pdp::Snapshot::pose`]), which asks no built-in rule; and
+//! then said as facts, on which it is decided ([`pdp::Snapshot::decide`]): what no decision confirms is told apart.
 
 use std::collections::BTreeSet;
 
 use cedar_policy_symcc::Env;
-use model::PolicyId;
+use model::{AccessRequest, Amount, Decision, Denial, Facts, PolicyId, Spend};
 use pdp::{Environment, Posed, PosedAnswer, Snapshot};
+use serde_json::Value;
 
+use crate::prove::Unproved;
 use crate::report::{Counterexample, Why};
+
+/// A question as a case of a set, and as what is asked and the facts that it is decided on.
+pub type Said = (Value, AccessRequest, Facts);
+
+/// Says a question, which the set permits or does not, as facts: in each way that is to be tried, the first that is
+/// decided so is told; or why there are none.
+pub type Saying<'a> = dyn Fn(&Posed, bool) -> Vec<Result<Said, String>> + Sync + 'a;
+
+/// Whether a decision on these facts is as a counterexample has it; else why not.
+pub(crate) type Deciding<'a> = dyn Fn(&AccessRequest, &Facts) -> Result<(), String> + 'a;
 
 /// The question that a solver found.
 pub(crate) fn posed(found: &Env) -> Result<Posed, Why> {
@@ -43,16 +56,84 @@ impl<'a> Trial<'a> {
         snapshot.pose(&self.posed, &self.environment.assumes).map_err(Why::Unconfirmed)
     }
 
-    /// A counterexample by these policies, if it `is` one; whether the set permits it.
+    /// A counterexample by these policies, if it `is` one: refuted if a decision confirms it, in one of the ways in which
+    /// it can be said.
     pub(crate) fn confirmed(
         self,
         is: bool,
         is_permitted: bool,
         by: BTreeSet<PolicyId>,
-    ) -> Result<Counterexample, Why> {
+        (saying, deciding): (&Saying<'_>, &Deciding<'_>),
+    ) -> Unproved {
         if !is {
-            return Err(Why::Unconfirmed("the answer is another".to_owned()));
+            return Why::Unconfirmed("the answer is another".to_owned()).into();
         }
-        Ok(Counterexample { by, is_permitted, posed: self.posed })
+        let mut because = None;
+        let mut case = None;
+        for said in saying(&self.posed, is_permitted) {
+            let tried =
+                said.and_then(|(case, request, facts)| deciding(&request, &facts).map(|()| case));
+            match tried {
+                Ok(confirmed) => {
+                    case = Some(confirmed);
+                    break;
+                }
+                Err(why) => because = because.or(Some(why)),
+            }
+        }
+        let is_confirmed = case.is_some();
+        let example = Box::new(Counterexample { by, is_permitted, case, posed: self.posed });
+        if is_confirmed {
+            return Unproved::Refuted(example);
+        }
+        Unproved::Undecided(example, because.unwrap_or_else(|| "no facts say it".to_owned()))
+    }
+}
+
+/// Whether `set` decides that it is permitted, as long as nothing was used up of budgets.
+pub(crate) fn permits(
+    set: &Snapshot,
+    (request, facts): (&AccessRequest, &Facts),
+) -> Result<(), String> {
+    match set.decide(request, facts) {
+        Decision::Permit(grant) => match grant.over(|_| Amount::default()) {
+            None => Ok(()),
+            Some(Spend { budget, .. }) => {
+                Err(Denial::BudgetExceeded { budget: budget.clone() }.to_string())
+            }
+        },
+        Decision::Deny(denial) => Err(denial.to_string()),
+    }
+}
+
+/// Whether `set` decides that it is denied, by what its policies say.
+pub(crate) fn denies(
+    set: &Snapshot,
+    (request, facts): (&AccessRequest, &Facts),
+) -> Result<(), String> {
+    match set.decide(request, facts) {
+        Decision::Deny(
+            Denial::NotGranted { .. } | Denial::Forbidden { .. } | Denial::Unevaluable { .. },
+        ) => Ok(()),
+        other => Err(otherwise(&other)),
+    }
+}
+
+/// Whether `set` decides that it is denied, as `policy` cannot be evaluated.
+pub(crate) fn fails(
+    set: &Snapshot,
+    policy: &PolicyId,
+    (request, facts): (&AccessRequest, &Facts),
+) -> Result<(), String> {
+    match set.decide(request, facts) {
+        Decision::Deny(Denial::Unevaluable { policies }) if policies.contains(policy) => Ok(()),
+        other => Err(otherwise(&other)),
+    }
+}
+
+fn otherwise(decision: &Decision) -> String {
+    match decision {
+        Decision::Permit(_) => "it is permitted".to_owned(),
+        Decision::Deny(denial) => denial.to_string(),
     }
 }

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::Schema;
 use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
 use futures::{StreamExt as _, stream};
-use model::{DELEGATIONS_MAX, Harm, PolicyId, Sha256Digest, ToolRef};
-use pdp::{BUDGETS_FILE, Bundle, CANDIDATES_MAX, Environment, Provable, STRICTNESS_FILE, Snapshot};
+use model::{AccessRequest, DELEGATIONS_MAX, Facts, Harm, PolicyId, Sha256Digest, ToolRef};
+use pdp::{
+    BUDGETS_FILE, Bundle, CANDIDATES_MAX, Environment, PosedAnswer, Provable, STRICTNESS_FILE,
+    Snapshot,
+};
 
 use crate::claims::Claim;
 use crate::compiled::{Guarded, Place, guarded};
-use crate::examples::Trial;
-use crate::report::{Assumptions, Counterexample, Report, Shown, Unshown, Verdict, Why};
+use crate::examples::{Saying, Trial, denies, fails, permits};
+use crate::report::{Assumptions, Counterexample, Mapping, Report, Shown, Unshown, Verdict, Why};
 use crate::solver::{Session, Solver};
 
 /// The most reasons that are kept for one claim.
@@ -28,6 +31,10 @@ pub struct Subject<'a> {
     pub properties: Option<&'a Snapshot>,
     /// What each tool can do.
     pub tools: &'a BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// What else is said of each.
+    pub mappings: BTreeMap<ToolRef, Mapping>,
+    /// Says what is found as facts, so that it is decided.
+    pub saying: &'a Saying<'a>,
 }
 
 /// Proves, or refutes, that no policy of the set can fail, that it permits no more than the other, and its
@@ -131,8 +138,10 @@ struct Found {
 }
 
 /// What is no proof, and of which policy.
-enum Unproved {
+pub(crate) enum Unproved {
     Refuted(Box<Counterexample>),
+    /// With why no decision confirms it.
+    Undecided(Box<Counterexample>, String),
     Unknown(Option<PolicyId>, Why),
 }
 
@@ -168,6 +177,7 @@ impl Work<'_> {
             steps: DELEGATIONS_MAX,
             schema: Sha256Digest::of(self.set.schema.as_bytes()),
             tools: self.subject.tools.clone(),
+            mappings: self.subject.mappings.clone(),
             guaranteed,
             environments: self.set.environments.len(),
             solver: solver.version().to_owned(),
@@ -251,9 +261,17 @@ impl Looking<'_> {
                     let trial = Trial::of(self.environment, &found)?;
                     let answer = trial.by(self.work.subject.set)?;
                     let is = answer.errors.contains(&policy.id);
-                    match trial.confirmed(is, answer.is_permitted, answer.errors) {
-                        Ok(counterexample) => return Err(Unproved::Refuted(counterexample.into())),
-                        Err(why) => unknown = Some(Unproved::Unknown(Some(policy.id), why)),
+                    let deciding = |request: &AccessRequest, facts: &Facts| {
+                        fails(self.work.subject.set, &policy.id, (request, facts))
+                    };
+                    let saying = self.work.subject.saying;
+                    let PosedAnswer { is_permitted, errors, .. } = answer;
+                    match trial.confirmed(is, is_permitted, errors, (saying, &deciding)) {
+                        Unproved::Unknown(_, why) => {
+                            unknown = Some(Unproved::Unknown(Some(policy.id), why));
+                        }
+                        refuted @ Unproved::Refuted(_) => return Err(refuted),
+                        undecided @ Unproved::Undecided(..) => unknown = Some(undecided),
                     }
                 }
                 Err(why) => unknown = Some(Unproved::Unknown(Some(policy.id), why)),
@@ -343,7 +361,12 @@ impl Looking<'_> {
         let is = by_less.is_permitted && !by_more.is_permitted;
         // What is told is what the set in question answers, whichever of both that is.
         let is_set = std::ptr::eq(less.0, self.work.subject.set);
-        Err(refuted(trial.confirmed(is, is_set, by_less.permits)))
+        let deciding = |request: &AccessRequest, facts: &Facts| {
+            permits(less.0, (request, facts))?;
+            denies(more.0, (request, facts))
+        };
+        let saying = self.work.subject.saying;
+        Err(trial.confirmed(is, is_set, by_less.permits, (saying, &deciding)))
     }
 
     async fn never(&mut self, property: &[Guarded]) -> Result<(), Unproved> {
@@ -366,7 +389,7 @@ impl Looking<'_> {
             Some(found) => self.tried(&found, property, false),
             None => match fails {
                 None => Ok(()),
-                Some(Unproved::Refuted(example)) => {
+                Some(Unproved::Refuted(example) | Unproved::Undecided(example, _)) => {
                     let first = example.by.iter().next().cloned();
                     Err(first.map_or(Why::TooLong, Why::MayFail).into())
                 }
@@ -382,48 +405,60 @@ impl Looking<'_> {
         &self,
         found: &cedar_policy_symcc::Env,
         property: &[Guarded],
-        permits: bool,
+        is_permitted: bool,
     ) -> Result<(), Unproved> {
         let trial = Trial::of(self.environment, found)?;
-        let answer = trial.by(self.work.subject.set)?;
-        let Some(properties) = self.work.subject.properties else { return Ok(()) };
-        let said = trial.by(properties)?;
-        let matched = property
-            .iter()
-            .all(|it| said.permits.contains(&it.id) || said.forbids.contains(&it.id));
-        let by = if permits { &answer.permits } else { &answer.forbids };
+        let Subject { set, properties, saying, .. } = *self.work.subject;
+        let Some(properties) = properties else { return Ok(()) };
+        let answer = trial.by(set)?;
+        let matches = |said: &PosedAnswer| {
+            property.iter().all(|it| said.permits.contains(&it.id) || said.forbids.contains(&it.id))
+        };
+        let is = matches(&trial.by(properties)?) && answer.is_permitted == is_permitted;
+        let by = if is_permitted { &answer.permits } else { &answer.forbids };
         let by = by.union(&answer.errors).cloned().collect();
-        let is = matched && answer.is_permitted == permits;
-        Err(refuted(trial.confirmed(is, answer.is_permitted, by)))
+        let deciding = |request: &AccessRequest, facts: &Facts| {
+            let asked = (request, facts);
+            let decided = if is_permitted { permits(set, asked) } else { denies(set, asked) };
+            decided?;
+            let said = properties.say(request, facts).map_err(|denial| denial.to_string())?;
+            let why = "no case says what the property is about";
+            matches(&said).then_some(()).ok_or_else(|| why.to_owned())
+        };
+        Err(trial.confirmed(is, is_permitted, by, (saying, &deciding)))
     }
 }
 
-fn refuted(tried: Result<Counterexample, Why>) -> Unproved {
-    tried.map_or_else(Unproved::from, |it| Unproved::Refuted(it.into()))
-}
-
-/// Each claim with what came of it everywhere: refuted if it is anywhere, proved only if it is everywhere.
+/// Each claim with what came of it everywhere: refuted if it is anywhere, proved only if it is everywhere. What a
+/// decision confirms comes before what none does.
 fn together(claims: Vec<Claim>, found: Vec<Found>, environments: &[Environment]) -> Vec<Shown> {
     let mut unknown: Vec<Vec<Unshown>> = vec![Vec::new(); claims.len()];
     let mut refuted: Vec<Option<Box<Counterexample>>> = vec![None; claims.len()];
+    let mut undecided: Vec<Option<(Box<Counterexample>, String)>> = vec![None; claims.len()];
     for Found { environment, claim, result } in found {
         match result {
             Ok(()) => {}
-            Err(Unproved::Refuted(example)) => drop(refuted[claim].get_or_insert(example)),
+            Err(Unproved::Refuted(example)) => {
+                refuted[claim].get_or_insert(example);
+            }
+            Err(Unproved::Undecided(example, why)) => {
+                undecided[claim].get_or_insert((example, why));
+            }
             Err(Unproved::Unknown(policy, why)) => {
                 let environment = Some(environments[environment].clone());
                 unknown[claim].push(Unshown { environment, policy, why });
             }
         }
     }
-    let each = claims.into_iter().zip(unknown).zip(refuted);
-    each.map(|((claim, mut because), refuted)| {
+    let each = claims.into_iter().zip(unknown).zip(refuted.into_iter().zip(undecided));
+    each.map(|((claim, mut because), found)| {
         let unknown = because.len();
         because.truncate(REASONS_MAX);
-        let verdict = match refuted {
-            Some(example) => Verdict::Counterexample(example),
-            None if unknown == 0 => Verdict::Proved,
-            None => Verdict::NotProved { because },
+        let verdict = match found {
+            (Some(example), _) => Verdict::Counterexample(example),
+            (None, Some((example, why))) => Verdict::Unconfirmed { example, why },
+            (None, None) if unknown == 0 => Verdict::Proved,
+            (None, None) => Verdict::NotProved { because },
         };
         Shown { claim, verdict, environments: environments.len(), unknown }
     })

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Harm, PolicyDigest, PolicyId, Sha256Digest, ToolRef};
+use model::{DataCategory, Harm, Label, PolicyDigest, PolicyId, Sha256Digest, ToolRef};
 use pdp::{Environment, Posed};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::claims::Claim;
 
@@ -40,8 +41,16 @@ pub enum Verdict {
     Proved,
     /// It holds whatever the set says: the built-in rules let nothing come to it that it is about.
     Guaranteed,
-    /// It does not: this was decided, and is as the claim says it never is.
+    /// It does not: this was decided ([`pdp::Snapshot::decide`]), and is as the claim says it never is.
     Counterexample(Box<Counterexample>),
+    /// The policies alone answer this as the claim says they never do, but no decision confirms it.
+    Unconfirmed {
+        /// What they answer so.
+        example: Box<Counterexample>,
+        /// Why it is not confirmed: a built-in rule denies it, it cannot be said as facts, or it is answered otherwise on
+        /// those that say it.
+        why: String,
+    },
     /// Nobody knows.
     NotProved {
         /// Where, and why.
@@ -68,7 +77,9 @@ pub struct Counterexample {
     pub by: BTreeSet<PolicyId>,
     /// Whether the set permits it.
     pub is_permitted: bool,
-    /// The question.
+    /// The case that was decided so, which expects another answer; none, if no decision confirms it.
+    pub case: Option<Value>,
+    /// The question, as the solver found it.
     pub posed: Posed,
 }
 
@@ -85,8 +96,8 @@ pub enum Why {
     /// It cannot be said to a solver.
     #[error("it cannot be compiled for the solver: {0}")]
     Unsupported(String),
-    /// What the solver found is not answered as it says.
-    #[error("the solver found an example that the decision does not confirm: {0}")]
+    /// The policies do not answer what the solver found as it says.
+    #[error("the solver found an example that the policies do not answer so: {0}")]
     Unconfirmed(String),
     /// Where an argument has no exact value, the other set denies, because this policy of it looks at that.
     #[error(
@@ -125,6 +136,8 @@ pub struct Assumptions {
     pub schema: Sha256Digest,
     /// What each tool can do.
     pub tools: BTreeMap<ToolRef, BTreeSet<Harm>>,
+    /// What else is said of each.
+    pub mappings: BTreeMap<ToolRef, Mapping>,
     /// What the built-in rules and the facts guarantee, as Cedar says it, but for what is said of each tool.
     pub guaranteed: BTreeSet<String>,
     /// How many environments there are: who, asking for what, of what.
@@ -133,6 +146,19 @@ pub struct Assumptions {
     pub solver: String,
     /// How many questions it was asked; what terms alone showed needed none.
     pub queries: u64,
+}
+
+/// What is said of a tool beside what it can do: what policies are told of its calls rests on that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mapping {
+    /// The arguments that name the data objects that it is used on; nothing, if nobody said so.
+    pub objects: Option<BTreeSet<String>>,
+    /// The categories of data that it touches.
+    pub data: BTreeSet<DataCategory>,
+    /// Whether it sends out what it is given.
+    pub sink: bool,
+    /// The labels that its results can carry.
+    pub carries: BTreeSet<Label>,
 }
 
 impl Report {

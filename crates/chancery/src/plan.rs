@@ -66,7 +66,7 @@ struct Planned {
 
 /// Tells what the set changes that was `asked` about; it ends with 3 if something flips, or a case does not hold.
 pub(crate) async fn run(asked: Plan) -> anyhow::Result<ExitCode> {
-    let Plan { set, since, json, socket } = asked;
+    let Plan { set, since, all, json, socket } = asked;
     let (set, socket) = (PolicySet::read(&set.dir)?, socket.socket);
     let replayed = replay::run(&set.files, Some(since), &socket).await?;
     let planned = planned(&set, replayed, &socket).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn run(asked: Plan) -> anyhow::Result<ExitCode> {
     } else {
         print!("{planned}");
     }
-    Ok(holds(planned.failed.is_empty() && planned.replayed.is_alike()))
+    Ok(holds(planned.failed.is_empty() && planned.replayed.passes(all)))
 }
 
 async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::Result<Planned> {

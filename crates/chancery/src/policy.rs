@@ -62,11 +62,11 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Policy::Explain(asked) => crate::explain::run(asked).await,
-        Policy::Replay { set, since, socket } => {
+        Policy::Replay { set, since, all, socket } => {
             let files = PolicySet::read(&set.dir)?.files;
             let replayed = replay::run(&files, since, &socket.socket).await?;
             print!("{replayed}");
-            Ok(holds(replayed.is_alike()))
+            Ok(holds(replayed.passes(all)))
         }
         Policy::Plan(asked) => crate::plan::run(asked).await,
         Policy::Prove(asked) => crate::prove::run(&asked).await,

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use analysis::{Assumptions, Counterexample, Report, Shown, Solver, Subject, Unshown, Verdict};
+use analysis::{
+    Assumptions, Counterexample, Mapping, Report, Shown, Solver, Subject, Unshown, Verdict,
+};
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{AgentName, PurposeId, ReleaseTerms, Sha256Digest};
-use pap::{CaseError, CaseFile};
-use pdp::{Bundle, Environment, Posed};
+use model::{ReleaseTerms, Sha256Digest, ToolRef};
+use pap::{CaseTool, Tools};
+use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
 
 use crate::cli::Prove;
@@ -37,17 +39,12 @@ pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<
         "nothing was signed: a release has to be proved here (`policy.require_proof`), and the set says nothing that \
          could be: write properties (`properties/*.cedar`)"
     );
-    let compiled = set.compiled()?;
-    let properties = set.compiled_properties(&BTreeMap::new())?;
-    let tools = set.harm();
-    let subject =
-        Subject { set: &compiled, against: None, properties: properties.as_ref(), tools: &tools };
     let program = analysis::program(std::env::var_os("CVC5"), &path());
     let solver = Solver::at(program, QUESTION).await;
     let solver = solver.context("nothing was signed: it cannot be proved here")?;
-    let report = Box::pin(proved(&subject, &solver)).await?;
+    let report = Box::pin(report(set, &solver)).await?;
     if !report.is_proved() {
-        tell(&report, set)?;
+        tell(&report)?;
         bail!("nothing was signed: not all of it is proved");
     }
     tell_proved(&report, set);
@@ -117,6 +114,23 @@ fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
+/// What comes of proving `set`, with what its own properties claim.
+pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<Report> {
+    let compiled = set.compiled()?;
+    let properties = set.compiled_properties(&BTreeMap::new())?;
+    let (tools, all) = (set.harm(), set.all_tools());
+    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
+    let subject = Subject {
+        set: &compiled,
+        against: None,
+        properties: properties.as_ref(),
+        tools: &tools,
+        mappings: mappings(&compiled, &all),
+        saying: &saying,
+    };
+    Box::pin(proved(&subject, solver)).await
+}
+
 /// What comes of proving `subject`; meanwhile it is told how far that is.
 async fn proved(subject: &Subject<'_>, solver: &Solver) -> anyhow::Result<Report> {
     let at_once = available_parallelism().map_or(1, usize::from);
@@ -134,15 +148,18 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     let against = asked.against.as_deref().map(|dir| against(&set, dir)).transpose()?;
     let more = asked.property.iter().map(|path| property(path)).collect::<anyhow::Result<_>>()?;
     let properties = set.compiled_properties(&more)?;
-    for warning in properties.iter().flat_map(pdp::Snapshot::warnings) {
+    for warning in properties.iter().flat_map(Snapshot::warnings) {
         eprintln!("warning: {warning}");
     }
-    let tools = set.harm();
+    let (tools, all) = (set.harm(), set.all_tools());
+    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
     let subject = Subject {
         set: &compiled,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
+        mappings: mappings(&compiled, &all),
+        saying: &saying,
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {
@@ -158,7 +175,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     if asked.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        tell(&report, &set)?;
+        tell(&report)?;
     }
     Ok(match (report.is_refuted(), report.is_proved()) {
         (true, _) => ExitCode::from(DOES_NOT_HOLD),
@@ -168,7 +185,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
 }
 
 /// The set in `dir`, with the tools of `set`.
-fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<pdp::Snapshot> {
+fn against(set: &PolicySet, dir: &Path) -> anyhow::Result<Snapshot> {
     let other = PolicySet::read(dir)?;
     let why = || format!("`{}`, with the tools of the other set", dir.display());
     compiled_with(&other.files, &set.all_tools()).with_context(why)
@@ -180,29 +197,41 @@ fn property(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((shown, text))
 }
 
-fn tell(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
+fn tell(report: &Report) -> anyhow::Result<()> {
+    told(report)?.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// The lines that are told of what came of proofs.
+fn told(report: &Report) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
     for shown in &report.shown {
         let Shown { claim, verdict, environments, unknown } = shown;
-        if let Some(line) = holds(shown) {
-            println!("{line}");
-        }
+        lines.extend(holds(shown));
         match verdict {
             Verdict::Proved | Verdict::Guaranteed => {}
             Verdict::Counterexample(example) => {
-                println!("does not hold: the set {claim}");
-                tell_example(example, set)?;
+                lines.push(format!("does not hold: the set {claim}"));
+                lines.extend(example_told(example)?);
+            }
+            Verdict::Unconfirmed { example, why } => {
+                lines.push(format!("not proved: the set {claim}"));
+                lines.push(format!(
+                    "  what was found is not confirmed by a decision, because {why}"
+                ));
+                lines.extend(example_told(example)?);
             }
             Verdict::NotProved { because } => {
-                println!("not proved: the set {claim}");
-                because.iter().take(TOLD_MAX).for_each(tell_unshown);
+                lines.push(format!("not proved: the set {claim}"));
+                lines.extend(because.iter().take(TOLD_MAX).map(unshown_told));
             }
         }
         if *unknown > 0 {
-            println!("  unknown in {unknown} of {environments} environments");
+            lines.push(format!("  unknown in {unknown} of {environments} environments"));
         }
     }
-    tell_assumptions(&report.assumptions);
-    Ok(())
+    lines.extend(assumptions_told(&report.assumptions));
+    Ok(lines)
 }
 
 /// What holds, if it does.
@@ -212,11 +241,13 @@ fn holds(Shown { claim, verdict, .. }: &Shown) -> Option<String> {
         Verdict::Guaranteed => {
             Some(format!("guaranteed by the built-in rules, whatever the set says: it {claim}"))
         }
-        Verdict::Counterexample(_) | Verdict::NotProved { .. } => None,
+        Verdict::Counterexample(_) | Verdict::Unconfirmed { .. } | Verdict::NotProved { .. } => {
+            None
+        }
     }
 }
 
-fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
+fn unshown_told(Unshown { environment, policy, why }: &Unshown) -> String {
     let of = environment.as_ref().map(|it| {
         let Environment { principal, action, resource, .. } = it;
         format!("{principal} asks for {action} of {resource}")
@@ -224,123 +255,76 @@ fn tell_unshown(Unshown { environment, policy, why }: &Unshown) {
     let policy = policy.as_ref().map(|id| format!("policy `{id}`"));
     let place: Vec<_> = of.into_iter().chain(policy).collect();
     let place = if place.is_empty() { String::new() } else { place.join(", ") + ": " };
-    println!("  {place}{why}");
+    format!("  {place}{why}")
 }
 
-fn tell_example(example: &Counterexample, set: &PolicySet) -> anyhow::Result<()> {
-    let Counterexample { by, is_permitted, posed } = example;
+fn example_told(example: &Counterexample) -> anyhow::Result<Vec<String>> {
+    let Counterexample { by, is_permitted, case, posed } = example;
     let by: Vec<_> = by.iter().map(|id| format!("`{id}`")).collect();
     let by = if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) };
-    println!("  {}{by}:", if *is_permitted { "the set permits" } else { "the set denies" });
-    if let Some(case) = case(example, set) {
-        println!("  as a case, which holds once the set answers otherwise:");
-        for line in serde_saphyr::to_string(&json!([case]))?.lines() {
-            println!("    {line}");
-        }
-        return Ok(());
+    let mut lines = vec![format!(
+        "  {}{by}:",
+        if *is_permitted { "the set permits" } else { "the set denies" }
+    )];
+    if let Some(case) = case {
+        lines.push("  as a case, which holds once the set answers otherwise:".to_owned());
+        let text = serde_saphyr::to_string(&json!([case]))?;
+        lines.extend(text.lines().map(|line| format!("    {line}")));
+        return Ok(lines);
     }
-    println!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource);
-    for (path, value) in words(posed) {
-        println!("    {path}: {value}");
-    }
-    Ok(())
+    lines.push(format!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource));
+    lines.extend(words(posed).iter().map(|(path, value)| format!("    {path}: {value}")));
+    Ok(lines)
 }
 
-fn tell_assumptions(assumed: &Assumptions) {
-    println!("set {}, content {}", assumed.set, assumed.content);
+fn assumptions_told(assumed: &Assumptions) -> Vec<String> {
+    let mut lines = vec![format!("set {}, content {}", assumed.set, assumed.content)];
     if let (Some(against), Some(content)) = (assumed.against, assumed.against_content) {
-        println!("against {against}, content {content}, with the same tools");
+        lines.push(format!("against {against}, content {content}, with the same tools"));
     }
-    for file in &assumed.tighter {
-        println!("its `{file}` is another one, and surely holds back as much");
-    }
-    println!("schema {}, {} environments", assumed.schema, assumed.environments);
-    println!(
+    let tighter = assumed.tighter.iter();
+    lines.extend(
+        tighter.map(|it| format!("its `{it}` is another one, and surely holds back as much")),
+    );
+    lines.push(format!("schema {}, {} environments", assumed.schema, assumed.environments));
+    lines.push(format!(
         "each act by itself, whoever does it, by work that was handed on up to {} times",
         assumed.steps
-    );
-    for (tool, harm) in &assumed.tools {
+    ));
+    lines.extend(assumed.tools.iter().map(|(tool, harm)| {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
-        println!("assumes that {tool} is {}", harm.join(", "));
-    }
-    println!("assumes the built-in rules, and what they and the facts guarantee:");
-    for expression in &assumed.guaranteed {
-        println!("  {expression}");
-    }
-    println!("{}, asked {} questions", assumed.solver, assumed.queries);
+        format!("assumes that {tool} is {}", harm.join(", "))
+    }));
+    lines.push(mappings_told(&assumed.mappings));
+    lines.push("assumes the built-in rules, and what they and the facts guarantee:".to_owned());
+    lines.extend(assumed.guaranteed.iter().map(|expression| format!("  {expression}")));
+    lines.push(format!("{}, asked {} questions", assumed.solver, assumed.queries));
+    lines
 }
 
-/// The question of `example` as a case of the set, if one is answered alike on the facts of cases.
-fn case(example: &Counterexample, set: &PolicySet) -> Option<Value> {
-    let case = simple(&example.posed, example.is_permitted)?;
-    let file: CaseFile = serde_json::from_value(json!({ "cases": [case] })).ok()?;
-    let results = file.run(&set.files, &set.all_tools()).ok()?;
-    // The set answers otherwise than the case expects: as it did in the example.
-    let is_alike = matches!(results.as_slice(), [result] if matches!(result.held, Err(CaseError::Differs { .. })));
-    is_alike.then_some(case)
+fn mappings_told(mappings: &BTreeMap<ToolRef, Mapping>) -> String {
+    let digest = Sha256Digest::of(&json::canonical_of(mappings));
+    let count = |of: fn(&Mapping) -> bool| mappings.values().filter(|it| of(it)).count();
+    format!(
+        "assumes the mappings {digest}: of {} tools, {} have arguments mapped to data objects, {} categories of data, \
+         {} are sinks, {} carry labels",
+        mappings.len(),
+        count(|it| it.objects.is_some()),
+        count(|it| !it.data.is_empty()),
+        count(|it| it.sink),
+        count(|it| !it.carries.is_empty()),
+    )
 }
 
-fn simple(posed: &Posed, is_permitted: bool) -> Option<Value> {
-    posed.principal.starts_with("Instance::").then_some(())?;
-    let quoted = |text: &str| Some(text.split_once("::")?.1.trim_matches('"').to_owned());
-    let (action, resource) = (quoted(&posed.action)?, quoted(&posed.resource)?);
-    let context = &posed.context;
-    let input = plain(&context["input"]);
-    let mut case = json!({
-        "name": "found by a proof",
-        "attestation": context["attestation"],
-        "binding": context["binding"],
-        "calls": context["session"]["counters"]["calls"],
-        "unconfirmed": context["confirmed"] == false,
-        "expect": if is_permitted { "deny" } else { "permit" },
-    });
-    if posed.resource.starts_with("Tool::") {
-        case["call"] = json!({ "tool": resource, "input": input });
-    } else {
-        case["method"] = json!({ "name": action, "server": resource, "input": input });
-    }
-    if context["risk"] != "none" {
-        case["risk"] = context["risk"].clone();
-    }
-    // What no policy looks at need not be a name of ours.
-    let purpose = context["purpose"].as_str().filter(|it| it.parse::<PurposeId>().is_ok());
-    let agent = agent_of(posed).filter(|it| it.parse::<AgentName>().is_ok());
-    case.as_object_mut()?.extend(purpose.map(|it| ("purpose".to_owned(), it.into())));
-    case.as_object_mut()?.extend(agent.map(|it| ("agent".to_owned(), it.into())));
-    Some(case)
-}
-
-/// The agent of whose instances the principal is.
-fn agent_of(posed: &Posed) -> Option<String> {
-    let named =
-        |uid: &Value| format!("{}::{}", uid["type"].as_str().unwrap_or_default(), uid["id"]);
-    let entities = posed.entities.as_array()?;
-    let principal = entities.iter().find(|it| named(&it["uid"]) == posed.principal)?;
-    let parents = principal["parents"].as_array()?;
-    let agent = parents.iter().find(|it| it["type"] == "Agent")?;
-    agent["id"].as_str().map(str::to_owned)
-}
-
-/// Cedar's value as an argument: decimals are numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => match members.get("__extn") {
-            Some(extension) => {
-                let arguments = extension["args"].as_array().cloned();
-                let arguments = arguments.unwrap_or_else(|| vec![extension["arg"].clone()]);
-                let texts: Vec<_> = arguments.iter().map(|it| text(&plain(it))).collect();
-                let number = serde_json::from_str(&texts[0]).ok().filter(Value::is_number);
-                number.unwrap_or_else(|| texts.join(" ").into())
-            }
-            None => members.iter().map(|(name, it)| (name.clone(), plain(it))).collect(),
-        },
-        Value::Array(items) => items.iter().map(plain).collect(),
-        other => other.clone(),
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// What is said of the tools of `set`, beside what each can do.
+fn mappings(set: &Snapshot, tools: &Tools) -> BTreeMap<ToolRef, Mapping> {
+    let mapping = |(name, tool): (&ToolRef, &CaseTool)| {
+        let CaseTool { objects, data, .. } = tool.clone();
+        let labels = set.labels();
+        let (sink, carries) = (labels.is_sink(name), labels.carried_by(name).cloned().collect());
+        (name.clone(), Mapping { objects, data, sink, carries })
+    };
+    tools.iter().map(mapping).collect()
 }
 
 /// What a question says, one member a line, as policies name it.
@@ -371,8 +355,11 @@ fn spread(path: &str, value: &Value, lines: &mut BTreeMap<String, String>) {
             let entity = members.get("__entity");
             let entity = entity
                 .map(|it| format!("{}::{}", it["type"].as_str().unwrap_or_default(), it["id"]));
-            lines.insert(path.to_owned(), entity.unwrap_or_else(|| plain(value).to_string()));
+            lines.insert(path.to_owned(), entity.unwrap_or_else(|| pap::plain(value).to_string()));
         }
-        other => drop(lines.insert(path.to_owned(), plain(other).to_string())),
+        other => drop(lines.insert(path.to_owned(), pap::plain(other).to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

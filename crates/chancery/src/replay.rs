@@ -69,9 +69,10 @@ impl Replayed {
         }
     }
 
-    /// Whether nothing flips, nor may for want of a token, all could be read, and every flip is told.
-    pub(crate) fn is_alike(&self) -> bool {
-        self.flips.is_empty() && self.is_whole()
+    /// Whether nothing flips, nor may for want of a token, all could be read, and every flip is told; where `all` is
+    /// wanted, whether all was decided again, too.
+    pub(crate) fn passes(&self, all: bool) -> bool {
+        self.flips.is_empty() && if all { self.is_all() } else { self.is_whole() }
     }
 
     /// Whether all could be read, none may flip for want of a token, and every flip is told.
@@ -111,6 +112,7 @@ impl Replayed {
         json!({
             "decided": self.decided, "same": self.same, "erased": self.erased,
             "damaged": self.damaged, "unknown": self.unknown, "needs_token": self.needs_token,
+            "is_all": self.is_all(),
             "flips": flips.collect::<Vec<_>>(), "totals": self.totals(), "more": self.more,
             "more_widen": self.more_widen,
         })
@@ -158,6 +160,10 @@ impl fmt::Display for Replayed {
         if *unknown > 0 {
             writeln!(f, "{unknown} unknown: nobody took note of what they hang on")?;
         }
+        let left_out = erased + unknown;
+        if left_out > 0 {
+            writeln!(f, "not all was decided again: {left_out} are left out, which may flip")?;
+        }
         if *needs_token > 0 {
             let why = "nobody knows whether theirs had been used";
             writeln!(f, "{needs_token} would need a token of their own: {why}")?;
@@ -185,7 +191,7 @@ mod tests {
         assert_eq!(replayed.told()["more"], 5);
         let says = "5 more flip, of kinds that are not told; 1 of them a widening\n";
         assert!(replayed.to_string().contains(says), "{replayed}");
-        assert!(!replayed.is_alike() && !replayed.is_all());
+        assert!(!replayed.passes(false) && !replayed.is_all());
     }
 
     #[test]
@@ -204,20 +210,28 @@ mod tests {
             assert!(told.contains(says), "{says}: {told}");
         }
         assert_eq!(replayed.told()["totals"], json!({ "owes_less": 7, "owes_more": 1 }));
-        assert!(!replayed.is_alike());
+        assert!(!replayed.passes(false));
     }
 
     #[test]
     fn what_was_not_decided_again_is_not_all() {
-        for (told, is_alike, is_all) in [
+        for (told, passes, is_all) in [
             (json!({ "decided": 1, "same": 1 }), true, true),
             (json!({ "erased": 1 }), true, false),
             (json!({ "unknown": 1 }), true, false),
             (json!({ "decided": 1, "same": 1, "needs_token": 1 }), false, false),
             (json!({ "damaged": 1 }), false, false),
         ] {
+            let left_out = told["erased"].is_u64() || told["unknown"].is_u64();
             let replayed = replayed(&[told]);
-            assert_eq!((replayed.is_alike(), replayed.is_all()), (is_alike, is_all), "{replayed}");
+            assert_eq!(
+                (replayed.passes(false), replayed.passes(true)),
+                (passes, is_all),
+                "{replayed}"
+            );
+            assert_eq!((replayed.is_all(), &replayed.told()["is_all"]), (is_all, &json!(is_all)));
+            let told = replayed.to_string().contains("not all was decided again: 1 are left out");
+            assert_eq!(told, left_out, "{replayed}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod administrative;
 mod by_instance;
+mod found;
 mod made_up;
 mod recorded;
 mod result;
@@ -28,6 +29,7 @@ use serde_json::{Map, Value, json};
 use crate::flips::PolicyFiles;
 use administrative::Administrative;
 use by_instance::ByInstance;
+pub use found::{plain, posed};
 pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};
 pub(crate) use trial::tried;
@@ -252,13 +254,18 @@ impl Question {
         &self,
         (snapshot, tools): (&Snapshot, &Tools),
     ) -> Result<(AccessRequest, Explanation), String> {
-        if let Self::ByInstance(it) = self {
-            it.is_possible((snapshot, tools))?;
-        }
-        let (request, facts) = self.put(tools)?;
+        let (request, facts) = self.possible((snapshot, tools))?;
         let Explanation { decision, asked, for_others } = snapshot.explain(&request, &facts);
         let decision = self.counted(decision, snapshot)?;
         Ok((request, Explanation { decision, asked, for_others }))
+    }
+
+    /// What is asked of the set, if that can be, and the facts that it is decided on.
+    fn possible(&self, set: (&Snapshot, &Tools)) -> Result<(AccessRequest, Facts), String> {
+        if let Self::ByInstance(it) = self {
+            it.is_possible(set)?;
+        }
+        self.put(set.1)
     }
 
     /// What is asked, and the facts that it is decided on.

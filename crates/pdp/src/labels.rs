@@ -177,7 +177,7 @@ impl Labels {
     }
 
     /// What a result of the tool can carry, whatever its arguments.
-    pub(crate) fn carried_by(&self, tool: &ToolRef) -> impl Iterator<Item = &Label> {
+    pub fn carried_by(&self, tool: &ToolRef) -> impl Iterator<Item = &Label> {
         let tool = self.tool(tool).into_iter();
         tool.flat_map(OfTool::all).map(|label| &label.value)
     }

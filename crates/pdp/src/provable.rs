@@ -1,5 +1,5 @@
 //! A policy set as text, for proofs about it; and questions in Cedar's own terms, by which what a proof
-//! found is tried.
+//! found is tried, before it is decided.
 //!
 //! A proof holds for all that Cedar can be asked, which is more than is ever asked here. What is always so
 //! where the set is asked narrows that (see [`Environment::assumes`]): only what the built-in rules refuse
@@ -11,13 +11,16 @@ use std::str::FromStr as _;
 use cedar_policy::{
     Context, Effect, Entities, EntityUid, EvalResult, Expression, Request, eval_expression,
 };
-use model::{Attestation, Binding, DELEGATIONS_MAX, Harm, PolicyId, RiskLevel, ToolRef};
+use model::{
+    AccessRequest, Attestation, Binding, DELEGATIONS_MAX, Denial, Facts, Harm, PolicyId, RiskLevel,
+    ToolRef,
+};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::candidates::{Asked, CANDIDATES_MAX, Placed};
 use crate::entities::{server_uid, tool_uid};
-use crate::evaluate::{Question, action_entity};
+use crate::evaluate::{Question, Said, action_entity};
 use crate::kernel;
 use crate::reads::InputReads;
 use crate::schema::{Action, AskedBy, chain, type_name};
@@ -224,6 +227,25 @@ impl Snapshot {
             permits: self.ids(&said.permits),
             forbids: self.ids(&said.forbids),
             errors: self.ids(&said.errors),
+        })
+    }
+
+    /// What its policies say of `request` to all of whom they are asked together, whether or not it is permitted: of
+    /// properties, which of them match it.
+    ///
+    /// # Errors
+    /// No policy is asked: a built-in rule, or the shape of the request, decides.
+    pub fn say(&self, request: &AccessRequest, facts: &Facts) -> Result<PosedAnswer, Denial> {
+        let (action, passed) = self.built_in(request, facts)?;
+        let nobody_asked = Denial::NotGranted { answers: passed.answers };
+        let prepared = self.prepare((request, facts), (action, &passed))?.ok_or(nobody_asked)?;
+        let asked = self.ask_each(&prepared)?;
+        let is_callable = action.tool.as_ref().is_none_or(|tool| self.names_tool(tool));
+        Ok(PosedAnswer {
+            is_permitted: asked.all().all(Said::permits) && is_callable,
+            permits: self.ids(&asked.union(|said| &said.permits)),
+            forbids: self.ids(&asked.union(|said| &said.forbids)),
+            errors: self.ids(&asked.union(|said| &said.errors)),
         })
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
 use model::{Harm, ToolRef};
-use pdp::{Bundle, PosedAnswer, Snapshot, ToolSchema};
+use pap::{CaseTool, Tools};
+use pdp::{Bundle, Posed, PosedAnswer, Snapshot, ToolSchema};
 use serde_json::json;
 
 /// How long the solver may take for one question here, on however busy a machine.
@@ -58,6 +59,11 @@ fn harm() -> BTreeMap<ToolRef, BTreeSet<Harm>> {
     tools.into_iter().map(|(tool, harm)| (tool.parse().expect("a tool"), [harm].into())).collect()
 }
 
+fn tool(name: &ToolRef, ToolSchema { input_schema }: &ToolSchema) -> CaseTool {
+    let harm = harm()[name].clone();
+    CaseTool { harm, input: input_schema.clone(), objects: None, data: BTreeSet::new() }
+}
+
 /// What the solver at `program` says within `time`.
 pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration) -> Report {
     let solver = Solver::at(program, time).await.expect("there is a solver");
@@ -73,11 +79,16 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
     let properties = asked
         .properties
         .map(|text| Snapshot::compile_properties(bundle(text)).expect("the properties compile"));
+    let cases: Tools =
+        set.bundle().tools.iter().map(|(name, it)| (name.clone(), tool(name, it))).collect();
+    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&set, &cases));
     let subject = Subject {
         set: &set,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
+        mappings: BTreeMap::new(),
+        saying: &saying,
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")
 }
@@ -99,6 +110,7 @@ pub(crate) async fn check(asked: Asked<'_>, expected: &str) {
             let of = example.posed.principal.split("::").next().unwrap_or_default();
             format!("{of} {} by {}", example.posed.action, by.join(", "))
         }
+        Verdict::Unconfirmed { why, .. } => format!("not confirmed, because {why}"),
         Verdict::NotProved { because } => because[0].why.to_string(),
     };
     assert_eq!(told, expected, "{last:?}");

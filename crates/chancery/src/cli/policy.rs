@@ -8,7 +8,8 @@ use model::{PersonId, PolicyDigest};
 
 use super::{Signed, Socket};
 
-/// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `tools.yaml` and `cases/*.yaml`.
+/// Policy sets: a directory with `*.cedar`, `*.cedarschema`, `labels.yaml`, `budgets.yaml`, `strictness.yaml`, `tools.yaml`,
+/// `cases/*.yaml` and `properties/*.cedar`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// List the sets that are shipped, to begin one of your own from.
@@ -83,6 +84,9 @@ pub(crate) enum Policy {
         /// How far back (`30d`, `12h`); all, if it is left out.
         #[arg(long, value_name = "TIME", value_parser = back)]
         since: Option<Duration>,
+        /// Fail, too, where something is not decided again, and so may flip: erased, or unknown.
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         socket: Socket,
     },
@@ -250,6 +254,9 @@ pub(crate) struct Plan {
     /// How far back what is recorded is decided again (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = back, default_value = "7d")]
     pub(crate) since: Duration,
+    /// Fail, too, where something is not decided again, and so may flip: erased, or unknown.
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print it as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use analysis::{Report, Solver, Subject};
+use analysis::{Report, Solver};
 use pap::CaseResult;
 use tempfile::TempDir;
 
 use super::*;
 use crate::policy_set::PolicySet;
+use crate::prove;
 
 /// How long the solver may take for one question here, on however busy a machine.
 const TIME: Duration = Duration::from_mins(1);
@@ -97,12 +98,7 @@ async fn solver() -> Solver {
 
 /// What is proved of `set`, with what its properties claim.
 async fn proved(set: &PolicySet, solver: &Solver) -> Report {
-    let (compiled, tools) = (set.compiled().expect("it compiles"), set.harm());
-    let properties = set.compiled_properties(&BTreeMap::new()).expect("they compile");
-    let subject =
-        Subject { set: &compiled, against: None, properties: properties.as_ref(), tools: &tools };
-    let report = Box::pin(analysis::prove(&subject, solver, 2, |_, _| {})).await;
-    report.expect("it can be asked")
+    Box::pin(prove::report(set, solver)).await.expect("it can be asked")
 }
 
 /// That no policy of it can fail, of every act that can be asked for, and what its properties claim.

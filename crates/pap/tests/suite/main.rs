@@ -42,6 +42,7 @@ mod policy;
 mod policy_sets;
 mod proved;
 mod purposes;
+mod random_sets;
 mod reach;
 mod readable;
 mod receiver_directories;

@@ -4,18 +4,83 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{AccessRequest, Decision, Denial, Facts, PolicyId, PrincipalFacts};
+use model::{
+    AccessRequest, Amount, Decision, Denial, Facts, Origin, PolicyId, PrincipalFacts, Spend,
+};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::differential::{Parts, case, policy, text};
-use super::fixtures::{Case, bundle, snapshot};
-use crate::{CANDIDATES_MAX, Snapshot};
+use super::differential::{self, policy, text};
+use super::fixtures::{Case, bundle, snapshot, tool_ref};
+use crate::{Bundle, CANDIDATES_MAX, Snapshot};
+
+/// What policies look at of a session, beside what those of [`policy`] do: what was called and read before, how often,
+/// where arguments come from, how often work was handed on. One of them can fail.
+const SESSIONS: [&str; 7] = [
+    r#"context.session.used_tools.contains("crm/lookup")"#,
+    r#"context.session.counters["payments/refund"] > 2"#,
+    r#"context.session.counters["crm/lookup"] + 1 > 5"#,
+    r#"context.session.labels.containsAny(["private", "outside"])"#,
+    r#"context.provenance.untrusted.contains("amount")"#,
+    r#"context.provenance.mandate.contains("id")"#,
+    "context.depth > 1",
+];
+
+/// The most policies that one set has.
+const POLICIES_MAX: usize = 14;
+
+/// What is used up of by each call.
+const BUDGETS: &str =
+    "budgets: { it: { description: x, match: {}, amount: calls, cap: 3, per: task } }";
+
+fn of_session(number: usize, (forbid, condition): &(bool, usize)) -> String {
+    let effect = if *forbid { "forbid" } else { "permit" };
+    let condition = SESSIONS[*condition];
+    format!(
+        "@id(\"s{number}\") {effect}(principal, action in Action::\"tools/call\", resource) when {{ {condition} }};\n"
+    )
+}
 
 /// The policies that can be in one set, in force or under observation.
-fn texts(parts: &[Parts]) -> Vec<String> {
-    parts.iter().enumerate().filter_map(|(number, parts)| text(number, parts)).collect()
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    let parts = prop::collection::vec(policy(), 0..10);
+    let sessions = prop::collection::vec((any::<bool>(), 0..SESSIONS.len()), 0..5);
+    (parts, sessions).prop_map(|(parts, sessions)| {
+        let parts = parts.iter().enumerate().filter_map(|(number, parts)| text(number, parts));
+        let sessions = sessions.iter().enumerate().map(|(number, it)| of_session(number, it));
+        parts.chain(sessions).collect()
+    })
+}
+
+/// Which of them are under observation.
+fn observed() -> impl Strategy<Value = Vec<bool>> {
+    prop::collection::vec(any::<bool>(), POLICIES_MAX)
+}
+
+/// Acts in sessions of which all is known that policies look at.
+fn case() -> impl Strategy<Value = Case> {
+    let some = |all: &[&'static str]| prop::sample::subsequence(all.to_vec(), 0..=all.len());
+    let remembered = (some(&["private", "outside"]), some(&["crm/lookup", "payments/refund"]));
+    let count = || prop_oneof![0_i64..8, Just(i64::MAX)];
+    let origins = vec![Origin::Mandate, Origin::Trusted, Origin::Unknown, Origin::Untrusted];
+    let said = (prop::sample::select(origins), 0_u8..4);
+    (differential::case(), remembered, (count(), count()), said).prop_map(
+        |(case, (labels, used), (lookups, refunds), (origin, depth))| {
+            let mut case = case.handed_on(depth);
+            let session = &mut case.facts.session;
+            session.labels.extend(labels.iter().map(|label| label.parse().expect("a label")));
+            session.used_tools.extend(used.into_iter().map(tool_ref));
+            let counted = [("crm/lookup", lookups), ("payments/refund", refunds)];
+            session.counters.extend(counted.map(|(tool, count)| (tool.to_owned(), count)));
+            let arguments = case.request.input.as_object().into_iter();
+            for name in arguments.flat_map(serde_json::Map::keys) {
+                session.provenance.insert(name.clone(), origin);
+            }
+            case
+        },
+    )
 }
 
 fn set(texts: &[String], is_observed: impl Fn(usize) -> bool) -> String {
@@ -87,13 +152,12 @@ proptest! {
 
     #[test]
     fn observed_policies_never_change_an_answer(
-        parts in prop::collection::vec((policy(), any::<bool>()), 0..10),
+        texts in texts(),
+        observed in observed(),
         cases in prop::collection::vec(case(), 1..5),
         // Sometimes as many as one decision looks at, and more with those that are observed.
         crowd in prop_oneof![15 => Just((0_usize, 0_usize)), 1 => (240..=CANDIDATES_MAX, 16..20_usize)],
     ) {
-        let (parts, observed): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let texts = texts(&parts);
         let (many, more) = (alike("in", "", crowd.0), alike("out", "@mode(\"observe\") ", crowd.1));
         let tried = set(&texts, |number| observed[number]);
         let tried = snapshot(&named(&format!("{tried}{many}{more}")));
@@ -110,18 +174,24 @@ proptest! {
     /// from what is kept of it, answer bit for bit as before.
     #[test]
     fn replay_equals_the_record(
-        parts in prop::collection::vec((policy(), any::<bool>()), 0..10),
-        cases in prop::collection::vec(case(), 1..5),
+        texts in texts(),
+        observed in observed(),
+        cases in prop::collection::vec((case(), 0_i64..5), 1..5),
     ) {
-        let (parts, observed): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let bundle = bundle(&named(&set(&texts(&parts), |number| observed[number])));
+        let bundle = bundle(&named(&set(&texts, |number| observed[number])));
+        let bundle = Bundle { budgets: Some(BUDGETS.to_owned()), ..bundle };
         let kept = json::canonical_of(&bundle);
         let snapshot = Snapshot::compile(bundle).expect("it compiles");
         let again = Snapshot::compile(serde_json::from_slice(&kept).expect("a bundle"));
         let again = again.expect("it compiles");
         prop_assert_eq!(again.digest(), snapshot.digest());
-        for case in &cases {
-            let facts = case.facts();
+        for (case, used) in &cases {
+            let mut facts = case.facts();
+            // What a commit would have found used up.
+            if let Decision::Permit(grant) = case.decide(&snapshot) {
+                let used = |spend: &Spend| (spend.counter(), Amount::from_parts(used * Amount::ONE.parts()));
+                facts.session.used.extend(grant.spends.iter().map(used));
+            }
             let request: AccessRequest = read_again(&case.request);
             let first = snapshot.decide(&case.request, &facts);
             prop_assert_eq!(again.decide(&request, &disclosed(facts)), first);
@@ -130,10 +200,9 @@ proptest! {
 
     #[test]
     fn a_forbid_that_fails_denies_in_any_set(
-        parts in prop::collection::vec(policy(), 0..10),
+        texts in texts(),
         cases in prop::collection::vec(case(), 1..5),
     ) {
-        let texts = texts(&parts);
         let whole = snapshot(&named(&texts.concat()));
         for case in &cases {
             let failing = failing_forbids(&texts, case);
@@ -147,5 +216,44 @@ proptest! {
             prop_assert!(failing.is_subset(policies), "{failing:?} of {policies:?}");
             prop_assert!(!case.could_permit(&whole));
         }
+    }
+}
+
+/// The random sessions above do reach both sides of all that policies look at of them, and the end of a budget.
+#[test]
+fn what_policies_look_at_of_sessions_holds_and_does_not() {
+    let full = || {
+        let mut case = Case::call("payments/refund", json!({ "amount": 5 })).handed_on(2);
+        let session = &mut case.facts.session;
+        session.labels.insert("outside".parse().expect("a label"));
+        session.used_tools.insert(tool_ref("crm/lookup"));
+        session.counters.extend(["crm/lookup", "payments/refund"].map(|it| (it.to_owned(), 5)));
+        session.provenance.insert("amount".to_owned(), Origin::Untrusted);
+        session.provenance.insert("id".to_owned(), Origin::Mandate);
+        case
+    };
+    for number in 0..SESSIONS.len() {
+        let forbid = snapshot(&named(&of_session(0, &(true, number))));
+        let denied = full().decide(&forbid);
+        assert!(matches!(denied, Decision::Deny(Denial::Forbidden { .. })), "{number}: {denied:?}");
+        let empty = Case::call("payments/refund", json!({ "amount": 5 }));
+        assert!(matches!(empty.decide(&forbid), Decision::Permit(_)), "{number}");
+    }
+    let mut most = full();
+    most.facts.session.counters.insert("crm/lookup".to_owned(), i64::MAX);
+    let fails = most.decide(&snapshot(&named(&of_session(0, &(true, 2)))));
+    assert!(matches!(fails, Decision::Deny(Denial::Unevaluable { .. })), "{fails:?}");
+
+    let bundle = Bundle { budgets: Some(BUDGETS.to_owned()), ..bundle(&named("")) };
+    let set = Snapshot::compile(bundle).expect("it compiles");
+    let case = Case::call("payments/refund", json!({ "amount": 5 }));
+    let Decision::Permit(grant) = case.decide(&set) else { panic!("nothing speaks against it") };
+    let counter = grant.spends.first().expect("it uses the budget up").counter();
+    for (used, is_permitted) in [(2, true), (3, false)] {
+        let mut facts = case.facts();
+        let used = Amount::from_parts(used * Amount::ONE.parts());
+        facts.session.used.insert(counter.clone(), used);
+        let decision = set.decide(&case.request, &facts);
+        assert_eq!(matches!(decision, Decision::Permit(_)), is_permitted, "{decision:?}");
     }
 }
