@@ -14,7 +14,7 @@ use crate::snapshot::{Compiled, Snapshot, names_of};
 
 impl Snapshot {
     /// What is doubtful in the set, with the harm that each tool can do: what compiling it warned of; permits of
-    /// everything; policies without a description; policies that another one makes idle; tools that can do more
+    /// everything; policies without a description, or by which reading lets more be done; policies that another one makes idle; tools that can do more
     /// than read and that no forbid guards; obligations that nothing discharges.
     pub fn lint(&self, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<Finding> {
         let mut findings = self.warnings.clone();
@@ -43,6 +43,11 @@ impl Snapshot {
         }
         if !policy.obligations.is_empty() {
             doubts.push("owes an obligation that nothing discharges: it is never begun".to_owned());
+        }
+        for by in &policy.lifting {
+            doubts.push(format!(
+                "lets more be done by what was read (`{by}`): whoever can have a tool say something lifts it"
+            ));
         }
         doubts
     }

@@ -70,6 +70,8 @@ pub(crate) struct Compiled {
     pub(crate) actions: BTreeSet<String>,
     /// Whether it looks at where arguments come from.
     pub(crate) looks_at_provenance: bool,
+    /// By which members of the context more is permitted the more was read.
+    pub(crate) lifting: BTreeSet<&'static str>,
 }
 
 /// What is known of a tool besides its action.
