@@ -68,7 +68,7 @@ fn walk(node: &Value, way: Way, tell: &mut impl FnMut(&'static str, Way)) {
         Value::Array(items) => items.iter().for_each(|item| walk(item, Way::Either, tell)),
         Value::Object(members) => {
             for (operator, operand) in members {
-                operands((operator, operand), way, tell);
+                operands((operator.as_str(), operand), way, tell);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
