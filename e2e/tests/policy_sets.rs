@@ -139,6 +139,7 @@ fn the_page_on_policy_sets_shows_what_works() {
         assert_eq!(ended, code, "{told}");
         assert!(told.contains(why), "{told}");
     }
+    what_would_lift_a_forbid_is_told(&deployment, &dir);
     std::fs::write(dir.join("x.cedar"), "@id(\"x\") permit(principal,action,resource);")
         .expect("it can");
     let (code, told) = chancery(&deployment, &["policy", "lint", "next"]);
@@ -151,6 +152,17 @@ fn the_page_on_policy_sets_shows_what_works() {
     plans_and_records(&deployment, &decision);
     what_was_administered_is_a_case(&deployment);
     a_case_that_does_not_hold_or_is_not_read_is_told(&deployment, &dir);
+}
+
+/// In the set in `dir`, which is `next`: nothing asks for it yet.
+fn what_would_lift_a_forbid_is_told(deployment: &Deployment, dir: &Path) {
+    let lifted = "@id(\"x\") @remedy(\"step_up\") forbid(principal,action,resource);";
+    std::fs::write(dir.join("x.cedar"), lifted).expect("it can be written");
+    for command in ["check", "lint"] {
+        let told = chancery(deployment, &["policy", command, "next"]).1;
+        let wants = "`x` wants a stronger login, which costs a person's time; nothing asks for one";
+        assert!(told.contains(wants), "{command}: {told}");
+    }
 }
 
 /// As is asked in the set that is in force.

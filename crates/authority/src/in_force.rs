@@ -3,6 +3,7 @@
 //! Whoever publishes a set puts it in force here. If that did not happen (the publication was
 //! abandoned half-way), or cannot be judged any more, the store is asked: what it says counts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -15,6 +16,7 @@ use store::{Effect, Store};
 use crate::FactsError;
 use crate::changes::Changes;
 use crate::compiling::SharedCompiler;
+use crate::pip::Pip;
 use crate::reader::Reader;
 
 /// A policy snapshot and the revision at which it was put in force.
@@ -33,6 +35,10 @@ pub(crate) struct Active {
     /// Since when what results say is remembered for it, and for each set before it since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remembering: Option<Remembering>,
+    /// Since when what was called in a session is remembered for it, and for each set before it since then, by
+    /// the names that policy has for that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    calls: BTreeMap<String, Timestamp>,
 }
 
 /// That what results say is remembered.
@@ -58,16 +64,22 @@ impl Active {
         let before = match Reader::new(store).find::<Self>(key.clone()).await {
             // Whatever it was, another one comes in its place.
             Err(FactsError::Damaged { .. }) => None,
-            before => before?.and_then(|before| before.remembering),
+            before => before?,
         };
+        let (before, known) = before.map(|it| (it.remembering, it.calls)).unwrap_or_default();
         let remembered = snapshot.remembered();
+        let calls = remembered.names().map(|name| {
+            let since = known.get(&name).copied().unwrap_or(now);
+            (name, since)
+        });
+        let calls = calls.collect();
         let remembering = remembered.said.map(|labels| {
             let is_lossy = !remembered.is_said_decisive;
             let same = before.filter(|it| it.labels == labels && (is_lossy || !it.is_lossy));
             let since = same.map_or(now, |before| before.since);
             Remembering { labels, since, is_lossy }
         });
-        let active = Self { digest: snapshot.digest(), remembering };
+        let active = Self { digest: snapshot.digest(), remembering, calls };
         Ok(Effect::Put { key, body: json::canonical_of(&active) })
     }
 
@@ -77,6 +89,30 @@ impl Active {
         let said = snapshot.remembered().said;
         let same = self.remembering.as_ref().filter(|it| said == Some(it.labels));
         same.is_some_and(|it| it.since <= opened)
+    }
+
+    /// Whether what policy calls `name` was remembered all the time of a session that was `opened` then: one of the
+    /// same moment may have been opened before.
+    fn has_counted_all(&self, name: &str, opened: Timestamp) -> bool {
+        self.calls.get(name).is_some_and(|since| *since < opened)
+    }
+}
+
+impl Pip {
+    /// What the policies of `snapshot` look at of what was called in a session that was `opened` then, and was not
+    /// remembered all the time: nobody may take that for not called.
+    pub(crate) async fn unremembered(
+        &self,
+        snapshot: &Snapshot,
+        opened: Timestamp,
+    ) -> Result<BTreeSet<String>, FactsError> {
+        let mut names: BTreeSet<_> = snapshot.remembered().names().collect();
+        if !names.is_empty() {
+            let active: Option<Active> = self.reader().find(FactKey::active_policy()).await?;
+            names
+                .retain(|name| !active.as_ref().is_some_and(|it| it.has_counted_all(name, opened)));
+        }
+        Ok(names)
     }
 }
 

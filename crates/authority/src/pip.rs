@@ -277,9 +277,10 @@ impl Pip {
             ResourceRef::Tool(tool) => self.tool(tool).await?,
             _ => None,
         };
-        let session = standing.value.root().id;
-        let counters = self.counters_of(session, policy.snapshot.remembered()).await?;
-        let session = self.session(session).await?;
+        let root = standing.value.root();
+        let counters = self.counters_of(root.id, policy.snapshot.remembered()).await?;
+        let unremembered = self.unremembered(&policy.snapshot, root.opened).await?;
+        let session = self.session(root.id).await?;
         let asked = (request, policy.snapshot.as_ref());
         let provenance = self.provenance(asked, &standing.value).await?;
         let memory = standing.value.memory();
@@ -323,9 +324,9 @@ impl Pip {
                 labels: flowing.known(),
                 used_tools: session.value.used_tools.clone(),
                 counters,
+                unremembered,
                 provenance: provenance.map(|it| it.value).unwrap_or_default(),
-                used: BTreeMap::new(),
-                token_age_s: None,
+                ..SessionFacts::default()
             },
             flowing,
             stops,

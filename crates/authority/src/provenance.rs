@@ -72,7 +72,7 @@ struct Known<'a> {
 fn origins(request: &AccessRequest, mandate: &Mandate, known: Option<&Known<'_>>) -> Provenance {
     let mut provenance = Provenance::default();
     let Value::Object(arguments) = &request.input else { return provenance };
-    let (named, mut left) = (named(mandate), ARGUMENTS_MAX);
+    let (named, mut left) = (named(request, mandate), ARGUMENTS_MAX);
     for (name, argument) in arguments {
         let room = ARGUMENT_MAX.min(left);
         let (mut own, mut worst) = (room, None);
@@ -100,8 +100,9 @@ fn origins(request: &AccessRequest, mandate: &Mandate, known: Option<&Known<'_>>
     provenance
 }
 
-/// What a mandate names: whose it is and whom it is given to, for what, and who began the work.
-fn named(mandate: &Mandate) -> Vec<&str> {
+/// What a mandate names: whose it is and whom it is given to, for what, and who began the work; and of the server that
+/// `request` is made to each single data object that it is for.
+fn named<'a>(request: &AccessRequest, mandate: &'a Mandate) -> Vec<&'a str> {
     let mut names = vec![mandate.agent.as_str(), mandate.purpose.as_str()];
     match &mandate.basis {
         MandateBasis::Standing { sponsor } => names.push(sponsor.as_str()),
@@ -109,6 +110,10 @@ fn named(mandate: &Mandate) -> Vec<&str> {
             names.extend([system.as_str(), subject.as_str()]);
         }
         MandateBasis::Consented { subject, .. } => names.push(subject.as_str()),
+    }
+    if let ResourceRef::Tool(tool) = &request.resource {
+        let objects = mandate.scope.objects.iter().flatten();
+        names.extend(objects.filter_map(|object| object.exact(&tool.server)));
     }
     names
 }

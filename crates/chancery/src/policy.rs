@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{Harm, ToolRef};
+use model::{Harm, Remedy, ToolRef};
 use pap::{CaseFile, CaseResult, CaseTool, Command as Asked, Tools};
 use pdp::agentcore::{self, Claim};
 use pdp::{Finding, Snapshot};
@@ -42,10 +42,12 @@ pub(crate) async fn run(typed: Policy) -> anyhow::Result<ExitCode> {
         Policy::Fmt { set, check } => lay_out(&set.dir, check),
         Policy::Lint(set) => {
             let set = PolicySet::read(&set.dir)?;
-            let findings = findings(&set, &set.compiled()?);
+            let snapshot = set.compiled()?;
+            let findings = findings(&set, &snapshot);
             for finding in &findings {
                 println!("{finding}");
             }
+            tell_remedies(&snapshot);
             Ok(holds(findings.is_empty()))
         }
         Policy::Test { set, record: Some(id), socket, .. } => {
@@ -171,6 +173,22 @@ fn findings(set: &PolicySet, snapshot: &Snapshot) -> Vec<Finding> {
     snapshot.lint(&set.harm())
 }
 
+/// Tells of what would lift what policies forbid, which nothing discharges yet.
+fn tell_remedies(snapshot: &Snapshot) {
+    for (policy, remedy) in snapshot.remedies() {
+        let wanted = match remedy {
+            Remedy::Approval => {
+                "wants an approval, which costs a person's time for each call that it forbids; \
+                 nothing asks them yet"
+            }
+            Remedy::StepUp => {
+                "wants a stronger login, which costs a person's time; nothing asks for one yet"
+            }
+        };
+        println!("strictness: `{policy}` {wanted}, so it is denied");
+    }
+}
+
 fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     let set = PolicySet::read(dir)?;
     let snapshot = set.compiled()?;
@@ -182,11 +200,7 @@ fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     for rule in snapshot.strictness().rules() {
         println!("strictness: {rule}");
     }
-    for policy in snapshot.wanting_approval() {
-        let cost =
-            "a person's time for each call that it forbids; nothing asks them yet, so it is denied";
-        println!("strictness: `{policy}` wants an approval, which costs {cost}");
-    }
+    tell_remedies(&snapshot);
     let results = set.run()?;
     let failed = tell_failures(&results);
     let (policies, tools) = (snapshot.ids_of_all().count(), set.all_tools().len());

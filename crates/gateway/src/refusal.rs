@@ -179,14 +179,15 @@ impl Refusal {
 }
 
 /// What an agent is told of a denial beside its code, where that lets it do better: which limit it met, not how much is
-/// left; that the work is not for what it named, not what it is for.
+/// left; that the work is not for what it named, not what it is for; that a new task may do what this one may not.
 fn denied_text(denial: &Denial) -> String {
     match denial {
         Denial::LimitReached { .. } => "the task has been given no more calls".to_owned(),
         Denial::BudgetExceeded { .. }
         | Denial::BudgetUnread { .. }
         | Denial::OutsidePurpose
-        | Denial::ObjectUnknown => denial.to_string(),
+        | Denial::ObjectUnknown
+        | Denial::Unremembered => denial.to_string(),
         _ => String::new(),
     }
 }

@@ -336,6 +336,11 @@ pub enum Denial {
         /// JSON pointers of those arguments.
         pointers: BTreeSet<String>,
     },
+    /// A policy looks at what was called in the session, and nobody remembers all of that.
+    #[error(
+        "policy looks at what was called in this task, and all of that is remembered only of tasks that began later"
+    )]
+    Unremembered,
     /// The request does not fit the schema of the policy set in force.
     #[error("the request does not fit the policy schema")]
     Malformed,
@@ -401,6 +406,7 @@ impl Denial {
             Self::Forbidden { .. } => "forbidden",
             Self::Unevaluable { .. } => "unevaluable",
             Self::Unread { .. } => "unread",
+            Self::Unremembered => "unremembered",
             Self::Malformed => "malformed",
             Self::TooManyCandidates => "too_many_candidates",
             Self::LimitReached { .. } => "limit_reached",

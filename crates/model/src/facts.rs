@@ -246,6 +246,10 @@ pub struct SessionFacts {
     /// Counters, by name: of all calls, and of those of each tool where policy looks at that.
     #[serde(default)]
     pub counters: BTreeMap<String, i64>,
+    /// Of what policy looks at, what was not remembered ever since the session was opened, as policy names it:
+    /// `used_tools`, or the tool whose calls it counts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unremembered: BTreeSet<String>,
     /// Where the arguments of the call come from that is asked about, where policy looks at that.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,

@@ -51,6 +51,12 @@ impl ObjectPattern {
         !self.is_beginning || self.name.is_empty()
     }
 
+    /// The one object that the pattern covers, by the name that `server` has for it; none, if it covers more, or is
+    /// of another server.
+    pub fn exact(&self, server: &ServerName) -> Option<&str> {
+        (self.server == *server && !self.is_beginning).then_some(self.name.as_str())
+    }
+
     /// Whether the pattern covers whatever `server` has.
     pub fn covers_all_of(&self, server: &ServerName) -> bool {
         self.server == *server && self.is_beginning && self.name.is_empty()

@@ -89,10 +89,26 @@ fn outcome() -> OutcomeRecord {
     }
 }
 
+/// A record names the policy set that decided it, or the decision that does, or was decided by none
+/// (`docs/formats.md`).
+fn assert_leads_to_its_set(record: &serde_json::Value) {
+    let text = |member: &str| record[member].as_str().unwrap_or_default();
+    let names_set = text("policy").len() == 64;
+    let names_decision = text("decision").starts_with("dec_");
+    let expected = match text("kind") {
+        "administration" | "decision" | "founding" => (true, false),
+        "issuance" | "outcome" => (false, true),
+        "facts" | "refusal" | "signal" | "system" => (false, false),
+        other => panic!("by what does a record of `{other}` lead to its set?"),
+    };
+    assert_eq!((names_set, names_decision), expected, "{record}");
+}
+
 fn check<R: Record>(record: &R, golden: &Expect) {
     let bytes = record.to_canonical_bytes();
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(bytes, json::canonical(&value), "members are not in canonical order");
+    assert_leads_to_its_set(&value);
     golden.assert_eq(&Sha256Digest::of(&bytes).to_string());
 }
 

@@ -447,6 +447,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         attributes: reads.attributes,
         actions: reads.actions,
         looks_at_provenance: reads.provenance,
+        lifting: reads.lifting,
     })
 }
 

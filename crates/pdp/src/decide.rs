@@ -129,9 +129,13 @@ impl Snapshot {
         }
         let (principal, resource) = (&world.actor, &world.resource);
         let asked = candidates::Asked { principal, action: &action.placed, resource };
-        let conditions = self.budgets.asked(&asked).map(|it| &it.attributes);
-        let asked = candidates.map(|position| &self.policies[*position].attributes);
-        let asked = AskedFor::By(asked.chain(conditions).collect());
+        let policies = candidates.map(|position| self.policies[*position].as_ref());
+        let asked: Vec<_> = policies.chain(self.budgets.asked(&asked)).collect();
+        // What nobody remembers may have been done.
+        if asked.iter().any(|policy| policy.lacks(&facts.session.unremembered)) {
+            return Err(Denial::Unremembered);
+        }
+        let asked = AskedFor::By(asked.into_iter().map(|policy| &policy.attributes).collect());
         let outside = passed.outside.is_some();
         let given = Given { input, unread: &unread, provenance: None, outside };
         let named = (&self.remembered.counted, &asked);

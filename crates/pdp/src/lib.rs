@@ -30,6 +30,7 @@ mod formats;
 mod kept;
 mod kernel;
 mod labels;
+mod lifting;
 mod lint;
 mod mandates;
 mod nesting;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Effect, EntityUid};
 use model::{Harm, ToolRef};
+use serde_json::Value;
 
 use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
@@ -12,18 +13,23 @@ use crate::report::Finding;
 use crate::schema::{TOOL_CALLS, action_uid};
 use crate::snapshot::{Compiled, Snapshot, names_of};
 
+/// What a forbid can look at that says nothing of any tool but that it does more than read: the circumstances in which
+/// every set begins by forbidding all of that.
+const CIRCUMSTANCES: [&str; 5] = ["attestation", "binding", "confirmed", "harm", "risk"];
+
 impl Snapshot {
     /// What is doubtful in the set, with the harm that each tool can do: what compiling it warned of; permits of
-    /// everything; policies without a description; policies that another one makes idle; tools that can do more
-    /// than read and that no forbid guards; obligations that nothing discharges.
+    /// everything; policies without a description, or by which reading lets more be done; policies that another one
+    /// makes idle; tools that can do more than read and that no forbid guards; obligations that nothing discharges.
     pub fn lint(&self, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<Finding> {
         let mut findings = self.warnings.clone();
         let kinds = Kinds::of(&self.vocabulary);
         let extent = |position| Extent::of(self.index.scope(position), (&self.vocabulary, &kinds));
         let extents: Vec<_> = (0..self.policies.len()).map(extent).collect();
+        let conditions = self.conditions();
         for (position, policy) in self.policies.iter().enumerate() {
             let mut own = self.doubts(position, policy);
-            own.extend(self.idle(position, &extents));
+            own.extend(self.idle(position, (&extents, &conditions)));
             findings.extend(
                 own.into_iter().map(|message| Finding::general(message).of(policy.id.as_str())),
             );
@@ -44,16 +50,22 @@ impl Snapshot {
         if !policy.obligations.is_empty() {
             doubts.push("owes an obligation that nothing discharges: it is never begun".to_owned());
         }
+        for by in &policy.lifting {
+            doubts.push(format!(
+                "lets more be done by what was read (`{by}`): whoever can have a tool say something lifts it"
+            ));
+        }
         doubts
     }
 
     /// By which others the policy at `position` does nothing, or nothing more.
-    fn idle(&self, position: usize, extents: &[Extent]) -> Vec<String> {
+    fn idle(&self, position: usize, (extents, conditions): (&[Extent], &[usize])) -> Vec<String> {
         let policy = &self.policies[position];
         let covers = |wide: usize, narrow: usize| self.index.scope(wide).covers(&extents[narrow]);
         let mut doubts = Vec::new();
         for (other, by) in self.policies.iter().enumerate() {
-            let is_in_force = by.is_unconditional && !by.observe && other != position;
+            let is_same = conditions[position] == conditions[other];
+            let is_in_force = (by.is_unconditional || is_same) && !by.observe && other != position;
             if !is_in_force || !covers(other, position) {
                 continue;
             }
@@ -64,7 +76,7 @@ impl Snapshot {
                 }
                 // Of two that say the same, the second is idle.
                 (effect, same) if effect == same && self.names_all_of(policy, by) => {
-                    let twins = policy.is_unconditional && covers(position, other);
+                    let twins = is_same && covers(position, other);
                     if !twins || other < position {
                         doubts.push(format!("is shadowed: `{id}` applies wherever it does"));
                     }
@@ -73,6 +85,17 @@ impl Snapshot {
             }
         }
         doubts
+    }
+
+    /// Which of all different conditions each policy has.
+    fn conditions(&self) -> Vec<usize> {
+        let mut known = BTreeMap::new();
+        let all = self.policies.iter().map(|policy| policy.conditions().to_string());
+        all.map(|text| {
+            let next = known.len();
+            *known.entry(text).or_insert(next)
+        })
+        .collect()
     }
 
     /// Whether `by` makes all tools callable that `policy` does: a permit that names more is not idle.
@@ -96,7 +119,7 @@ impl Snapshot {
             harm.get(*tool).is_some_and(|harm| harm.iter().any(|it| *it != Harm::ReadsData))
         };
         let tools = self.tools.keys().filter(consequential).filter(|tool| self.names_tool(tool));
-        let unguarded = tools.filter(|tool| !self.is_guarded(tool));
+        let unguarded = tools.filter(|tool| !self.is_guarded(tool, &harm[*tool]));
         let say = |tool: &ToolRef| {
             Finding::general(format!(
                 "no forbid guards `{tool}`, which can do more than read: whatever a permit misses is done"
@@ -105,7 +128,9 @@ impl Snapshot {
         unguarded.map(say).collect()
     }
 
-    fn is_guarded(&self, tool: &ToolRef) -> bool {
+    /// Whether a forbid in force guards `tool`, which can do this `harm`: one that could match it, and is about it, its
+    /// server or what it can do, or about more than who acts in what circumstances.
+    fn is_guarded(&self, tool: &ToolRef, harm: &BTreeSet<Harm>) -> bool {
         let action =
             Placed { uid: action_uid(&tool.to_string()), ancestors: vec![action_uid(TOOL_CALLS)] };
         let ancestors = vec![server_uid(tool.server.as_str())];
@@ -113,8 +138,46 @@ impl Snapshot {
         let mut whoever = self.index.whoever(&action, &resource);
         whoever.any(|position| {
             let policy = &self.policies[position];
-            policy.effect == Effect::Forbid && !policy.observe
+            policy.effect == Effect::Forbid && !policy.observe && policy.is_about(tool, harm)
         })
+    }
+}
+
+impl Compiled {
+    /// Whether it says something of `tool`, which can do this `harm`, that it does not say of whatever does more than
+    /// read: it names it or its server, or what it can do; or else it names no such harm, and looks at more than who
+    /// acts in what circumstances.
+    fn is_about(&self, tool: &ToolRef, harm: &BTreeSet<Harm>) -> bool {
+        let named = self.names();
+        if self.is_unconditional || names_of(tool).iter().any(|uid| named.contains(uid)) {
+            return true;
+        }
+        let mut classes = BTreeSet::new();
+        harm_in(&self.conditions(), &mut classes);
+        if classes.is_empty() {
+            self.attributes.iter().any(|name| !CIRCUMSTANCES.contains(&name.as_str()))
+        } else {
+            !classes.is_disjoint(harm)
+        }
+    }
+
+    /// The syntax of what it says beside its scope.
+    fn conditions(&self) -> Value {
+        let mut policies = self.alone.policies();
+        let syntax = policies.next().and_then(|policy| policy.to_json().ok());
+        syntax.map(|mut syntax| syntax["conditions"].take()).unwrap_or_default()
+    }
+}
+
+/// Notes the classes of harm beyond reading that stand in `syntax`.
+fn harm_in(syntax: &Value, classes: &mut BTreeSet<Harm>) {
+    match syntax {
+        Value::String(text) => {
+            classes.extend(Harm::named(text).filter(|class| *class != Harm::ReadsData));
+        }
+        Value::Array(items) => items.iter().for_each(|item| harm_in(item, classes)),
+        Value::Object(members) => members.values().for_each(|value| harm_in(value, classes)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -142,6 +142,10 @@ impl Snapshot {
         for principal in world.subject.iter().chain([&world.actor]) {
             let asked = Asked { principal, action: &action.placed, resource: &world.resource };
             let candidates = self.matching(&asked).ok()?;
+            let unremembered = &facts.session.unremembered;
+            if candidates.iter().any(|position| self.policies[*position].lacks(unremembered)) {
+                return Some(Foreseen::nothing(Outlook::Denied));
+            }
             let in_force = candidates.iter().map(|position| &self.policies[*position]);
             let counts = |policy: &Compiled| policy.remedy.is_none() || counting == Counting::All;
             let policies = in_force.filter(|policy| !policy.observe && counts(policy));

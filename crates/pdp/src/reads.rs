@@ -10,6 +10,7 @@ use cedar_policy::Policy;
 use serde_json::Value;
 
 use crate::context::{COUNTERS, PROVENANCE};
+use crate::lifting;
 
 /// The operators that compare with a text, or with those of a set.
 const COMPARING: [&str; 5] = ["==", "!=", "contains", "containsAll", "containsAny"];
@@ -42,12 +43,15 @@ pub(crate) struct Reads {
     pub(crate) session: BTreeSet<Option<String>>,
     /// Whether its conditions name `principal`.
     pub(crate) principal: bool,
+    /// By which members of the context more is permitted the more was read.
+    pub(crate) lifting: BTreeSet<&'static str>,
 }
 
 /// Reads the syntax of `policy`, or says why it cannot be read.
 pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
     let syntax = policy.to_json().map_err(|error| error.to_string())?;
-    let mut reads = Reads::default();
+    let lifting = lifting::of(&syntax, policy.effect());
+    let mut reads = Reads { lifting, ..Reads::default() };
     for part in ["principal", "action", "resource"] {
         reads.actions_in(&syntax[part]);
     }
@@ -210,7 +214,7 @@ fn literals(node: &Value) -> impl Iterator<Item = &str> {
 
 /// The attributes after `context`, if the expression is such a path, and whether it only asks if
 /// the last of them is there.
-fn context_path(node: &Value) -> Option<(Vec<&str>, bool)> {
+pub(crate) fn context_path(node: &Value) -> Option<(Vec<&str>, bool)> {
     let members = node.as_object().filter(|members| members.len() == 1)?;
     let (operator, operand) = members.iter().next()?;
     match operator.as_str() {

@@ -28,6 +28,13 @@ pub struct Remembered {
     pub is_said_decisive: bool,
 }
 
+impl Compiled {
+    /// Whether it has a say and looks at something of a session that is `unremembered`.
+    pub(crate) fn lacks(&self, unremembered: &BTreeSet<String>) -> bool {
+        !self.observe && !self.attributes.is_disjoint(unremembered)
+    }
+}
+
 impl Remembered {
     /// What `policies` look at, of which these are the tools and what is said of labels.
     pub(crate) fn by<'a>(
@@ -48,6 +55,12 @@ impl Remembered {
             said: looks.then(|| Sha256Digest::of(labels.unwrap_or_default().as_bytes())),
             is_said_decisive,
         }
+    }
+
+    /// What of that is of what was called in a session, as policy names it.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let used = self.used_tools.then(|| USED_TOOLS.to_owned());
+        used.into_iter().chain(self.counted.iter().map(ToString::to_string))
     }
 
     /// Whether it is something that is not remembered for who looks at `other`.

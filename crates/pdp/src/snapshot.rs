@@ -70,6 +70,8 @@ pub(crate) struct Compiled {
     pub(crate) actions: BTreeSet<String>,
     /// Whether it looks at where arguments come from.
     pub(crate) looks_at_provenance: bool,
+    /// By which members of the context more is permitted the more was read.
+    pub(crate) lifting: BTreeSet<&'static str>,
 }
 
 /// What is known of a tool besides its action.
@@ -146,11 +148,10 @@ impl Snapshot {
         self.policies.iter().map(|policy| &policy.id)
     }
 
-    /// The policies whose forbid the approval of a person would lift.
-    pub fn wanting_approval(&self) -> impl Iterator<Item = &PolicyId> {
-        let wants =
-            |policy: &&Arc<Compiled>| policy.remedy == Some(Remedy::Approval) && !policy.observe;
-        self.policies.iter().filter(wants).map(|policy| &policy.id)
+    /// The policies whose forbid something would lift, with what.
+    pub fn remedies(&self) -> impl Iterator<Item = (&PolicyId, Remedy)> {
+        let in_force = self.policies.iter().filter(|policy| !policy.observe);
+        in_force.filter_map(|policy| Some((&policy.id, policy.remedy?)))
     }
 
     /// Whether some permit in force names the tool in its scope, directly or by its server.

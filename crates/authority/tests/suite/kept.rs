@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use authority::KEPT_NAMES_MAX;
-use model::Label;
+use model::{Agent, FactKey, Instance, InstanceId, Label, Mandate, MandateId, Task, TaskId};
 use serde_json::{Value, json};
 
 use crate::labels::{assert_forbidden, of};
@@ -140,4 +140,45 @@ async fn i_18_the_names_of_what_a_server_keeps_are_limited_in_number() {
     assert!(other(1).await.is_ok(), "it has its own");
     assert!(world.authorize(world.call("keep", note("one more"))).await.is_ok());
     assert_forbidden(other(2).await);
+}
+
+impl World {
+    /// An instance of another agent, with a task of its own under that agent's mandate.
+    async fn another_agent(&self, name: &str) -> InstanceId {
+        let bytes = [8; 16];
+        let (id, own) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
+        let agent = Agent { name: name.parse().expect("a name"), ..self.standing.agent.clone() };
+        let (name, mandate) = (agent.name.clone(), self.standing.mandate.clone());
+        let mandate = Mandate { id: MandateId::from_bytes(bytes), agent: name.clone(), ..mandate };
+        let (digest, task) = (mandate.digest(), self.standing.task.clone());
+        let task =
+            Task { id: own, instance: id, mandate: mandate.id, mandate_digest: digest, ..task };
+        let instance = self.standing.instance.clone();
+        let instance = Instance { id, agent: name, task: own, ..instance };
+        self.put(FactKey::agent(&agent.name), &agent).await;
+        self.put(FactKey::mandate(mandate.id), &mandate).await;
+        self.put(FactKey::instance(id), &instance).await;
+        self.put(FactKey::task(own), &task).await;
+        id
+    }
+}
+
+/// What an agent leaves for another one carries what it has read by then, whatever it says: the other one reads that as
+/// it reads what a tool says.
+#[tokio::test]
+async fn n_085_a_message_of_another_agent_carries_what_that_agent_has_read() {
+    let world = World::labelled().await;
+    let desk = world.another_agent("desk").await;
+    let message = || json!({ "account": "to-desk" });
+    let read_and_send = async || {
+        let act = |tool, input| of(desk, world.call(tool, input));
+        assert!(world.authorize(act("open", message())).await.is_ok());
+        world.authorize(act("mail", json!({}))).await
+    };
+    assert!(world.authorize(world.call("keep", message())).await.is_ok());
+    assert!(read_and_send().await.is_ok(), "who wrote it has read nothing");
+    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(read_and_send().await.is_ok(), "nothing was left since");
+    assert!(world.authorize(world.call("keep", message())).await.is_ok());
+    assert_forbidden(read_and_send().await);
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use authority::{Actor, Cut, NotPermitted, Permit};
 use futures::future::join_all;
 use model::{
-    ActionName, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts, Task, TaskId,
+    ActionName, Clock as _, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts,
+    Task, TaskId,
 };
 use pdp::{Bundle, Snapshot};
 use serde_json::{Value, json};
@@ -97,12 +98,13 @@ impl World {
         labels.iter().map(Label::to_string).collect()
     }
 
-    /// Another instance of the agent with a task of its own.
+    /// Another instance of the agent with a task of its own, which is opened now.
     pub(crate) async fn another(&self, number: u16) -> InstanceId {
         let mut bytes = [9; 16];
         bytes[..2].copy_from_slice(&number.to_be_bytes());
         let (instance, task) = (InstanceId::from_bytes(bytes), TaskId::from_bytes(bytes));
-        let task = Task { id: task, instance, ..self.standing.task.clone() };
+        let opened = self.clock.now();
+        let task = Task { id: task, instance, opened, ..self.standing.task.clone() };
         let instance = Instance { id: instance, task: task.id, ..self.standing.instance.clone() };
         let effects = vec![
             put(FactKey::instance(instance.id), &instance),
@@ -123,8 +125,13 @@ pub(crate) fn of(instance: InstanceId, mut act: Act) -> Act {
 
 #[track_caller]
 pub(crate) fn assert_forbidden(answer: Result<Permit<Act>, NotPermitted>) {
+    assert_denied(answer, "forbidden");
+}
+
+#[track_caller]
+pub(crate) fn assert_denied(answer: Result<Permit<Act>, NotPermitted>, reason: &str) {
     let Err(NotPermitted::Denied { denial, .. }) = answer else { panic!("{answer:?}") };
-    assert_eq!(denial.code(), "forbidden");
+    assert_eq!(denial.code(), reason);
 }
 
 #[tokio::test]
@@ -372,7 +379,8 @@ async fn what_is_read_while_an_act_is_under_way_does_not_cut_it() {
     watch.no_longer_permitted().await;
 }
 
-/// The tools that were called are known to a set that looks at them, and cost nothing else.
+/// The tools that were called are known to a set that looks at them, and cost nothing else. What was called before it
+/// looked, or while none did, nobody takes for not called.
 #[tokio::test]
 async fn the_tools_that_were_used_are_known_where_policy_looks_at_them() {
     let world = World::labelled().await;
@@ -380,10 +388,34 @@ async fn the_tools_that_were_used_are_known_where_policy_looks_at_them() {
     assert!(world.session_of(world.standing.task.id).await.used_tools.is_empty());
     let after = r#"@id("after") forbid (principal, action == Action::"crm/mail", resource)
         when { context.session.used_tools.contains("crm/keep") };"#;
-    world.publish_labelled(&format!("{POLICY}{RULES}{after}")).await;
-    assert!(world.authorize(world.call("mail", json!({}))).await.is_ok());
-    assert!(world.authorize(world.call("keep", json!({}))).await.is_ok());
-    assert_forbidden(world.authorize(world.call("mail", json!({}))).await);
-    let used = world.session_of(world.standing.task.id).await.used_tools;
-    assert_eq!(used.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/keep", "crm/mail"]);
+    let looks = format!("{POLICY}{RULES}{after}");
+    world.publish_labelled(&looks).await;
+    // Of one that was opened in the same moment nobody knows whether it was before.
+    for instance in [world.standing.instance.id, world.another(1).await] {
+        let ask = |name: &'static str| world.authorize(of(instance, world.call(name, json!({}))));
+        assert_denied(ask("mail").await, "unremembered");
+        // What no such policy is asked about goes on.
+        assert!(ask("keep").await.is_ok());
+    }
+    let last = world.records("decision").await.remove(1);
+    let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+    assert_eq!(session["unremembered"], json!(["used_tools"]));
+
+    world.clock.advance(Duration::from_millis(1));
+    let later = world.another(2).await;
+    let ask = |name: &'static str| world.authorize(of(later, world.call(name, json!({}))));
+    assert!(ask("mail").await.is_ok());
+    assert!(ask("keep").await.is_ok());
+    assert_forbidden(ask("mail").await);
+    let last = world.records("decision").await.pop().unwrap();
+    let session = world.disclosure(&last).await.value("session").cloned().unwrap();
+    assert_eq!(session["used_tools"], json!(["crm/keep", "crm/mail"]));
+    // Another set that looks at it knows it as well, until one does not.
+    world.clock.advance(Duration::from_millis(1));
+    world.publish_labelled(&format!("{looks}\n")).await;
+    assert_forbidden(ask("mail").await);
+    world.publish_labelled(&format!("{POLICY}{RULES}")).await;
+    assert!(ask("mail").await.is_ok());
+    world.publish_labelled(&looks).await;
+    assert_denied(ask("mail").await, "unremembered");
 }

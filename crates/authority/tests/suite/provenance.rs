@@ -157,6 +157,27 @@ async fn what_the_mandate_names_stays_so_whatever_is_read() {
     assert!(world.is_permitted("mail", json!(sponsor)).await);
 }
 
+/// A data object is named by the mandate that is for it, where the server is asked that has it; how names begin names
+/// none.
+#[tokio::test]
+async fn the_mandate_names_the_data_objects_that_it_is_for() {
+    let world = World::labelled_with(|facts| {
+        let objects = ["crm/*", "crm/customer-7", "crm/order-*", "desk/customer-8"];
+        let objects = objects.map(|it| it.parse().expect("it is a pattern"));
+        facts.mandate.scope.objects = Some(BTreeSet::from(objects));
+        facts.task.mandate_digest = facts.mandate.digest();
+    })
+    .await;
+    in_force(&world, (LABELS, RULES)).await;
+    assert!(world.is_permitted("attach", json!("customer-7")).await);
+    for other in ["crm/customer-7", "Customer-7", "customer-8", "order-", "order-*", "order-1", "*"]
+    {
+        assert!(!world.is_permitted("attach", json!(other)).await, "{other}");
+    }
+    world.told("lookup", &Value::Null, &json!("customer-7")).await;
+    assert!(world.is_permitted("attach", json!("customer-7")).await);
+}
+
 /// Who asks on the way may be answered what somebody else likes, and says that as if it were theirs.
 #[tokio::test]
 async fn what_was_answered_on_the_way_vouches_for_nothing() {

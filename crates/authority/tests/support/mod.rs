@@ -112,6 +112,11 @@ impl World {
     /// Ends the process, as it were, and starts it again over the same database. Whatever holds a
     /// permit has to be dropped before.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_by(POLICY).await
+    }
+
+    /// The same, by `policy`.
+    pub(crate) async fn restarted_by(self, policy: &str) -> Self {
         let Self { dir, clock, entropy, store, journal, authority, writer, standing } = self;
         writer.abort();
         let _ = writer.await;
@@ -122,7 +127,7 @@ impl World {
         authority::recover(&journal, &clock_dyn, &entropy_dyn).await.expect("it recovers");
         let (authority, writer) = start(&journal, standing.limits, (&clock, &entropy)).await;
         let world = Self { dir, clock, entropy, store, journal, authority, writer, standing };
-        world.publish(POLICY).await;
+        world.publish(policy).await;
         world
     }
 

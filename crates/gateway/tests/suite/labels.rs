@@ -111,7 +111,7 @@ tools:
   up/pay: {}
 ";
 
-const TO_TRUSTED: &str = r#"
+pub(crate) const TO_TRUSTED: &str = r#"
     @id("up-asks")
     permit (principal, action == Action::"server/request", resource == Server::"up");
     @id("to-trusted")

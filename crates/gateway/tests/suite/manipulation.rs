@@ -5,7 +5,7 @@ use mcp::Era;
 use serde_json::{Value, json};
 
 use crate::asks::{begin, everything, form, next, request};
-use crate::labels::wanting;
+use crate::labels::{TO_TRUSTED, wanting};
 use crate::support::{Act, Client, Upstream, World, tool};
 use crate::{ERAS, before};
 
@@ -134,5 +134,42 @@ async fn r_46_nothing_that_is_read_lifts_a_restriction() {
             let expected = [r#"["nothing-erased"]"#, paid, read];
             assert_eq!(by.collect::<Vec<_>>(), expected, "{era:?} {turn}");
         }
+    }
+}
+
+/// Others write what `echo` says, and nobody but us what `erase` does.
+const OURS: &str = "
+labels: { external: Text of others. }
+outsiders: [external]
+tools:
+  up/echo: { carries: [external] }
+  up/pay: {}
+  up/erase: {}
+";
+
+/// Where a set lets something be done because of what was said, it rests on who said it, and what others say lifts
+/// nothing: neither before ours says the same, nor after.
+#[tokio::test]
+async fn r_46_nothing_that_others_say_lifts_what_a_set_lifts_by_what_is_trusted() {
+    for era in ERAS {
+        let up = Upstream::start(era, ["echo", "pay", "erase"].map(tool).to_vec()).await;
+        let (world, bot) = before(&up, "").await;
+        world.in_force(OURS, TO_TRUSTED).await;
+        let client = bot.connected(&world, "up", era).await;
+        let says = async |tool: &str, what: &str| {
+            up.on("tools/call", saying(what, false));
+            assert_eq!(client.call(tool, json!({})).await.refused(), None);
+        };
+        let pays = async |to: &str| client.call("pay", json!({ "to": to })).await.refused();
+        assert!(pays("eve").await.is_some());
+        says("echo", "eve").await;
+        assert!(pays("eve").await.is_some());
+        says("erase", "eve").await;
+        assert!(pays("eve").await.is_some());
+        // That is what the set says, and what `policy lint` tells of it.
+        says("erase", "ann").await;
+        assert_eq!(pays("ann").await, None);
+        says("echo", "ann").await;
+        assert!(pays("ann").await.is_some());
     }
 }

@@ -62,6 +62,7 @@ impl ByInstance {
                 labels: self.labels.clone(),
                 used_tools: self.used_tools.clone(),
                 counters: self.counters(),
+                unremembered: BTreeSet::new(),
                 provenance: self.came_from(),
                 used: BTreeMap::new(),
                 token_age_s: Some(self.token_age_s),

@@ -77,6 +77,59 @@ fn what_can_do_more_than_read_and_no_forbid_guards_is_found() {
     check(&guard("", server), expect![""]);
 }
 
+/// A forbid over all that does more than read guards no tool in particular: what it looks at has to be more than who acts
+/// in what circumstances, or what the tool can do.
+#[test]
+fn what_is_forbidden_of_everything_in_some_circumstances_guards_nothing_in_particular() {
+    let unguarded = "no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done";
+    let starter = r#"resource.harm != ["reads-data"] && !context.confirmed"#;
+    for (condition, is_guarded) in [
+        (starter, false),
+        (r#"context.risk == "high""#, false),
+        (r#"resource.harm != ["reads-data"] && context.binding == "none""#, false),
+        (r#"resource.harm.contains("runs-code") && context.depth > 1"#, false),
+        (r#"resource.harm.contains("moves-money") && context.binding == "none""#, true),
+        (r#"resource.harm != ["reads-data"] && context.depth > 1"#, true),
+        ("!context.session.labels.isEmpty()", true),
+    ] {
+        let policies = format!(
+            r#"@id("p") @description("P") permit (principal, action in Action::"tools/call", resource in Server::"payments")
+               when {{ context.depth == 0 }};
+               @id("g") @description("G") forbid (principal, action in Action::"tools/call", resource is Tool)
+               when {{ {condition} }};"#
+        );
+        let harm =
+            BTreeMap::from([(tool_ref("payments/refund"), BTreeSet::from([Harm::MovesMoney]))]);
+        let found = snapshot(&policies).lint(&harm);
+        let is_found = found.iter().any(|it| it.message == unguarded);
+        assert_eq!(!is_found, is_guarded, "{condition}: {found:?}");
+    }
+}
+
+/// Of two with the same conditions the second is idle, and a permit is dead where a forbid says what it says.
+#[test]
+fn twins_are_found_by_their_conditions() {
+    let pair = |effects: [&str; 2], conditions: [&str; 2], expected: Expect| {
+        let [first, second] = effects;
+        let [one, other] = conditions;
+        let scope = r#"principal, action in Action::"tools/call", resource in Server::"crm""#;
+        check(
+            &format!(
+                r#"@id("one") @description("O") {first} ({scope}) when {{ {one} }};
+                   @id("two") @description("T") {second} ({scope}) when {{ {other} }};"#
+            ),
+            expected,
+        );
+    };
+    let same = ["context.depth == 0", "context.depth  ==  0"];
+    let idle = || expect!["policy `two`: is shadowed: `one` applies wherever it does"];
+    pair(["permit", "permit"], same, idle());
+    pair(["forbid", "forbid"], same, idle());
+    let dead = expect!["policy `two`: is unreachable: `one` forbids all that it permits"];
+    pair(["forbid", "permit"], same, dead);
+    pair(["permit", "permit"], ["context.depth == 0", "context.depth == 1"], expect![""]);
+}
+
 /// The idle one is found whatever way it says what another says of a group, or a server, that its tools are in.
 #[test]
 fn idle_policies_are_found_by_the_hierarchy() {

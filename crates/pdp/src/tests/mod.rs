@@ -29,6 +29,7 @@ pub(crate) mod fixtures;
 mod kept;
 mod kernel;
 mod labels;
+mod lifting;
 mod lint;
 mod listing;
 mod observe;

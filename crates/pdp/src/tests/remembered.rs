@@ -1,7 +1,7 @@
 //! What policies look at of a session that is remembered for them alone.
 
 use expect_test::{Expect, expect};
-use model::Origin;
+use model::{Decision, Denial, Origin};
 use serde_json::{Value, json};
 
 use super::fixtures::{Case, bundle, show, tool_ref};
@@ -110,4 +110,31 @@ fn what_was_remembered_by_other_labels_was_not_remembered() {
     let beyond = |then: &Snapshot| now.looks_beyond(then, &case.request, &facts);
     assert_eq!([&same, &other, &silent].map(beyond), [false, true, true]);
     assert!(!silent.looks_beyond(&now, &case.request, &facts));
+}
+
+/// What nobody remembers may have been done: whoever looks at it denies, and nobody else does.
+#[test]
+fn what_is_not_remembered_of_a_session_is_not_taken_for_not_done() {
+    let crm = r#"@id("crm") permit(principal, action in Action::"tools/call", resource in Server::"crm");"#;
+    let used = "context.session.used_tools.contains(\"crm/lookup\")";
+    let counted = "context.session.counters[\"crm/lookup\"] > 2";
+    for (name, condition) in [("used_tools", used), ("crm/lookup", counted)] {
+        for (mode, denies) in [("", true), ("@mode(\"observe\")", false)] {
+            let policy = format!(
+                r#"{crm} @id("after") {mode} forbid(principal, action == Action::"payments/refund", resource)
+                   when {{ {condition} }};"#
+            );
+            let snapshot = compiled(&policy, None).expect("it compiles");
+            let mut case = Case::call("payments/refund", json!({}));
+            assert!(matches!(case.decide(&snapshot), Decision::Permit(_)), "{name} {mode}");
+            case.facts.session.unremembered.insert(name.to_owned());
+            let is_denied = case.decide(&snapshot) == Decision::Deny(Denial::Unremembered);
+            assert_eq!(is_denied, denies, "{name} {mode}");
+            case.request.input = Value::Null;
+            assert_eq!(case.could_permit(&snapshot), !denies, "{name} {mode}");
+            let mut other = Case::call("crm/lookup", json!({ "id": 1 }));
+            other.facts.session.unremembered.insert(name.to_owned());
+            assert!(matches!(other.decide(&snapshot), Decision::Permit(_)), "{name} {mode}");
+        }
+    }
 }
