@@ -211,7 +211,7 @@ impl Standing {
         let mut all = BTreeMap::new();
         for hop in self.hops() {
             let Some(process) = &hop.instance.process else { continue };
-            let under = match hop.agent.memory {
+            let under = match hop.agent.remembers(&self.owners) {
                 Memory::Kept => None,
                 Memory::PerTask => Some(self.mandate.id),
             };

@@ -79,6 +79,12 @@ impl Administration {
             Command::AgentDeclare { name, calls_an_hour, hours } => {
                 self.agent_declare(by, &name, (calls_an_hour, hours.as_deref())).await
             }
+            Command::AgentMemory { name, memory, word } => {
+                let said = json!({ "do": "agent-memory", "name": name, "memory": memory });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_memory(&by, uses.clone(), (&name, memory)).await;
+                self.settled(done, uses).await
+            }
             other => unreachable!("{other:?} is about nobody who answers for an agent"),
         }
     }

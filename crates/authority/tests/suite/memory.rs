@@ -2,7 +2,8 @@
 
 use authority::Marking;
 use model::{
-    FactKey, HostProcess, Instance, InstanceId, Label, Mandate, MandateId, Memory, Task, TaskId,
+    Clock as _, FactKey, Forgets, HostProcess, Instance, InstanceId, Label, Mandate, MandateId,
+    Memory, Person, PersonState, Task, TaskId,
 };
 use serde_json::json;
 
@@ -16,6 +17,8 @@ const PROCESS: HostProcess = HostProcess { exe: None, pid: 4_711, started: 99, u
 async fn world(memory: Memory) -> World {
     World::labelled_with(|facts: &mut Facts| {
         facts.agent.memory = memory;
+        let (by, since) = (facts.agent.technical_owner.clone(), facts.agent.registered);
+        facts.agent.forgets = Some(Forgets { by, since });
         facts.instance.process = Some(PROCESS);
     })
     .await
@@ -102,6 +105,38 @@ async fn who_forgets_between_mandates_forgets_under_another_one_only() {
     // It is of the agent that it is said: whatever else the process is remembers all.
     let keeps = model::Agent { memory: Memory::Kept, ..world.standing.agent.clone() };
     world.put(FactKey::agent(&keeps.name), &keeps).await;
+    world.sends(other, false).await;
+}
+
+/// It is the word of the technical owner, who answers for that: without them it remembers all.
+#[tokio::test]
+async fn nobody_forgets_for_whom_no_technical_owner_answers() {
+    let world = world(Memory::PerTask).await;
+    let (agent, mandate) = (world.standing.agent.clone(), world.standing.mandate.clone());
+    world.reads(world.standing.instance.id).await;
+    let fresh = Mandate { id: MandateId::from_bytes([7; 16]), ..mandate };
+    let other = world.begun(13, PROCESS.started, &fresh).await;
+    world.sends(other, true).await;
+    let of_somebody =
+        |by: &str| Some(Forgets { by: by.parse().expect("a person"), since: agent.registered });
+    for forgets in [None, of_somebody("somebody")] {
+        let agent = model::Agent { forgets, ..agent.clone() };
+        world.put(FactKey::agent(&agent.name), &agent).await;
+        world.sends(other, false).await;
+    }
+    world.put(FactKey::agent(&agent.name), &agent).await;
+    world.sends(other, true).await;
+    // What they said before they left counts no longer. The sponsor is another.
+    let tom = Person::new("tom".parse().expect("a person"), std::collections::BTreeSet::new());
+    let since = world.clock.now();
+    let forgets = Some(Forgets { by: tom.id.clone(), since });
+    let owned = Some(since.plus(std::time::Duration::from_secs(1)));
+    let owned = model::Agent { technical_owner: tom.id.clone(), owned, forgets, ..agent };
+    world.put(FactKey::person(&tom.id), &tom).await;
+    world.put(FactKey::agent(&owned.name), &owned).await;
+    world.sends(other, true).await;
+    let state = PersonState::Active { authorization_cutoff: Some(since) };
+    world.put(FactKey::person(&tom.id), &Person { state, ..tom }).await;
     world.sends(other, false).await;
 }
 
