@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     AgentName, AgentReview, CLOCK_STEP_MAX, Declared, Departed, FactKey, HostProcess, HostRule,
-    InstanceId, Person, PersonId, PurposeId, Rated, Risk, RiskLevel, Risks, Scope, Sha256Digest,
-    SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    InstanceId, MandateId, Person, PersonId, PurposeId, Rated, Risk, RiskLevel, Risks, Scope,
+    Sha256Digest, SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -425,6 +425,16 @@ impl Instance {
     pub fn risks(&self, now: Timestamp) -> Risks {
         let departed = self.departed.as_ref().and_then(|departed| departed.level_at(now));
         Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed }
+    }
+
+    /// Where it is kept what it has read in all its tasks, or in those under one mandate: for each that was
+    /// told of who it is, the process, the workload and the device. None where only a key vouches, which is
+    /// of one task.
+    pub fn memories(&self, mandate: Option<MandateId>) -> Vec<FactKey> {
+        let process = self.process.iter().map(|it| FactKey::memory(it, mandate));
+        let workload = self.workload.iter().map(|it| FactKey::memory_of_workload(it, mandate));
+        let device = self.device.iter().map(|it| FactKey::memory_of_device(it, mandate));
+        process.chain(workload).chain(device).collect()
     }
 
     /// Where it stands that the instance is stopped, while it is, so that what starts after it is too:
