@@ -131,11 +131,11 @@ impl Agent {
     }
 
     /// What its processes remember from one task to the next: they forget only as long as its technical
-    /// owner is among `people`, has said so, and has not left since.
+    /// owner is among `people`, has said so, and has not left since then, nor since they were named.
     pub fn remembers(&self, people: &BTreeMap<PersonId, Person>) -> Memory {
         let is_answered = |said: &Forgets| {
-            said.by == self.technical_owner
-                && people.get(&said.by).is_some_and(|person| person.answers_for(said.since))
+            let still = |person: &Person| self.is_owned_by(person) && person.answers_for(said.since);
+            said.by == self.technical_owner && people.get(&said.by).is_some_and(still)
         };
         if self.forgets.as_ref().is_some_and(is_answered) { self.memory } else { Memory::Kept }
     }

@@ -7,7 +7,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration};
+use crate::command::{AdminError, Administration, By};
 use crate::register::{active, put, registered};
 
 impl Administration {
@@ -65,18 +65,17 @@ impl Administration {
     /// Says what the processes of an agent remember. That they forget counts as the word of its technical
     /// owner, who alone is permitted it, and no longer than they are that and here; that they remember all
     /// counts at once, of what they read before too.
-    pub(crate) async fn agent_memory(
+    pub async fn agent_memory(
         &self,
-        by: &PersonId,
+        by: impl Into<By<'_>>,
         mut effects: Vec<Effect>,
         (name, memory): (&str, Memory),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let (by, since) = (by.into(), self.now());
         let (action, forgets) = match memory {
             Memory::Kept => ("agent/remember", None),
-            Memory::PerTask => {
-                ("agent/forget", Some(Forgets { by: by.clone(), since: self.now() }))
-            }
+            Memory::PerTask => ("agent/forget", Some(Forgets { by: by.person.clone(), since })),
         };
         let mut draft = self.draft(by, action, ResourceRef::Agent(name.clone())).await?;
         let mut agent = registered(&mut draft.reader, &name).await?;

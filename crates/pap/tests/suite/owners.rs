@@ -145,6 +145,11 @@ async fn the_technical_owner_answers_for_it_that_an_agent_forgets() {
         assert_eq!(desk.remembers(who, Memory::PerTask).await, "refused", "{who}");
     }
     assert_eq!(desk.answers_for_memory().await, Value::Null);
+    // Who keeps it running sees it at the page for people.
+    let tom = "tom".parse().expect("a person");
+    let shown = desk.administration.sponsored(pap::By::from(&tom)).await.expect("it is told");
+    let shown: Vec<_> = shown.into_iter().map(|it| it.stands).collect();
+    assert_eq!(shown, [pap::Stands::Running]);
     assert_eq!(desk.remembers("tom", Memory::PerTask).await, "done");
     assert_eq!(desk.answers_for_memory().await, "tom");
     // Whoever left has said nothing, and revives nothing by coming back, nor by being named anew.
@@ -164,6 +169,13 @@ async fn the_technical_owner_answers_for_it_that_an_agent_forgets() {
     assert_eq!(desk.answers_for_memory().await, "rob");
     assert_eq!(desk.remembers(SAM, Memory::Kept).await, "done");
     assert_eq!(desk.answers_for_memory().await, Value::Null);
+    // Whoever came back is an owner again only once somebody names them.
+    desk.run(Command::PersonDeactivate { id: "rob".to_owned() }).await.expect("they left");
+    desk.comes_back("rob").await;
+    assert_eq!(desk.remembers("rob", Memory::PerTask).await, "done");
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    desk.owned_by(Some("bea"), Some("rob")).await;
+    assert_eq!(desk.answers_for_memory().await, "rob");
 }
 
 /// Whoever takes over is what the one who left was beside, and nothing that another is.
