@@ -134,7 +134,8 @@ impl Agent {
     /// owner is among `people`, has said so, and has not left since then, nor since they were named.
     pub fn remembers(&self, people: &BTreeMap<PersonId, Person>) -> Memory {
         let is_answered = |said: &Forgets| {
-            let still = |person: &Person| self.is_owned_by(person) && person.answers_for(said.since);
+            let still =
+                |person: &Person| self.is_owned_by(person) && person.answers_for(said.since);
             said.by == self.technical_owner && people.get(&said.by).is_some_and(still)
         };
         if self.forgets.as_ref().is_some_and(is_answered) { self.memory } else { Memory::Kept }
