@@ -47,6 +47,8 @@ pub struct Deployment {
     observers: u16,
     service_log: Option<PathBuf>,
     public_url: Option<String>,
+    /// How many commands were typed that did what they say.
+    typed: AtomicU32,
 }
 
 impl Deployment {
@@ -67,12 +69,15 @@ impl Deployment {
             (options.port.unwrap_or_else(free_port), options.observers.unwrap_or_else(free_port));
         let service_log = options.service_log.clone();
         let public_url = options.public_url.clone();
-        let mut deployment = Self { dir, port, observers, process: None, service_log, public_url };
+        let typed = AtomicU32::new(0);
+        let mut deployment =
+            Self { dir, port, observers, process: None, service_log, public_url, typed };
         let home = deployment.path("home");
         let init = ["init", home.to_str().unwrap(), "--founder", "alice", "--founder", "bob"];
         let development: &[&str] = if options.releases { &[] } else { &["--development"] };
         let printed = deployment.run_raw(&[&init[..], development].concat());
         assert!(printed.status.success(), "{}", text(&printed));
+        deployment.count();
         deployment.configure(options);
         deployment.serve();
         for (founder, code) in ["alice", "bob"].iter().zip(codes(&text(&printed))) {
@@ -128,8 +133,8 @@ impl Deployment {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         copy_dir(self.dir.path(), dir.path());
         let (port, observers) = (free_port(), free_port());
-        let copy =
-            Self { dir, port, observers, process: None, service_log: None, public_url: None };
+        let (process, service_log, public_url, typed) = (None, None, None, AtomicU32::new(0));
+        let copy = Self { dir, port, observers, process, service_log, public_url, typed };
         let path = copy.path("home/chancery.yaml");
         let text = std::fs::read_to_string(&path).expect("it was copied");
         let ports = [(self.port, copy.port), (self.observers, copy.observers)];
@@ -161,6 +166,16 @@ impl Deployment {
         let ready = |line: &str| line.starts_with("ready").then_some(());
         let (process, ()) = Child::start_and_read(&mut command, ready);
         self.process = Some(process);
+        self.count();
+    }
+
+    fn count(&self) {
+        self.typed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many commands it took by now to found, serve and administer it.
+    pub fn commands(&self) -> u32 {
+        self.typed.load(Ordering::Relaxed)
     }
 
     /// Tells the service to stop, and waits until it has.
@@ -204,6 +219,7 @@ impl Deployment {
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.run_raw(arguments);
         assert!(output.status.success(), "chancery {arguments:?}: {}", text(&output));
+        self.count();
         String::from_utf8(output.stdout).expect("it prints text")
     }
 
@@ -256,6 +272,7 @@ impl Deployment {
                 assert!(is_done || said.contains("did not answer"), "chancery {add:?}: {said}");
                 is_done.then_some(())
             });
+            self.count();
         }
     }
 

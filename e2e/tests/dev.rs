@@ -8,7 +8,7 @@ use e2e::wait_until;
 use serde_json::Value;
 
 /// Every command that `dev` prints is typed as it stands there; then a client is started by the
-/// configuration that it prints, and the log is read.
+/// configuration that it prints, and the log is read. What that takes until a call is governed is published.
 #[test]
 fn a_newcomer_types_what_dev_prints() {
     let mut newcomer = Newcomer::new();
@@ -22,6 +22,12 @@ fn a_newcomer_types_what_dev_prints() {
     let (reading, onboarding): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|line| line.contains(" log "));
     assert_eq!((onboarding.len(), configuration.len(), reading.len()), (3, 1, 3), "{lines:?}");
+    // `dev` is typed, too.
+    let effort = format!("{} commands and {} line", 1 + onboarding.len(), configuration.len());
+    for page in ["README.md", "docs/performance.md"] {
+        let told = std::fs::read_to_string(e2e::repository().join(page)).expect("it is there");
+        assert!(told.contains(&effort), "{page} does not tell that it takes {effort}");
+    }
     for line in onboarding {
         let done = newcomer.shell(line);
         assert!(done.status.success(), "{line}: {}", text(&done));

@@ -233,9 +233,14 @@ fn r_13_the_manager_takes_over_at_the_page_for_people() {
     let fields = [("csrf", csrf.as_str()), ("choice", "renew")];
     assert_eq!(browser.post(&uri, &fields, people).status, 303);
     assert!(lease() > before, "it is renewed");
+    // She follows in keeping it running, too, and answers for what it remembers.
+    assert!(page.text.contains("You keep it running"), "{}", page.text);
+    let fields = [("csrf", csrf.as_str()), ("choice", "forget")];
+    assert_eq!(browser.post(&uri, &fields, people).status, 303);
     let agents = deployment.run(&["agent", "list"]);
     let desk = agents.lines().find(|line| line.contains(r#""name":"desk""#)).expect("it is there");
     assert!(desk.contains(r#""sponsor":"carla""#), "{desk}");
+    assert!(desk.contains(r#""forgets":{"by":"carla""#), "{desk}");
     deployment.verify();
 }
 

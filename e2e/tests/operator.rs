@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use e2e::{Child, Deployment, Options};
+use e2e::{Caller, Canary, Child, Deployment, Options};
 
 fn chancery(arguments: &[&str]) -> Output {
     Command::new(e2e::binary()).args(arguments).output().expect("the binary can be started")
@@ -62,6 +62,21 @@ impl Founded {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("the path is text")
+}
+
+/// From an empty directory until a call is governed, where two people found and release: what that takes is
+/// published.
+#[test]
+fn what_it_takes_to_set_up_is_published() {
+    let canary = Canary::start();
+    let policy = Canary::PERMIT.to_owned();
+    let options = Options { policy, releases: true, ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "changes-production", options);
+    deployment.release();
+    let effort = format!("**{} commands**", deployment.commands());
+    assert!(Caller::new(&deployment, "canary").call("touch", "first").is_done());
+    let told = std::fs::read_to_string(e2e::repository().join("docs/performance.md"));
+    assert!(told.expect("it is there").contains(&effort), "the page does not tell {effort}");
 }
 
 /// Every command, of any depth, says what it does when it is asked.

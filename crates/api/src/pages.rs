@@ -238,7 +238,7 @@ fn item(of: &Page<'_>, Given { mandate, is_valid }: &Given) -> String {
     format!("<li><h2>{agent}</h2>\n{}{end}</li>\n", described(terms.into_iter()))
 }
 
-/// What a person answers for, with what renews, affirms or takes over.
+/// What a person answers for, with what renews, affirms or takes over, and says what it remembers.
 pub(crate) fn sponsored(of: &Page<'_>, sponsored: &[Sponsored]) -> Response {
     let items: String = sponsored.iter().map(|sponsored| agent(of, sponsored)).collect();
     let list = match items.as_str() {
@@ -248,7 +248,7 @@ pub(crate) fn sponsored(of: &Page<'_>, sponsored: &[Sponsored]) -> Response {
     page(StatusCode::OK, "What you answer for", &list)
 }
 
-/// One agent that a person answers for, or may.
+/// One agent that a person answers for or keeps running, or may take over.
 fn agent(of: &Page<'_>, Sponsored { agent, stands }: &Sponsored) -> String {
     let name = escape(agent.name.as_str());
     let purposes: Vec<_> = agent.purposes.iter().map(model::PurposeId::as_str).collect();
@@ -277,8 +277,18 @@ fn agent(of: &Page<'_>, Sponsored { agent, stands }: &Sponsored) -> String {
              <p><input id=\"reason-{name}\" name=\"reason\" maxlength=\"{REASON_MAX}\" required> \
              <button name=\"choice\" value=\"take-over\">Take it over</button></p>"
         )),
+        Stands::Running => String::new(),
     };
-    format!("<li><h2>{name}</h2>\n{}{act}</li>\n", described(terms.into_iter()))
+    let memory = if agent.technical_owner == *of.person {
+        form(
+            "<p>You keep it running, and answer for what it remembers from one task to the next.</p>\
+             <button name=\"choice\" value=\"forget\">It forgets what it read under another \
+             mandate</button> <button name=\"choice\" value=\"remember\">It remembers all</button>",
+        )
+    } else {
+        String::new()
+    };
+    format!("<li><h2>{name}</h2>\n{}{act}{memory}</li>\n", described(terms.into_iter()))
 }
 
 /// Names and values, as a list.

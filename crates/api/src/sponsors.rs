@@ -1,9 +1,11 @@
-//! What a person answers for: they renew it, affirm it, or take over what nobody answers for any longer.
+//! What a person answers for: they renew it, affirm it, or take over what nobody answers for any longer; of what they
+//! keep running, they say what it remembers.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
+use model::Memory;
 
 use crate::pages::{self, Page};
 use crate::people::{People, refused};
@@ -24,7 +26,7 @@ pub(crate) async fn page(State(state): State<People>, headers: HeaderMap) -> Res
     shown.await.unwrap_or_else(|response: Response| response)
 }
 
-/// Renews an agent, affirms that they answer for it, or takes it over.
+/// Renews an agent, affirms that they answer for it, takes it over, or says what it remembers.
 pub(crate) async fn answer(
     State(state): State<People>,
     Path(name): Path<String>,
@@ -43,6 +45,14 @@ pub(crate) async fn answer(
             "take-over" => {
                 let why = field("reason").trim();
                 administration.agent_take_over(visitor.by(), Vec::new(), (&name, why)).await
+            }
+            "forget" => {
+                administration
+                    .agent_memory(visitor.by(), Vec::new(), (&name, Memory::PerTask))
+                    .await
+            }
+            "remember" => {
+                administration.agent_memory(visitor.by(), Vec::new(), (&name, Memory::Kept)).await
             }
             _ => return Err(state.bad_request("choose one of what the page offers")),
         };

@@ -24,7 +24,8 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// The acts that do not wait for a clock that can be trusted: that which says that it can, and those
 /// that only take something away, for which there is never a wrong time.
-const AT_ANY_TIME: [&str; 20] = [
+const AT_ANY_TIME: [&str; 21] = [
+    "agent/remember",
     "agent/restrict",
     "agent/stop",
     "agent/suspend",

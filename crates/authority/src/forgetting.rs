@@ -1,6 +1,6 @@
 //! Forgets what no decision reads any more: what was used once and has expired, what was counted in an hour or a day
 //! that is past, or of work that is over, what results said in tasks that are, and what processes have read that
-//! ended.
+//! ended, and workloads and devices that have no work any more.
 //!
 //! Decisions are made again from their records, so nothing is decided otherwise for it. Little is looked at at
 //! once, and goes on from there the next time; what cannot be read stays, and holds nothing else up.
@@ -164,7 +164,8 @@ impl Authority {
     }
 
     /// What a process has read stays for as long as work can go on that it began before it ended: whoever has its
-    /// key acts on.
+    /// key acts on. Nobody tells when a workload or a device ends: it stays as long after the last of its tasks was
+    /// over.
     async fn past_memories(
         &self,
         from: &mut Forgetting,
@@ -174,10 +175,13 @@ impl Authority {
         from.read = page.next;
         let (mut reader, mut effects) = (self.pip.reader(), Vec::new());
         for (key, _) in page.facts {
-            let Some((pid, started)) = process(&key) else { continue };
+            let Some(whose) = whose(&key) else { continue };
             let known = undamaged(reader.find::<ProcessMemory>(key.clone()).await)?.flatten();
             let Some(known) = known else { continue };
-            let runs = (from.started)(pid) == Some(started);
+            let runs = match whose {
+                Whose::Process { pid, started } => (from.started)(pid) == Some(started),
+                Whose::Lasting => has_work(&known, &mut reader, now).await?,
+            };
             let ended = match known.ended {
                 Some(ended) if !runs && ended.plus(KEPT_FOR) <= now => {
                     effects.push(Effect::Remove { key });
@@ -225,12 +229,41 @@ async fn is_past(
     Ok(task.is_some_and(|task| task.as_ref().is_none_or(is_over)))
 }
 
-/// The number of the process whose memory stands at `key`, and when it started.
-fn process(key: &FactKey) -> Option<(u32, u64)> {
-    let process = key.as_str().strip_prefix(READ)?.split('/').next()?;
-    let (_, of_user) = process.split_once('.')?;
+/// Who has read something.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// A process of the host, by its number and when it started.
+    Process { pid: u32, started: u64 },
+    /// A workload or a device.
+    Lasting,
+}
+
+/// Whose memory stands at `key`.
+fn whose(key: &FactKey) -> Option<Whose> {
+    let whose = key.as_str().strip_prefix(READ)?.split('/').next()?;
+    if whose.starts_with("workload-") || whose.starts_with("device-") {
+        return Some(Whose::Lasting);
+    }
+    let (_, of_user) = whose.split_once('.')?;
     let (pid, started) = of_user.split_once('.')?;
-    Some((pid.parse().ok()?, started.parse().ok()?))
+    Some(Whose::Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
+}
+
+/// Whether a task can be open at `now` of those in which something was read that `known` tells apart, the last
+/// of all.
+async fn has_work(
+    known: &ProcessMemory,
+    reader: &mut Reader<'_>,
+    now: Timestamp,
+) -> Result<bool, FactsError> {
+    let is_open = |task: &Task| task.state == TaskState::Open && now < task.deadline;
+    for id in known.tasks.keys().rev() {
+        let task = undamaged(reader.find::<Task>(FactKey::task(*id)).await)?;
+        if task.is_none_or(|task| task.as_ref().is_some_and(is_open)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What was found; none, if it is damaged: what hangs on it stays, and nothing else waits for it.

@@ -1,8 +1,9 @@
-//! What processes of the host have read stays with them from task to task, until they end.
+//! What processes of the host, workloads and devices have read stays with them from task to task, until they end.
 //!
-//! A task has a session of its own; the process that works on it may have worked on another one before,
-//! or beside, and remembers, and so do those that handed the work on and hear of it. So what joins a
-//! session joins what is kept of these processes, and each decision counts both.
+//! A task has a session of its own; whoever works on it may have worked on another one before, or
+//! beside, and remembers, and so do those that handed the work on and hear of it. So what joins a
+//! session joins what is kept of them, and each decision counts both. What was read before joins the
+//! session of what begins, and so counts as read in that: what is carried on does not end before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use store::Effect;
 use crate::FactsError;
 use crate::reader::Reader;
 
-/// What is kept of the processes that have a part in an act, by where, each with whether it counts.
+/// What is kept of those that have a part in an act, by where, each with whether it counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Vec<(FactKey, bool, Arc<ProcessMemory>)>);
 

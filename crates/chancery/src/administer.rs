@@ -220,6 +220,9 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Agent::Declare { name, calls_an_hour, hours, socket } => {
             (socket.socket, Asked::AgentDeclare { name, calls_an_hour, hours }, None)
         }
+        Agent::Memory { name, memory, signed, socket } => {
+            (socket.socket, remembering((name, memory.into()), signed).await?, None)
+        }
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
@@ -252,6 +255,13 @@ fn new_key(
     let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     let pem = made.to_pem()?;
     Ok((made, Some((path, pem))))
+}
+
+/// That the processes of the agent `name` remember as `memory` says.
+async fn remembering((name, memory): (String, Memory), signed: Signed) -> anyhow::Result<Asked> {
+    let what = json!({ "do": "agent-memory", "name": name, "memory": memory });
+    let word = said(what, signed).await?;
+    Ok(Asked::AgentMemory { name, memory, word })
 }
 
 /// That the agent `name` is to go on, with a new key if a file is named for one.

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     AgentName, AgentReview, CLOCK_STEP_MAX, Declared, Departed, FactKey, HostProcess, HostRule,
-    InstanceId, Person, PersonId, PurposeId, Rated, Risk, RiskLevel, Risks, Scope, Sha256Digest,
-    SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
+    InstanceId, MandateId, Person, PersonId, PurposeId, Rated, Risk, RiskLevel, Risks, Scope,
+    Sha256Digest, SourceName, TaskId, Thumbprint, Timestamp, WorkloadIdentity, WorkloadRule,
 };
 
 /// How long a lease lasts, from when the sponsor gave it on: what ends further ahead is none.
@@ -67,9 +67,12 @@ pub struct Agent {
     /// The OAuth client that people use as this agent over HTTP, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<RegisteredClient>,
-    /// What its processes remember from one task to the next.
+    /// What its processes are to remember from one task to the next; see [`Agent::remembers`].
     #[serde(default, skip_serializing_if = "Memory::is_kept")]
     pub memory: Memory,
+    /// Who said that they forget, if anybody did who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgets: Option<Forgets>,
     /// How often, and when, its instances act, as far as that is declared.
     #[serde(default, skip_serializing_if = "Declared::is_none")]
     pub declared: Declared,
@@ -125,6 +128,25 @@ impl Agent {
     pub fn is_owned(&self, people: &BTreeMap<PersonId, Person>) -> bool {
         let is_here = |id| people.get(id).is_some_and(|person| self.is_owned_by(person));
         self.bounded_by.is_some() && is_here(&self.business_owner) && is_here(&self.technical_owner)
+    }
+
+    /// What its processes remember from one task to the next: they forget only as long as its technical
+    /// owner is among `people`, has said so, and has not left since then, nor since they were named.
+    pub fn remembers(&self, people: &BTreeMap<PersonId, Person>) -> Memory {
+        let is_answered = |said: &Forgets| {
+            let still =
+                |person: &Person| self.is_owned_by(person) && person.answers_for(said.since);
+            said.by == self.technical_owner && people.get(&said.by).is_some_and(still)
+        };
+        if self.forgets.as_ref().is_some_and(is_answered) { self.memory } else { Memory::Kept }
+    }
+
+    /// Who answers for it that its processes forget, as `people` are; none where they remember all.
+    pub fn answers_for_memory(&self, people: &BTreeMap<PersonId, Person>) -> Option<&PersonId> {
+        match self.remembers(people) {
+            Memory::Kept => None,
+            Memory::PerTask => Some(&self.technical_owner),
+        }
     }
 
     /// The greatest risk that anybody says of it.
@@ -275,8 +297,18 @@ pub enum Memory {
     /// Whatever they ever read.
     #[default]
     Kept,
-    /// Nothing of what they read under another mandate. Its technical owner answers for that.
+    /// Nothing of what they read under another mandate: in force once its technical owner says so.
     PerTask,
+}
+
+/// The word of somebody that the processes of an agent forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forgets {
+    /// Who.
+    pub by: PersonId,
+    /// When.
+    pub since: Timestamp,
 }
 
 impl Memory {
@@ -394,6 +426,16 @@ impl Instance {
     pub fn risks(&self, now: Timestamp) -> Risks {
         let departed = self.departed.as_ref().and_then(|departed| departed.level_at(now));
         Risks { risk: self.risk.clone(), rated: self.rated.clone(), departed }
+    }
+
+    /// Where it is kept what it has read in all its tasks, or in those under one mandate: for each that was
+    /// told of who it is, the process, the workload and the device. None where only a key vouches, which is
+    /// of one task.
+    pub fn memories(&self, mandate: Option<MandateId>) -> Vec<FactKey> {
+        let process = self.process.iter().map(|it| FactKey::memory(it, mandate));
+        let workload = self.workload.iter().map(|it| FactKey::memory_of_workload(it, mandate));
+        let device = self.device.iter().map(|it| FactKey::memory_of_device(it, mandate));
+        process.chain(workload).chain(device).collect()
     }
 
     /// Where it stands that the instance is stopped, while it is, so that what starts after it is too:

@@ -111,6 +111,8 @@ pub enum KernelRule {
     SponsorIsNotSuccessor,
     /// Nobody but its sponsor says that an agent is to go on, or to begin anew.
     SponsorRenews,
+    /// Nobody but its technical owner says that an agent forgets.
+    TechnicalOwnerAnswers,
 }
 
 impl KernelRule {
@@ -144,6 +146,7 @@ impl KernelRule {
             Self::DirectoryNotActive => "directory_not_active",
             Self::SponsorIsNotSuccessor => "sponsor_is_not_successor",
             Self::SponsorRenews => "sponsor_renews",
+            Self::TechnicalOwnerAnswers => "technical_owner_answers",
         }
     }
 
@@ -209,6 +212,7 @@ impl KernelRule {
             Self::DirectoryNotActive => "the directory is suspended",
             Self::SponsorIsNotSuccessor => "who let it go would take it over: another person does",
             Self::SponsorRenews => "only its sponsor says that it goes on, or begins anew",
+            Self::TechnicalOwnerAnswers => "only its technical owner says that it forgets",
         }
     }
 }

@@ -385,6 +385,18 @@ impl FactKey {
         Self(format!("memory/{uid}.{pid}.{started}{under}").into())
     }
 
+    /// The same of a workload, whatever else its platform says of it.
+    pub fn memory_of_workload(workload: &WorkloadIdentity, mandate: Option<MandateId>) -> Self {
+        let under = mandate.map(|mandate| format!("/{mandate}")).unwrap_or_default();
+        Self(format!("memory/workload-{}{under}", workload.id()).into())
+    }
+
+    /// The same of a device, by the thumbprint of its key.
+    pub fn memory_of_device(device: &Thumbprint, mandate: Option<MandateId>) -> Self {
+        let under = mandate.map(|mandate| format!("/{mandate}")).unwrap_or_default();
+        Self(format!("memory/device-{device}{under}").into())
+    }
+
     /// What results said in a session, as digests.
     pub fn said(id: TaskId) -> Self {
         Self(format!("said/{id}").into())

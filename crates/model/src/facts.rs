@@ -210,18 +210,20 @@ impl Standing {
         self.hops().all(|hop| hop.agent.is_owned(owners)) && self.purpose.is_owned(owners)
     }
 
-    /// Where what the processes have read is kept that have a part in this, as far as the host told of
-    /// them, each with whether that counts: of an agent that forgets, what was read under this mandate does.
+    /// Where what those have read is kept that have a part in this, as far as anybody told which process,
+    /// workload or device each is, with whether that counts: of an agent that forgets, what was read under
+    /// this mandate does.
     pub fn memory(&self) -> BTreeMap<FactKey, bool> {
         let mut all = BTreeMap::new();
         for hop in self.hops() {
-            let Some(process) = &hop.instance.process else { continue };
-            let under = match hop.agent.memory {
+            let under = match hop.agent.remembers(&self.owners) {
                 Memory::Kept => None,
                 Memory::PerTask => Some(self.mandate.id),
             };
-            all.entry(FactKey::memory(process, None)).or_insert(false);
-            all.insert(FactKey::memory(process, under), true);
+            for place in hop.instance.memories(None) {
+                all.entry(place).or_insert(false);
+            }
+            all.extend(hop.instance.memories(under).into_iter().map(|place| (place, true)));
         }
         all
     }

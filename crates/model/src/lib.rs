@@ -50,8 +50,8 @@ pub mod workload;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{
-    Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Instance, InstanceState, LEASE_MAX,
-    Memory, PROPAGATION_MAX, RegisteredClient, Stopped,
+    Agent, AgentState, Attestation, BACKUPS_MAX, Binding, Forgets, Instance, InstanceState,
+    LEASE_MAX, Memory, PROPAGATION_MAX, RegisteredClient, Stopped,
 };
 pub use bounds::Bounds;
 pub use budget::{Amount, InvalidAmount, Spend};

@@ -1,4 +1,4 @@
-//! What a process remembers.
+//! What a process remembers, and a workload or a device.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::{Label, TaskId, Timestamp};
 /// The most tasks of one process whose labels are told apart.
 pub const REMEMBERED_TASKS_MAX: usize = 32;
 
-/// The labels of what a process of the host has read, by the root task in which it was.
+/// The labels of what a process of the host, a workload or a device has read, by the root task in which it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessMemory {
@@ -18,7 +18,7 @@ pub struct ProcessMemory {
     /// Those of its tasks before: nobody takes them off.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub before: BTreeSet<Label>,
-    /// When it was found to have ended, if it was.
+    /// When it was found to have ended, or to have no work any more, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
 }

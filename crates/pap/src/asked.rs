@@ -1,8 +1,8 @@
 //! What an administrator can ask for.
 
 use model::{
-    Covers, HostRule, Label, Marked, PolicyDigest, ReceiverKey, RiskLevel, RiskTarget, StopTarget,
-    Timestamp, WorkloadRule,
+    Covers, HostRule, Label, Marked, Memory, PolicyDigest, ReceiverKey, RiskLevel, RiskTarget,
+    StopTarget, Timestamp, WorkloadRule,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,9 @@ pub enum Command {
     /// Says how often an hour each instance of an agent asks for something, and in which hours of the week
     /// (`mon-fri 08:00-18:00 +01:00`): both at once, and what is not said is not declared.
     AgentDeclare { name: String, calls_an_hour: Option<u32>, hours: Option<String> },
+    /// Says what the processes of an agent remember from one task to the next: that they forget, its technical
+    /// owner says alone. `word` says who, where that is not who sends it.
+    AgentMemory { name: String, memory: Memory, word: Option<String> },
     /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
     /// says who, where that is not who sends it.
     AgentRenew {

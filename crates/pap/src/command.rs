@@ -277,6 +277,7 @@ impl Administration {
             | Command::InstanceList => self.register(by, command).await,
             Command::AgentAffirm { .. }
             | Command::AgentDeclare { .. }
+            | Command::AgentMemory { .. }
             | Command::AgentOwners { .. }
             | Command::AgentReinstate { .. }
             | Command::AgentRenew { .. }

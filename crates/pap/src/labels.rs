@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: what was read is not unread. Only a person takes a label off, by a recorded act with a
 //! reason, and not of work of which an agent that they sponsor has a part (`n_085_…`). It goes from what
-//! the processes that work on the task remember of that task, and of no other.
+//! the processes, workloads and devices that work on the task remember of that task, and of no other.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ impl Administration {
         Ok(json!({ "label": label, "what": what, "decision": done.decision }))
     }
 
-    /// Where what the processes have read is kept that work on the root task `id`, or on a part of it; an
+    /// Where what those have read is kept that work on the root task `id`, or on a part of it; an
     /// agent among them for which `by` answers, if there is one.
     async fn memory_of(
         &self,
@@ -101,9 +101,8 @@ impl Administration {
             if agent.sponsor == *by {
                 return Ok(Err(agent));
             }
-            let process = instance.process.iter();
             let under = [None, Some(root.mandate)];
-            memory.extend(process.flat_map(|it| under.map(|mandate| FactKey::memory(it, mandate))));
+            memory.extend(under.into_iter().flat_map(|mandate| instance.memories(mandate)));
             let store = self.authority.pip().store();
             let parts = authority::all::<TaskId>(store, &format!("part/{id}/")).await;
             tasks.extend(parts.map_err(AdminError::unavailable)?);

@@ -243,6 +243,7 @@ impl Administration {
             "purpose_owner": standing.purpose.owner,
             "business_owner": standing.agent.business_owner,
             "technical_owner": standing.agent.technical_owner,
+            "memory_per_task_by": standing.agent.answers_for_memory(&standing.owners),
             "sponsor": standing.sponsor.id,
         }))
     }
@@ -396,6 +397,7 @@ fn hops(standing: &Standing) -> Vec<Value> {
             "business_owner": hop.agent.business_owner,
             "technical_owner": hop.agent.technical_owner,
             "boundary_set_by": hop.agent.bounded_by,
+            "memory_per_task_by": hop.agent.answers_for_memory(&standing.owners),
             "device": hop.device.map(|it| json!({ "id": it.device.id, "by": it.by.id })),
             "task": hop.task.id,
             "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),

@@ -1,11 +1,13 @@
 //! Who owns agents: without them nothing is done that can do more than read. And what those who keep an agent
-//! running declare of how it acts: what departs from that is seen.
+//! running declare of how it acts: what departs from that is seen; and answer for, where it forgets.
 
-use authority::Reader;
-use model::{Agent, AgentName, Declared, FactKey, PersonId, ResourceRef, WeekHours};
+use authority::{Effect, Reader};
+use model::{
+    Agent, AgentName, Declared, FactKey, Forgets, Memory, PersonId, ResourceRef, WeekHours,
+};
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration};
+use crate::command::{AdminError, Administration, By};
 use crate::register::{active, put, registered};
 
 impl Administration {
@@ -58,6 +60,29 @@ impl Administration {
         agent.declared = Declared { calls_an_hour, hours };
         let done = draft.make(json!(agent), vec![put(FactKey::agent(&name), &agent)]).await?;
         Ok(json!({ "agent": name, "declared": agent.declared, "decision": done.decision }))
+    }
+
+    /// Says what the processes of an agent remember. That they forget counts as the word of its technical
+    /// owner, who alone is permitted it, and no longer than they are that and here; that they remember all
+    /// counts at once, of what they read before too.
+    pub async fn agent_memory(
+        &self,
+        by: impl Into<By<'_>>,
+        mut effects: Vec<Effect>,
+        (name, memory): (&str, Memory),
+    ) -> Result<Value, AdminError> {
+        let name: AgentName = name.parse().map_err(AdminError::invalid)?;
+        let (by, since) = (by.into(), self.now());
+        let (action, forgets) = match memory {
+            Memory::Kept => ("agent/remember", None),
+            Memory::PerTask => ("agent/forget", Some(Forgets { by: by.person.clone(), since })),
+        };
+        let mut draft = self.draft(by, action, ResourceRef::Agent(name.clone())).await?;
+        let mut agent = registered(&mut draft.reader, &name).await?;
+        (agent.memory, agent.forgets) = (memory, forgets);
+        effects.push(put(FactKey::agent(&name), &agent));
+        let done = draft.make(json!(agent), effects).await?;
+        Ok(json!({ "agent": name, "memory": memory, "decision": done.decision }))
     }
 }
 

@@ -72,6 +72,7 @@ impl Administration {
             let sponsor = people.get(&agent.sponsor);
             row["answered_for"] = sponsor.is_some_and(|it| agent.is_answered_for_by(it)).into();
             row["owned"] = agent.is_owned(&people).into();
+            row["memory_per_task_by"] = json!(agent.answers_for_memory(&people));
             let mut instances = working.remove(&agent.name).unwrap_or_default();
             row["more_instances"] = (instances.len() > INSTANCES_MAX).into();
             instances.truncate(INSTANCES_MAX);

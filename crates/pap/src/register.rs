@@ -228,6 +228,7 @@ pub(crate) fn new_agent(
         workloads: Vec::new(),
         client: None,
         memory: Memory::Kept,
+        forgets: None,
         declared: model::Declared::default(),
         departed: None,
         registered: now,

@@ -39,6 +39,8 @@ pub enum Stands {
     ToAffirm,
     /// Nobody does, and they may.
     Vacant,
+    /// Another does: they keep it running.
+    Running,
 }
 
 impl Administration {
@@ -78,6 +80,12 @@ impl Administration {
             }
             Command::AgentDeclare { name, calls_an_hour, hours } => {
                 self.agent_declare(by, &name, (calls_an_hour, hours.as_deref())).await
+            }
+            Command::AgentMemory { name, memory, word } => {
+                let said = json!({ "do": "agent-memory", "name": name, "memory": memory });
+                let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
+                let done = self.agent_memory(&by, uses.clone(), (&name, memory)).await;
+                self.settled(done, uses).await
             }
             other => unreachable!("{other:?} is about nobody who answers for an agent"),
         }
@@ -173,10 +181,12 @@ impl Administration {
         Ok(with_lease(told, &agent))
     }
 
-    /// The agents for which somebody answers, and those for which nobody does and they may; at most
-    /// [`SPONSORED_MAX`].
+    /// The agents for which somebody answers or that they keep running, and those for which nobody answers and
+    /// they may; at most [`SPONSORED_MAX`].
     pub async fn sponsored(&self, by: By<'_>) -> Result<Vec<Sponsored>, AdminError> {
         let agents = authority::all::<Agent>(self.authority.pip().store(), "agent/").await;
+        let own = self.reader().find(FactKey::person(by.person)).await;
+        let own: Option<Person> = own.map_err(AdminError::unavailable)?;
         let (mut all, mut sponsors, mut follows) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for agent in agents.map_err(AdminError::unavailable)? {
             if all.len() == SPONSORED_MAX {
@@ -189,6 +199,8 @@ impl Administration {
             }
             let Some(Some(sponsor)) = sponsors.get(&agent.sponsor) else { continue };
             let is_answered = agent.is_answered_for_by(sponsor);
+            let runs = agent.technical_owner == *by.person
+                && own.as_ref().is_some_and(|own| agent.is_owned_by(own));
             let stands = match (agent.sponsor == *by.person, is_answered) {
                 (true, true) => Stands::Answered,
                 (true, false) if sponsor.answers_for(agent.registered) => Stands::ToAffirm,
@@ -201,11 +213,13 @@ impl Administration {
                         None => self.may_follow(by, &agent.name).await,
                     };
                     follows.insert(people, may);
-                    if !may {
-                        continue;
+                    match (may, runs) {
+                        (true, _) => Stands::Vacant,
+                        (false, true) => Stands::Running,
+                        (false, false) => continue,
                     }
-                    Stands::Vacant
                 }
+                _ if runs => Stands::Running,
                 _ => continue,
             };
             all.push(Sponsored { agent, stands });

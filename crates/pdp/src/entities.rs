@@ -106,8 +106,8 @@ pub(crate) fn agent_uid(agent: &AgentName) -> EntityUid {
 
 /// The attributes that hold an entity: the only ways from one entity, or from the context, to
 /// another, for policies that look at what a literal names do not compile.
-pub(crate) const LEADING_ON: [&str; 6] =
-    ["approver", "backup", "line", "owner", "sponsor", "subject"];
+pub(crate) const LEADING_ON: [&str; 7] =
+    ["approver", "backup", "line", "owner", "sponsor", "subject", "technical_owner"];
 
 impl World {
     /// The world of `request` in the light of `facts`.
@@ -209,9 +209,11 @@ fn add_standing(
 }
 
 fn add_agent(nodes: &mut Vec<Node>, uid: EntityUid, agent: &Agent) {
-    let sponsor = self::uid(&TYPES.person, agent.sponsor.as_str());
+    let person =
+        |id: &PersonId| RestrictedExpression::new_entity_uid(self::uid(&TYPES.person, id.as_str()));
     let attributes = vec![
-        ("sponsor", RestrictedExpression::new_entity_uid(sponsor)),
+        ("sponsor", person(&agent.sponsor)),
+        ("technical_owner", person(&agent.technical_owner)),
         ("purposes", texts(agent.purposes.iter().map(model::PurposeId::as_str))),
     ];
     add(nodes, Node { uid, attributes, parents: Vec::new() });

@@ -27,6 +27,9 @@ const TAKE_OVER: &str = "agent/take-over";
 /// Saying that an agent is to go on, and that one which lapsed is to begin anew.
 const BY_SPONSOR: [&str; 2] = ["agent/reinstate", "agent/renew"];
 
+/// Saying that the processes of an agent forget between mandates.
+const FORGET: &str = "agent/forget";
+
 /// Taking over a task whose holder is gone: the same work, for the same person.
 const RESUME: &str = "task/resume";
 
@@ -181,13 +184,15 @@ pub(crate) fn check<'a>(
 }
 
 /// Whether `person` may say who answers for an agent: nobody takes over what they let go of themselves,
-/// and nobody but the sponsor says that it is to go on or to begin anew.
+/// nobody but the sponsor says that it is to go on or to begin anew, and nobody but the technical owner
+/// that it forgets.
 fn answering(request: &AccessRequest, facts: &Facts, person: &PersonId) -> Result<(), KernelRule> {
     let Some(known) = &facts.agent else { return Ok(()) };
     let is_sponsor = known.agent.sponsor == *person;
     match request.action.as_str() {
         TAKE_OVER if is_sponsor => Err(KernelRule::SponsorIsNotSuccessor),
         act if BY_SPONSOR.contains(&act) && !is_sponsor => Err(KernelRule::SponsorRenews),
+        FORGET if known.agent.technical_owner != *person => Err(KernelRule::TechnicalOwnerAnswers),
         _ => Ok(()),
     }
 }

@@ -145,19 +145,22 @@ pub(crate) fn withdraw() -> Operation {
 
 /// What a person answers for.
 pub(crate) fn sponsored() -> Operation {
-    shown("sponsored", "The agents that the person answers for, and those that they may take over")
-        .answers_page(200, "the list")
+    shown(
+        "sponsored",
+        "The agents that the person answers for or keeps running, and those that they may take over",
+    )
+    .answers_page(200, "the list")
 }
 
-/// Renews it, affirms it, or takes over.
+/// Renews it, affirms it, takes over, or says what it remembers.
 pub(crate) fn sponsor() -> Operation {
     refused(Operation::new(
         "sponsor",
-        "Renews an agent that the person answers for, affirms that they do, or takes it over",
+        "Renews an agent that the person answers for, affirms that they do, takes it over, or says what it remembers",
     ))
     .takes_form(&[
         CSRF,
-        needed("choice", "`renew`, `affirm` or `take-over`"),
+        needed("choice", "`renew`, `affirm`, `take-over`, `forget` or `remember`"),
         optional("reason", "why, where they take over"),
     ])
     .answers(303, "to the list")

@@ -1,12 +1,13 @@
 //! What no decision reads any more is forgotten, and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use authority::{CLOCK_TRUST_AFTER, COUNTERS_AT_ONCE, Forgetting};
 use model::{
-    Elevation, ElevationId, FactKey, HostProcess, Instance, InstanceId, MandateId, ProcessMemory,
-    Task, TaskEnd, TaskId, TaskState,
+    Elevation, ElevationId, FactKey, HostProcess, Instance, InstanceId, Label, MandateId,
+    ProcessMemory, Task, TaskEnd, TaskId, TaskState, Thumbprint, WorkloadIdentity,
 };
 use serde_json::json;
 use store::{CounterKey, Effect, Store as _, Unit};
@@ -265,4 +266,45 @@ async fn what_a_process_has_read_is_forgotten_a_day_after_it_ended() {
         world.forget(&mut from).await;
         assert_eq!(world.facts("memory/").await.len(), left, "{seen} {later}");
     }
+}
+
+/// Nobody tells when they end: a day after the last of their tasks was over nothing goes on that they began.
+#[tokio::test]
+async fn what_a_workload_and_a_device_have_read_is_forgotten_a_day_after_their_last_task() {
+    let world = World::new().await;
+    let [ended, out, open] = world.tasks().await;
+    let (issuer, subject) = ("https://platform.example".to_owned(), "a".to_owned());
+    let workload = WorkloadIdentity { issuer, subject, claims: BTreeMap::new() };
+    let works = FactKey::memory_of_workload(&workload, None);
+    let rests = FactKey::memory_of_device(&Thumbprint::from_bytes([5; 32]), None);
+    let labels = BTreeSet::from(["private".parse::<Label>().expect("a label")]);
+    let read = |tasks: [TaskId; 2]| {
+        let with = |known: ProcessMemory, task| known.with(task, &labels).expect("it is new");
+        tasks.into_iter().fold(ProcessMemory::default(), with)
+    };
+    world.put(works.clone(), &read([ended, open])).await;
+    world.put(rests.clone(), &read([ended, out])).await;
+    let mut from = Forgetting::new(|_| None);
+    let (day, tick) = (Duration::from_hours(24), Duration::from_millis(1));
+    world.forget(&mut from).await;
+    world.clock.advance(day - tick);
+    world.forget(&mut from).await;
+    assert_eq!(world.facts("memory/").await, [rests, works.clone()]);
+    world.clock.advance(tick);
+    world.forget(&mut from).await;
+    assert_eq!(world.facts("memory/").await, [works.clone()]);
+    // Its last task is over by now, and goes on again.
+    let deadline = world.standing.task.deadline.plus(3 * day);
+    world.put(FactKey::task(open), &Task { deadline, ..world.standing.task.clone() }).await;
+    world.clock.advance(day);
+    world.forget(&mut from).await;
+    assert_eq!(world.facts("memory/").await, [works.clone()]);
+    world.clock.advance(2 * day);
+    world.forget(&mut from).await;
+    world.clock.advance(day - tick);
+    world.forget(&mut from).await;
+    assert_eq!(world.facts("memory/").await, [works]);
+    world.clock.advance(tick);
+    world.forget(&mut from).await;
+    assert_eq!(world.facts("memory/").await, []);
 }

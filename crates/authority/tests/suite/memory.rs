@@ -1,8 +1,12 @@
-//! What a process has read stays with it: it begins no later task clean, unless its agent is said to forget.
+//! What a process has read stays with it, and so with a workload and a device: it begins no later task clean, unless
+//! its agent is said to forget.
+
+use std::collections::BTreeMap;
 
 use authority::Marking;
 use model::{
-    FactKey, HostProcess, Instance, InstanceId, Label, Mandate, MandateId, Memory, Task, TaskId,
+    Clock as _, Device, DeviceState, FactKey, Forgets, HostProcess, Instance, InstanceId, Label,
+    Mandate, MandateId, Memory, Person, PersonState, Task, TaskId, Thumbprint, WorkloadIdentity,
 };
 use serde_json::json;
 
@@ -15,10 +19,22 @@ const PROCESS: HostProcess = HostProcess { exe: None, pid: 4_711, started: 99, u
 /// A world whose agent remembers as `memory` says, and whose instance is a process that the host told of.
 async fn world(memory: Memory) -> World {
     World::labelled_with(|facts: &mut Facts| {
-        facts.agent.memory = memory;
+        remember(facts, memory);
         facts.instance.process = Some(PROCESS);
     })
     .await
+}
+
+/// The agent remembers as `memory` says, on the word of its technical owner.
+fn remember(facts: &mut Facts, memory: Memory) {
+    let (by, since) = (facts.agent.technical_owner.clone(), facts.agent.registered);
+    (facts.agent.memory, facts.agent.forgets) = (memory, Some(Forgets { by, since }));
+}
+
+/// A workload for which its platform vouches.
+fn workload(subject: &str) -> Option<WorkloadIdentity> {
+    let (issuer, subject) = ("https://platform.example".to_owned(), subject.to_owned());
+    Some(WorkloadIdentity { issuer, subject, claims: BTreeMap::new() })
 }
 
 impl World {
@@ -26,6 +42,11 @@ impl World {
     async fn begun(&self, number: u8, started: u64, mandate: &Mandate) -> InstanceId {
         let process = Some(HostProcess { started, ..PROCESS });
         let instance = Instance { process, ..self.standing.instance.clone() };
+        self.begun_as(number, instance, mandate).await
+    }
+
+    /// The same of whatever else the `instance` is.
+    async fn begun_as(&self, number: u8, instance: Instance, mandate: &Mandate) -> InstanceId {
         let (digest, task) = (mandate.digest(), self.standing.task.clone());
         let task = Task { mandate: mandate.id, mandate_digest: digest, ..task };
         self.put(FactKey::mandate(mandate.id), mandate).await;
@@ -73,6 +94,79 @@ async fn a_new_task_of_the_same_process_begins_with_what_it_read() {
     world.sends(other, true).await;
 }
 
+/// Whoever is the same for its platform is the same, in however many replicas.
+#[tokio::test]
+async fn a_new_task_of_the_same_workload_begins_with_what_it_read() {
+    let world =
+        World::labelled_with(|facts: &mut Facts| facts.instance.workload = workload("a")).await;
+    let mandate = world.standing.mandate.clone();
+    let called = |name| Instance { workload: workload(name), ..world.standing.instance.clone() };
+    let beside = world.begun_as(12, called("a"), &mandate).await;
+    world.sends(beside, true).await;
+    world.reads(world.standing.instance.id).await;
+    world.sends(beside, false).await;
+    // Whatever else is said of it.
+    let mut again = called("a");
+    let claims = again.workload.iter_mut().map(|it| &mut it.claims);
+    claims.for_each(|it| drop(it.insert("run".to_owned(), "2".to_owned())));
+    let later = world.begun_as(13, again, &mandate).await;
+    world.sends(later, false).await;
+    let other = world.begun_as(14, called("b"), &mandate).await;
+    world.sends(other, true).await;
+    // A process of the host that is the workload, too, remembers as either.
+    let both = Instance { process: Some(PROCESS), ..called("a") };
+    let both = world.begun_as(15, both, &mandate).await;
+    world.sends(both, false).await;
+}
+
+#[tokio::test]
+async fn a_workload_forgets_between_mandates_as_its_agent_does() {
+    let world = World::labelled_with(|facts: &mut Facts| {
+        remember(facts, Memory::PerTask);
+        facts.instance.workload = workload("a");
+    })
+    .await;
+    let (instance, mandate) = (world.standing.instance.clone(), world.standing.mandate.clone());
+    world.reads(instance.id).await;
+    let same = world.begun_as(12, instance.clone(), &mandate).await;
+    world.sends(same, false).await;
+    let fresh = Mandate { id: MandateId::from_bytes([7; 16]), ..mandate };
+    let other = world.begun_as(13, instance, &fresh).await;
+    world.sends(other, true).await;
+}
+
+#[tokio::test]
+async fn a_new_task_by_the_same_device_begins_with_what_was_read_by_it() {
+    let world = World::labelled().await;
+    let facts = &world.standing;
+    for number in [1, 2] {
+        let device = Device {
+            agent: facts.agent.name.clone(),
+            id: Thumbprint::from_bytes([number; 32]),
+            key: json!({}),
+            name: "laptop".to_owned(),
+            by: facts.other.id.clone(),
+            enrolled: facts.task.opened,
+            valid_until: facts.task.deadline,
+            state: DeviceState::Active,
+        };
+        world.put(FactKey::device(&device.agent, &device.id), &device).await;
+    }
+    let by = |number| {
+        let device = Some(Thumbprint::from_bytes([number; 32]));
+        Instance { device, ..facts.instance.clone() }
+    };
+    let first = world.begun_as(12, by(1), &facts.mandate).await;
+    world.reads(first).await;
+    let again = world.begun_as(13, by(1), &facts.mandate).await;
+    world.sends(again, false).await;
+    let other = world.begun_as(14, by(2), &facts.mandate).await;
+    world.sends(other, true).await;
+    // Where nothing but a key vouches, a task is of one key, and another key is another instance.
+    let key = world.begun_as(15, facts.instance.clone(), &facts.mandate).await;
+    world.sends(key, true).await;
+}
+
 #[tokio::test]
 async fn what_only_an_answer_reveals_stays_with_the_process() {
     let world = world(Memory::Kept).await;
@@ -102,6 +196,38 @@ async fn who_forgets_between_mandates_forgets_under_another_one_only() {
     // It is of the agent that it is said: whatever else the process is remembers all.
     let keeps = model::Agent { memory: Memory::Kept, ..world.standing.agent.clone() };
     world.put(FactKey::agent(&keeps.name), &keeps).await;
+    world.sends(other, false).await;
+}
+
+/// It is the word of the technical owner, who answers for that: without them it remembers all.
+#[tokio::test]
+async fn nobody_forgets_for_whom_no_technical_owner_answers() {
+    let world = world(Memory::PerTask).await;
+    let (agent, mandate) = (world.standing.agent.clone(), world.standing.mandate.clone());
+    world.reads(world.standing.instance.id).await;
+    let fresh = Mandate { id: MandateId::from_bytes([7; 16]), ..mandate };
+    let other = world.begun(13, PROCESS.started, &fresh).await;
+    world.sends(other, true).await;
+    let of_somebody =
+        |by: &str| Some(Forgets { by: by.parse().expect("a person"), since: agent.registered });
+    for forgets in [None, of_somebody("somebody")] {
+        let agent = model::Agent { forgets, ..agent.clone() };
+        world.put(FactKey::agent(&agent.name), &agent).await;
+        world.sends(other, false).await;
+    }
+    world.put(FactKey::agent(&agent.name), &agent).await;
+    world.sends(other, true).await;
+    // What they said before they left counts no longer. The sponsor is another.
+    let tom = Person::new("tom".parse().expect("a person"), std::collections::BTreeSet::new());
+    let since = world.clock.now();
+    let forgets = Some(Forgets { by: tom.id.clone(), since });
+    let owned = Some(since.plus(std::time::Duration::from_secs(1)));
+    let owned = model::Agent { technical_owner: tom.id.clone(), owned, forgets, ..agent };
+    world.put(FactKey::person(&tom.id), &tom).await;
+    world.put(FactKey::agent(&owned.name), &owned).await;
+    world.sends(other, true).await;
+    let state = PersonState::Active { authorization_cutoff: Some(since) };
+    world.put(FactKey::person(&tom.id), &Person { state, ..tom }).await;
     world.sends(other, false).await;
 }
 

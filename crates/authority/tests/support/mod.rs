@@ -338,6 +338,7 @@ fn facts(now: Timestamp) -> Facts {
         workloads: Vec::new(),
         client: None,
         memory: model::Memory::Kept,
+        forgets: None,
         declared: model::Declared::default(),
         departed: None,
         registered: now,

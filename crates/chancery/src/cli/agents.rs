@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use model::Memory;
 use pap::ClientRegistration;
 
 use super::{Signed, Socket};
@@ -55,8 +56,9 @@ pub(crate) enum Agent {
         /// It works on behalf of people only: without the initiation of a system it gets no token.
         #[arg(long)]
         on_behalf_only: bool,
-        /// Its processes remember nothing of what they read under another mandate: its technical owner
-        /// answers for that. Without it, whatever a process read marks all that it does.
+        /// Its processes are to remember nothing of what they read under another mandate: in force once
+        /// its technical owner answers for that (`agent memory`). Without it, whatever a process read marks
+        /// all that it does.
         #[arg(long)]
         memory_per_task: bool,
         #[command(flatten)]
@@ -137,6 +139,18 @@ pub(crate) enum Agent {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say what the processes of an agent remember. That they forget, its technical owner says alone, and
+    /// answers for; that they remember all counts at once.
+    Memory {
+        /// Its name.
+        name: String,
+        /// What they remember.
+        memory: Remembers,
+        #[command(flatten)]
+        signed: Signed,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Suspend an agent.
     Suspend {
         /// Its name.
@@ -182,6 +196,24 @@ pub(crate) struct Owners {
     /// Who wants what it does and keeps it running, where that is one person.
     #[arg(long, value_name = "PERSON", conflicts_with_all = ["business_owner", "technical_owner"])]
     owner: Option<String>,
+}
+
+/// What the processes of an agent remember from one task to the next.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Remembers {
+    /// Nothing of what they read under another mandate.
+    PerTask,
+    /// Whatever they ever read.
+    Kept,
+}
+
+impl From<Remembers> for Memory {
+    fn from(remembers: Remembers) -> Self {
+        match remembers {
+            Remembers::PerTask => Self::PerTask,
+            Remembers::Kept => Self::Kept,
+        }
+    }
 }
 
 impl Owners {

@@ -89,6 +89,9 @@ struct Told {
 struct Registered {
     /// Who answers for it.
     sponsor: Somebody,
+    /// Who keeps it running, if that is not its sponsor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    technical_owner: Option<PersonId>,
     #[serde(default)]
     purposes: BTreeSet<PurposeId>,
     /// Who was named to be asked where its sponsor is gone.
@@ -154,18 +157,22 @@ impl Told {
 impl Registered {
     /// The agent `name`, as who decides on the act `act` at `now` knows it.
     fn agent(&self, name: &AgentName, act: &str, now: Timestamp) -> AgentFacts {
-        let Self { sponsor, purposes, backups, line, unit } = self.clone();
+        let Self { sponsor, technical_owner, purposes, backups, line, unit } = self.clone();
         let sponsor = Person::from(&sponsor);
+        let technical_owner = technical_owner.unwrap_or_else(|| sponsor.id.clone());
         let agent = agent((name, &sponsor), &everything(None), (now, now));
+        let agent = model::Agent { technical_owner, purposes, backups, ..agent };
         let succession = (act == TAKE_OVER).then_some(Succession { line, unit });
-        AgentFacts { agent: model::Agent { purposes, backups, ..agent }, sponsor, succession }
+        AgentFacts { agent, sponsor, succession }
     }
 
     fn of(known: &AgentFacts) -> Self {
         let AgentFacts { agent, sponsor, succession } = known.clone();
         let (line, unit) = succession.map(|it| (it.line, it.unit)).unwrap_or_default();
         let (purposes, backups) = (agent.purposes, agent.backups);
-        Self { sponsor: Somebody::from(&sponsor), purposes, backups, line, unit }
+        let technical_owner = Some(agent.technical_owner).filter(|owner| *owner != sponsor.id);
+        let sponsor = Somebody::from(&sponsor);
+        Self { sponsor, technical_owner, purposes, backups, line, unit }
     }
 }
 

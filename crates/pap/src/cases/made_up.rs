@@ -261,6 +261,7 @@ pub(super) fn agent(
         workloads: vec![rule],
         client: Some(RegisteredClient { id: ISSUER.to_owned(), bearer: true, since: now }),
         memory: model::Memory::Kept,
+        forgets: None,
         declared: model::Declared::default(),
         departed: None,
         registered: now,

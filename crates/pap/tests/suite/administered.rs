@@ -63,6 +63,18 @@ cases:
     person: { id: ada, groups: [administrators] }
     expect: deny
     reason: sponsor_renews
+  - name: who keeps it running says that it forgets, and that it does no more
+    act: { name: agent/forget, to: { agent: desk } }
+    registered: { sponsor: { id: sam }, technical_owner: tom }
+    person: { id: tom }
+    expect: permit
+    by: [starter-memory]
+  - name: nobody else says that it forgets
+    act: { name: agent/forget, to: { agent: desk } }
+    registered: { sponsor: { id: sam }, technical_owner: tom }
+    person: { id: ada, groups: [administrators] }
+    expect: deny
+    reason: technical_owner_answers
   - name: an agent falls to those above, named, and beside
     act: { name: agent/take-over, to: { agent: desk } }
     registered: { sponsor: { id: sam }, line: [carl, dora], backups: [betty], unit: Desk 4 }
@@ -101,7 +113,7 @@ cases:
 #[test]
 fn r_38_cases_ask_for_administration() {
     let results = run(ADMINISTRATION);
-    assert_eq!(results.len(), 25);
+    assert_eq!(results.len(), 27);
     for (name, held) in results {
         assert_eq!(held, Ok(()), "{name}");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     FactKey, HostProcess, Instance, Label, Marked, PersonId, ProcessMemory, SessionFacts, TaskId,
+    WorkloadIdentity,
 };
 use pap::Command;
 use serde_json::json;
@@ -87,20 +88,26 @@ async fn n_085_a_label_is_taken_off_by_somebody_who_does_not_answer_for_the_agen
 async fn a_label_is_taken_off_what_the_process_remembers_of_the_task() {
     let (desk, [_, other]) = desk().await;
     let process = HostProcess { exe: None, pid: 1, started: 2, uid: 3 };
-    let instance =
-        Instance { process: Some(process.clone()), ..desk.world.standing.instance.clone() };
+    let (issuer, subject) = ("https://platform.example".to_owned(), "a".to_owned());
+    let workload = WorkloadIdentity { issuer, subject, claims: std::collections::BTreeMap::new() };
+    let places = [FactKey::memory(&process, None), FactKey::memory_of_workload(&workload, None)];
+    let (process, workload) = (Some(process), Some(workload));
+    let instance = Instance { process, workload, ..desk.world.standing.instance.clone() };
     desk.world.put(FactKey::instance(instance.id), &instance).await;
-    let memory = FactKey::memory(&process, None);
     let labels = BTreeSet::from([label("external"), label("private")]);
     let (own, another) = (desk.world.standing.task.id, TaskId::from_bytes([9; 16]));
     let known = ProcessMemory::default();
     let known = known.with(own, &labels).and_then(|known| known.with(another, &labels));
-    desk.world.put(memory.clone(), &known.expect("that is new")).await;
+    for place in &places {
+        desk.world.put(place.clone(), &known.clone().expect("that is new")).await;
+    }
     for (name, left) in [("private", json!(["external"])), ("external", json!(null))] {
         assert_eq!(desk.take_off(&other, name, &format!("task/{own}")).await, "done");
-        let known = desk.kept_at(&memory).await["tasks"].take();
-        assert_eq!(known[own.to_string()], left);
-        assert_eq!(known[another.to_string()], json!(["external", "private"]));
+        for place in &places {
+            let known = desk.kept_at(place).await["tasks"].take();
+            assert_eq!(known[own.to_string()], left);
+            assert_eq!(known[another.to_string()], json!(["external", "private"]));
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 78] = [
+const CHANGING: [&str; 79] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -61,6 +61,7 @@ const CHANGING: [&str; 78] = [
     "agent-attest",
     "agent-owners",
     "agent-declare",
+    "agent-memory",
     "agent-renew",
     "agent-affirm",
     "agent-reinstate",
@@ -180,6 +181,11 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             name: facts.agent.name.to_string(),
             calls_an_hour: Some(60),
             hours: Some("mon-fri 08:00-18:00 +01:00".to_owned()),
+        },
+        Command::AgentMemory {
+            name: facts.agent.name.to_string(),
+            memory: model::Memory::PerTask,
+            word: None,
         },
         Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },

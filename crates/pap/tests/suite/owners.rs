@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::record::OutcomeKind;
-use model::{Agent, Clock as _, FactKey, Finding, Person, PersonState, Release, Stranger};
+use model::{Agent, Clock as _, FactKey, Finding, Memory, Person, PersonState, Release, Stranger};
 use pap::{AdminError, Command, ReleaseAsked};
 use serde_json::{Value, json};
 
@@ -42,6 +42,22 @@ impl Desk {
     async fn known(&self, id: &str) -> Person {
         let key = FactKey::person(&id.parse().expect("a person"));
         serde_json::from_value(self.fact(key).await.expect("they are known")).expect("a person")
+    }
+
+    async fn remembers(&self, who: &str, memory: Memory) -> &'static str {
+        let name = self.world.standing.agent.name.to_string();
+        let by = who.parse().expect("a person");
+        word(&self.run_as(&by, Command::AgentMemory { name, memory, word: None }).await)
+    }
+
+    /// Who answers for it that the agent forgets, as the register shows it.
+    async fn answers_for_memory(&self) -> Value {
+        let name = self.world.standing.agent.name.to_string();
+        let told = self.run(Command::RegisterShow { as_of: None, after: None }).await;
+        let told = told.expect("it is shown");
+        let rows = told["agents"].as_array().expect("there are some");
+        let row = rows.iter().find(|row| row["name"] == *name).expect("it is shown");
+        row["memory_per_task_by"].clone()
     }
 
     /// They leave, and come back.
@@ -115,6 +131,53 @@ async fn r_12_owners_that_are_named_are_here() {
     desk.run(registration).await.expect("it is registered");
 }
 
+/// Whoever registers an agent that forgets only asks for it. The word of anybody else is none, and that of its
+/// technical owner ends with them; that it remembers all counts at once.
+#[tokio::test]
+async fn the_technical_owner_answers_for_it_that_an_agent_forgets() {
+    let desk = desk().await;
+    let key = FactKey::agent(&desk.world.standing.agent.name);
+    let asked = desk.fact(key.clone()).await.expect("it is known");
+    let asked: Agent = serde_json::from_value(asked).expect("an agent");
+    desk.world.put(key, &Agent { memory: Memory::PerTask, ..asked }).await;
+    assert_eq!(desk.answers_for_memory().await, Value::Null, "nobody said so");
+    for who in [SAM, "bea", "rob"] {
+        assert_eq!(desk.remembers(who, Memory::PerTask).await, "refused", "{who}");
+    }
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    // Who keeps it running sees it at the page for people.
+    let tom = "tom".parse().expect("a person");
+    let shown = desk.administration.sponsored(pap::By::from(&tom)).await.expect("it is told");
+    let shown: Vec<_> = shown.into_iter().map(|it| it.stands).collect();
+    assert_eq!(shown, [pap::Stands::Running]);
+    assert_eq!(desk.remembers("tom", Memory::PerTask).await, "done");
+    assert_eq!(desk.answers_for_memory().await, "tom");
+    // Whoever left has said nothing, and revives nothing by coming back, nor by being named anew.
+    desk.run(Command::PersonDeactivate { id: "tom".to_owned() }).await.expect("they left");
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    desk.comes_back("tom").await;
+    desk.owned_by(Some("bea"), Some("tom")).await;
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    assert_eq!(desk.remembers("tom", Memory::PerTask).await, "done");
+    assert_eq!(desk.answers_for_memory().await, "tom");
+    // Nor does it pass to whoever follows.
+    desk.owned_by(Some("bea"), Some("rob")).await;
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    assert_eq!(desk.remembers("tom", Memory::PerTask).await, "refused");
+    assert_eq!(desk.remembers("rob", Memory::PerTask).await, "done");
+    assert_eq!(desk.remembers("bea", Memory::Kept).await, "refused");
+    assert_eq!(desk.answers_for_memory().await, "rob");
+    assert_eq!(desk.remembers(SAM, Memory::Kept).await, "done");
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    // Whoever came back is an owner again only once somebody names them.
+    desk.run(Command::PersonDeactivate { id: "rob".to_owned() }).await.expect("they left");
+    desk.comes_back("rob").await;
+    assert_eq!(desk.remembers("rob", Memory::PerTask).await, "done");
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    desk.owned_by(Some("bea"), Some("rob")).await;
+    assert_eq!(desk.answers_for_memory().await, "rob");
+}
+
 /// Whoever takes over is what the one who left was beside, and nothing that another is.
 #[tokio::test]
 async fn r_13_who_takes_over_follows_in_what_the_sponsor_was_beside() {
@@ -143,6 +206,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
     let forbid = r#"@id("never") forbid (principal, action == Action::"crm/deploy", resource);"#;
     desk.publisher.replace(files(&format!("{POLICY}{forbid}"))).await.expect("it compiles");
     let since = desk.world.clock.now().to_string();
+    assert_eq!(desk.remembers("tom", Memory::PerTask).await, "done");
     desk.world.clock.advance(Duration::from_secs(1));
     let decision = desk.lose().await;
     desk.owned_by(Some("rob"), Some("rob")).await;
@@ -164,11 +228,13 @@ async fn r_22_who_answers_for_an_act_is_named() {
         "purpose_owner": "pia",
         "business_owner": "bea",
         "technical_owner": "tom",
+        "memory_per_task_by": "tom",
         "sponsor": sam,
     });
     assert_eq!(told["answerable"], expected);
     // Of each agent of the chain, the same.
-    for owner in ["boundary_set_by", "business_owner", "technical_owner", "sponsor"] {
+    let owners = ["boundary_set_by", "business_owner", "technical_owner", "memory_per_task_by"];
+    for owner in owners.into_iter().chain(["sponsor"]) {
         assert_eq!(told["chain"][0][owner], expected[owner], "{owner}");
     }
 }

@@ -200,6 +200,10 @@ fn r_14_nobody_but_its_sponsor_says_that_an_agent_is_to_go_on() {
         check(action, "sam", "permit");
         check(action, "ada", "sponsor_renews");
     }
+    // Nobody but its technical owner says that it forgets, and policy alone who says that it remembers.
+    check("agent/forget", "sam", "permit");
+    check("agent/forget", "ada", "technical_owner_answers");
+    check("agent/remember", "ada", "permit");
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn agents_never_administer_and_administrators_never_call() {
         agent.request.action = ActionName::method(name);
         assert_eq!(outcome(&agent, &snapshot), "agents_do_not_administer (hidden)", "{name}");
     }
-    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/declare", "agent/offboard", "agent/owners", "agent/provision", "agent/reinstate", "agent/renew", "agent/restrict", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/add", "founder/redeem", "founder/rekey", "founder/remove", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "label/remove", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "people/widening", "person/add", "person/confirm", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/activate", "policy/approve", "policy/observe", "policy/publish", "policy/withdraw", "purpose/add", "purpose/narrow", "purpose/owner", "purpose/widen", "review/certify", "review/import", "review/open", "review/withdraw", "risk/lower", "risk/raise", "server/add", "signal/approve", "signal/undo", "signals/receiver", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
+    expect![[r#"["agent/add", "agent/affirm", "agent/attest", "agent/client", "agent/declare", "agent/forget", "agent/offboard", "agent/owners", "agent/provision", "agent/reinstate", "agent/remember", "agent/renew", "agent/restrict", "agent/start", "agent/stop", "agent/suspend", "agent/take-over", "clock/trust", "consent/withdraw", "deployment/start", "deployment/stop", "device/enrol", "device/revoke", "drill/run", "elevation/approve", "elevation/ask", "elevation/revoke", "finding/close", "founder/add", "founder/redeem", "founder/rekey", "founder/remove", "instance/quarantine", "instance/release", "instance/revoke", "keys/rotate", "label/remove", "log/read", "mandate/give", "mandate/withdraw", "outcome/settle", "people/apply", "people/directory", "people/source", "people/stream", "people/widening", "person/add", "person/confirm", "person/deactivate", "person/offboard", "person/provision", "person/restrict", "policy/activate", "policy/approve", "policy/observe", "policy/publish", "policy/withdraw", "purpose/add", "purpose/narrow", "purpose/owner", "purpose/widen", "review/certify", "review/import", "review/open", "review/withdraw", "risk/lower", "risk/raise", "server/add", "signal/approve", "signal/undo", "signals/receiver", "system/add", "system/suspend", "task/end", "tool/describe", "tool/pin", "tool/start", "tool/stop"]"#]].assert_eq(&format!("{administrative:?}"));
     let ada = person("ada", &["administrators"]);
     let list = ResourceRef::Server("crm".parse().expect("a server"));
     let listing = Case::administer("tools/list", list, ada.clone());

@@ -65,6 +65,7 @@ fn agent() -> Agent {
         workloads: Vec::new(),
         client: None,
         memory: model::Memory::Kept,
+        forgets: None,
         declared: model::Declared::default(),
         departed: None,
         registered: at(-86_400),

@@ -89,7 +89,9 @@ fn others() -> Vec<(AccessRequest, Facts)> {
     };
     let own_successor = of_agent("agent/take-over", known.sponsor.clone());
     let renews = of_agent("agent/renew", person("ada", &["administrators"]));
-    let cases = vec![left, missing, deep, again, own, nobody, agent, gone, own_successor, renews];
+    let forgets = of_agent("agent/forget", person("ada", &["administrators"]));
+    let mut cases = vec![left, missing, deep, again, own, nobody, agent, gone, own_successor];
+    cases.extend([renews, forgets]);
     let suspended = DirectoryState::Suspended { reason: "test".to_owned(), since: NOW };
     let directory = super::administration::case("person/provision", Gives::Added, &[], suspended);
     cases.iter().map(|case| (case.request.clone(), case.facts())).chain([directory]).collect()
@@ -149,6 +151,7 @@ fn built_in_rules_cannot_be_observed() {
         "stopped",
         "taken_over",
         "task_not_open",
+        "technical_owner_answers",
         "tool_not_pinned",
         "tool_unaccounted",
     ];
