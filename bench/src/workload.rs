@@ -292,6 +292,7 @@ fn agent(team: &str, purpose: &Purpose, registered: Timestamp, key_expires: Time
         workloads: Vec::new(),
         client: None,
         memory: model::Memory::Kept,
+        forgets: None,
         declared: model::Declared::default(),
         departed: None,
         registered,

@@ -134,7 +134,7 @@ impl Deployment {
         copy_dir(self.dir.path(), dir.path());
         let (port, observers) = (free_port(), free_port());
         let (process, service_log, public_url, typed) = (None, None, None, AtomicU32::new(0));
-        let copy = Self { dir, port, observers, process, service_log, public_url, typed };
+        let copy = Self { dir, port, process, observers, service_log, public_url, typed };
         let path = copy.path("home/chancery.yaml");
         let text = std::fs::read_to_string(&path).expect("it was copied");
         let ports = [(self.port, copy.port), (self.observers, copy.observers)];

@@ -208,8 +208,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             (socket.socket, Asked::AgentAdd(registration), written)
         }
         Agent::Renew { name, new_key, signed, socket } => {
-            let (asked, written) = renewal((name, new_key), signed).await?;
-            (socket.socket, asked, written)
+            renewal((name, new_key), signed, socket.socket).await?
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
@@ -228,8 +227,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         }
         Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
         Agent::Affirm { name, signed, socket } => {
-            let word = said(json!({ "do": "agent-affirm", "name": name }), signed).await?;
-            (socket.socket, Asked::AgentAffirm { name, word }, None)
+            (socket.socket, affirmation(name, signed).await?, None)
         }
         Agent::Reinstate { name, reason, signed, socket } => {
             let word = reasoned("agent-reinstate", (&name, &reason), signed).await?;
@@ -264,17 +262,24 @@ async fn remembering((name, memory): (String, Memory), signed: Signed) -> anyhow
     Ok(Asked::AgentMemory { name, memory, word })
 }
 
+/// That the sponsor of the agent `name` answers for it still.
+async fn affirmation(name: String, signed: Signed) -> anyhow::Result<Asked> {
+    let word = said(json!({ "do": "agent-affirm", "name": name }), signed).await?;
+    Ok(Asked::AgentAffirm { name, word })
+}
+
 /// That the agent `name` is to go on, with a new key if a file is named for one.
 async fn renewal(
     (name, new_key): (String, Option<PathBuf>),
     signed: Signed,
-) -> anyhow::Result<(Asked, NewKey)> {
+    socket: PathBuf,
+) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     let path = new_key.as_deref().map(fresh).transpose()?;
     let key = path.as_ref().map(|_| made.verifying().to_jwk());
     let word = said(json!({ "do": "agent-renew", "name": name, "key": key }), signed).await?;
     let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
-    Ok((Asked::AgentRenew { name, key, word }, written.transpose()?))
+    Ok((socket, Asked::AgentRenew { name, key, word }, written.transpose()?))
 }
 
 fn of_system(system: System) -> anyhow::Result<(PathBuf, Asked, NewKey)> {

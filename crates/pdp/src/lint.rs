@@ -26,7 +26,7 @@ impl Snapshot {
         let kinds = Kinds::of(&self.vocabulary);
         let extent = |position| Extent::of(self.index.scope(position), (&self.vocabulary, &kinds));
         let extents: Vec<_> = (0..self.policies.len()).map(extent).collect();
-        let conditions = self.conditions();
+        let conditions = self.numbered_conditions();
         for (position, policy) in self.policies.iter().enumerate() {
             let mut own = self.doubts(position, policy);
             own.extend(self.idle(position, (&extents, &conditions)));
@@ -88,7 +88,7 @@ impl Snapshot {
     }
 
     /// Which of all different conditions each policy has.
-    fn conditions(&self) -> Vec<usize> {
+    fn numbered_conditions(&self) -> Vec<usize> {
         let mut known = BTreeMap::new();
         let all = self.policies.iter().map(|policy| policy.conditions().to_string());
         all.map(|text| {

@@ -218,19 +218,19 @@ async fn calls(world: &World, bot: &Agent) -> [String; 2] {
 async fn silence_leaves_agents_nothing_but_reading_until_the_source_is_heard() {
     for (of_directory, of_stream) in [(Some(1), None), (None, Some(1))] {
         let up = Upstream::start(Era::Session, vec![tool("echo"), tool("pay")]).await;
-        let routes = vec![("up", up.target())];
-        let setup = Setup { policy: POLICY.to_owned(), routes, ..Setup::default() };
+        let served = vec![("up", up.target())];
+        let setup = Setup { policy: POLICY.to_owned(), routes: served, ..Setup::default() };
         let world = Box::pin(World::new(setup)).await;
         world.onboard("up", &["*=reads-data", "pay=changes-production"]).await;
         let bot = world.agent("bot", &["up/*"]).await;
-        register(&world, (of_directory, of_stream)).await;
+        register(&world, (&["ES256"], None), (of_directory, of_stream)).await;
         let (name, person) = ("okta".to_owned(), "sam".to_owned());
         world.run(Command::DirectoryAdopt { name, person }).await;
         let key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
         let router = router(&world, Published(Some(Arc::new(key.verifying().clone()))));
         let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
-        let sam = json!({ "schemas": [schema], "userName": "sam" });
-        assert_eq!(tells(&router, Some(sam)).await, 201);
+        let user = json!({ "schemas": [schema], "userName": "sam" });
+        assert_eq!(tells(&router, Some(user)).await, 201);
         world.clock.advance(Duration::from_secs(1));
         assert_eq!(calls(&world, &bot).await, ["done", "done"]);
 

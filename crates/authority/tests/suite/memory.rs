@@ -32,9 +32,9 @@ fn remember(facts: &mut Facts, memory: Memory) {
 }
 
 /// A workload for which its platform vouches.
-fn workload(subject: &str) -> Option<WorkloadIdentity> {
+fn workload(subject: &str) -> WorkloadIdentity {
     let (issuer, subject) = ("https://platform.example".to_owned(), subject.to_owned());
-    Some(WorkloadIdentity { issuer, subject, claims: BTreeMap::new() })
+    WorkloadIdentity { issuer, subject, claims: BTreeMap::new() }
 }
 
 impl World {
@@ -98,9 +98,11 @@ async fn a_new_task_of_the_same_process_begins_with_what_it_read() {
 #[tokio::test]
 async fn a_new_task_of_the_same_workload_begins_with_what_it_read() {
     let world =
-        World::labelled_with(|facts: &mut Facts| facts.instance.workload = workload("a")).await;
+        World::labelled_with(|facts: &mut Facts| facts.instance.workload = Some(workload("a")))
+            .await;
     let mandate = world.standing.mandate.clone();
-    let called = |name| Instance { workload: workload(name), ..world.standing.instance.clone() };
+    let called =
+        |name| Instance { workload: Some(workload(name)), ..world.standing.instance.clone() };
     let beside = world.begun_as(12, called("a"), &mandate).await;
     world.sends(beside, true).await;
     world.reads(world.standing.instance.id).await;
@@ -123,7 +125,7 @@ async fn a_new_task_of_the_same_workload_begins_with_what_it_read() {
 async fn a_workload_forgets_between_mandates_as_its_agent_does() {
     let world = World::labelled_with(|facts: &mut Facts| {
         remember(facts, Memory::PerTask);
-        facts.instance.workload = workload("a");
+        facts.instance.workload = Some(workload("a"));
     })
     .await;
     let (instance, mandate) = (world.standing.instance.clone(), world.standing.mandate.clone());

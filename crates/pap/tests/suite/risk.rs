@@ -18,7 +18,8 @@ use crate::undo::{approve, asked, signals};
 fn shipped() -> String {
     let rules = pdp::STARTER_POLICY.split("@id(\"starter-risk-").skip(1);
     let whole = |rule: &str| rule[..=rule.find(';').expect("it ends")].to_owned();
-    rules.map(|rule| format!("@id(\"at-risk-{}", whole(rule))).collect()
+    let rules: Vec<_> = rules.map(|rule| format!("@id(\"at-risk-{}", whole(rule))).collect();
+    rules.concat()
 }
 
 /// A deployment with two administrators, the second of whom sponsors nothing, and both.
