@@ -362,7 +362,7 @@ fn doctor(deployment: &Deployment) -> (i32, Vec<(String, String, String)>) {
 
 #[test]
 fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
-    let canary = e2e::Canary::start();
+    let canary = Canary::start();
     let limits = "limits: { connections: 100 }\n";
     let options = e2e::stage::options(canary.port, e2e::stage::REQUEST, limits);
     let mut deployment = Deployment::start(&Options { releases: true, ..options });
@@ -402,7 +402,7 @@ fn the_doctor_says_what_is_not_enforced_and_what_to_do() {
 /// The page's command, as it stands there; and of what nobody knows, nothing is told.
 #[test]
 fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
-    let canary = e2e::Canary::start();
+    let canary = Canary::start();
     let options = e2e::stage::options(canary.port, e2e::stage::REQUEST, "");
     let deployment = Deployment::start(&options);
     deployment.onboard(&["canary"], "changes-production");
@@ -412,7 +412,7 @@ fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
         let mut all = printed[0].lines().map(|line| serde_json::from_str(line).expect("JSON"));
         all.find(|row: &serde_json::Value| row["name"] == name).expect("it is registered")
     };
-    let mut caller = e2e::Caller::new(&deployment, "canary");
+    let mut caller = Caller::new(&deployment, "canary");
     let name = "bot";
     assert_eq!(shown(name)["instances"], serde_json::json!([]), "nothing acts yet");
     assert!(caller.call("touch", "registered").is_done());

@@ -144,7 +144,9 @@ fn named(policies: &str) -> String {
 /// So many permits of one call.
 fn alike(name: &str, mode: &str, count: usize) -> String {
     let scope = r#"(principal, action == Action::"crm/lookup", resource)"#;
-    (0..count).map(|n| format!("{mode}@id(\"{name}{n}\") permit{scope};\n")).collect()
+    let all: Vec<_> =
+        (0..count).map(|n| format!("{mode}@id(\"{name}{n}\") permit{scope};\n")).collect();
+    all.concat()
 }
 
 proptest! {
