@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::differential::{self, policy, text};
-use super::fixtures::{Case, bundle, snapshot, tool_ref};
+use super::fixtures::{self, Case, tool_ref};
 use crate::{Bundle, CANDIDATES_MAX, Snapshot};
 
 /// What policies look at of a session, beside what those of [`policy`] do: what was called and read before, how often,
@@ -34,6 +34,17 @@ const POLICIES_MAX: usize = 14;
 /// What is used up of by each call.
 const BUDGETS: &str =
     "budgets: { it: { description: x, match: {}, amount: calls, cap: 3, per: task } }";
+
+/// Whose word what is read is: without that no policy can look at where arguments come from.
+const LABELS: &str = "labels: { outside: Others. }\noutsiders: [outside]\n";
+
+fn bundle(policies: &str) -> Bundle {
+    Bundle { labels: Some(LABELS.to_owned()), ..fixtures::bundle(policies) }
+}
+
+fn snapshot(policies: &str) -> Snapshot {
+    Snapshot::compile(bundle(policies)).expect("the policies of a test compile")
+}
 
 fn of_session(number: usize, (forbid, condition): &(bool, usize)) -> String {
     let effect = if *forbid { "forbid" } else { "permit" };
