@@ -14,6 +14,7 @@ const TOOLS: &str = "crm/lookup:
 
 const LABELS: &str = "labels: { private: Personal. }
 tools: { crm/lookup: { carries: [private], sink: true } }
+outsiders: [private]
 ";
 
 const OPEN: &str = r#"@id("open") permit (principal, action == Action::"crm/lookup", resource)"#;

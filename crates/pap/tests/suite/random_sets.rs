@@ -28,8 +28,10 @@ const POLICIES: [&str; 7] = [
     r#"@id("nobody") forbid (principal, action == Action::"crm/deploy", resource);"#,
 ];
 
-const LABELS: &str =
-    "labels: { private: Personal. }\ntools: { crm/lookup: { carries: [private] } }\n";
+const LABELS: &str = "labels: { private: Personal. }
+tools: { crm/lookup: { carries: [private] } }
+outsiders: [private]
+";
 
 const BUDGETS: &str =
     "budgets: { few: { description: x, match: {}, amount: calls, cap: 4, per: task } }\n";
@@ -48,8 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
     let policies = prop::sample::subsequence(POLICIES.to_vec(), 0..=POLICIES.len());
     let calls = prop::collection::vec(prop::sample::select(TOOLS.to_vec()), 1..6);
     (policies, any::<bool>(), calls).prop_map(|(policies, has_labels, calls)| {
-        // What speaks of labels is compiled where they are declared.
-        let has_labels = has_labels || policies.contains(&POLICIES[2]);
+        // What speaks of labels, or of what outsiders said, is compiled where they are declared.
+        let has_labels = has_labels || POLICIES[2..4].iter().any(|it| policies.contains(it));
         Step { policies, has_labels, calls }
     })
 }
