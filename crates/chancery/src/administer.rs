@@ -225,7 +225,7 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Agent::Suspend { name, reason, socket } => {
             (socket.socket, Asked::AgentSuspend { name, reason }, None)
         }
-        Agent::List { as_of, socket } => (socket.socket, Asked::AgentList { as_of }, None),
+        Agent::List { at, socket } => (socket.socket, Asked::AgentList { as_of: at.as_of }, None),
         Agent::Affirm { name, signed, socket } => {
             (socket.socket, affirmation(name, signed).await?, None)
         }

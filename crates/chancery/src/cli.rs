@@ -269,6 +269,14 @@ pub(crate) struct Isolate {
     pub(crate) command: Vec<OsString>,
 }
 
+/// As of when something is told.
+#[derive(Debug, Args)]
+pub(crate) struct AsOf {
+    /// As it was then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+}
+
 /// Where the administrator's socket is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Socket {

@@ -41,8 +41,10 @@ pub(crate) fn asked(purpose: Purpose) -> (PathBuf, Asked) {
             (socket, Asked::PurposeWiden(said(id, named, (any_object, any_data))))
         }
         Purpose::Owner { id, owner, socket } => (socket, Asked::PurposeOwner { id, owner }),
-        Purpose::Show { id, as_of, socket } => (socket, Asked::PurposeList { id: Some(id), as_of }),
-        Purpose::List { as_of, socket } => (socket, Asked::PurposeList { id: None, as_of }),
+        Purpose::Show { id, at, socket } => {
+            (socket, Asked::PurposeList { id: Some(id), as_of: at.as_of })
+        }
+        Purpose::List { at, socket } => (socket, Asked::PurposeList { id: None, as_of: at.as_of }),
     };
     (socket.socket, asked)
 }

@@ -8,10 +8,10 @@ use crate::socket;
 
 /// Runs one command.
 pub(crate) async fn run(register: Register) -> anyhow::Result<()> {
-    let Register::Show { as_of, socket } = register;
+    let Register::Show { at, socket } = register;
     let mut after = None;
     loop {
-        let asked = Asked::RegisterShow { as_of: as_of.clone(), after };
+        let asked = Asked::RegisterShow { as_of: at.as_of.clone(), after };
         let told = socket::call(&socket.socket, &asked).await?;
         let agents = told["agents"].as_array().into_iter().flatten();
         agents.for_each(|agent| println!("{agent}"));

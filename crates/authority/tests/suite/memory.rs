@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use authority::Marking;
 use model::{
-    Clock as _, Device, DeviceState, FactKey, Forgets, HostProcess, Instance, InstanceId, Label,
-    Mandate, MandateId, Memory, Person, PersonState, Task, TaskId, Thumbprint, WorkloadIdentity,
+    Clock as _, FactKey, Forgets, HostProcess, Instance, InstanceId, Label, Mandate, MandateId,
+    Memory, Person, PersonState, Task, TaskId, Thumbprint, WorkloadIdentity,
 };
 use serde_json::json;
 
 use crate::labels::{assert_forbidden, labelled, of};
+use crate::revocation::device;
 use crate::stops::handed_on;
 use crate::support::{Facts, World};
 
@@ -142,16 +143,7 @@ async fn a_new_task_by_the_same_device_begins_with_what_was_read_by_it() {
     let world = World::labelled().await;
     let facts = &world.standing;
     for number in [1, 2] {
-        let device = Device {
-            agent: facts.agent.name.clone(),
-            id: Thumbprint::from_bytes([number; 32]),
-            key: json!({}),
-            name: "laptop".to_owned(),
-            by: facts.other.id.clone(),
-            enrolled: facts.task.opened,
-            valid_until: facts.task.deadline,
-            state: DeviceState::Active,
-        };
+        let device = device(facts, number);
         world.put(FactKey::device(&device.agent, &device.id), &device).await;
     }
     let by = |number| {

@@ -15,13 +15,27 @@ use store::{Effect, Store as _, Unit};
 
 use crate::support::elevations::{approving, revoking};
 use crate::support::stores::OnCommit;
-use crate::support::{World, put};
+use crate::support::{Facts, World, put};
 
 /// How often deciders and revokers act in one case.
 const ROUNDS: usize = 12;
 
+/// A device of the agent that somebody else than its sponsor enrolled.
+pub(crate) fn device(facts: &Facts, number: u8) -> Device {
+    Device {
+        agent: facts.agent.name.clone(),
+        id: Thumbprint::from_bytes([number; 32]),
+        key: json!({}),
+        name: "laptop".to_owned(),
+        by: facts.other.id.clone(),
+        enrolled: facts.task.opened,
+        valid_until: facts.task.deadline,
+        state: DeviceState::Active,
+    }
+}
+
 /// Asserts that `broken` standing is denied for `reason`.
-async fn check(broken: impl FnOnce(&mut crate::support::Facts), reason: &str) {
+async fn check(broken: impl FnOnce(&mut Facts), reason: &str) {
     let world = World::with(broken).await;
     for act in [world.call("lookup", json!({})), world.method("tools/list")] {
         match world.authorize(act).await {
@@ -119,16 +133,7 @@ async fn i_11_a_device_that_is_taken_away_between_reading_and_commit_is_seen() {
     for takes_away in takes_away {
         let world = World::new().await;
         let facts = &world.standing;
-        let device = Device {
-            agent: facts.agent.name.clone(),
-            id: Thumbprint::from_bytes([7; 32]),
-            key: json!({}),
-            name: "laptop".to_owned(),
-            by: facts.other.id.clone(),
-            enrolled: facts.task.opened,
-            valid_until: facts.task.deadline,
-            state: DeviceState::Active,
-        };
+        let device = device(facts, 7);
         let instance = Instance { device: Some(device.id), ..facts.instance.clone() };
         world.put(FactKey::device(&device.agent, &device.id), &device).await;
         world.put(FactKey::instance(instance.id), &instance).await;

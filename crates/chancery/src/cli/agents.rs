@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use model::Memory;
 use pap::ClientRegistration;
 
-use super::{Signed, Socket};
+use super::{AsOf, Signed, Socket};
 
 /// Agents.
 #[derive(Debug, Subcommand)]
@@ -163,9 +163,8 @@ pub(crate) enum Agent {
     },
     /// List agents.
     List {
-        /// As they were then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
-        #[arg(long, value_name = "TIME")]
-        as_of: Option<String>,
+        #[command(flatten)]
+        at: AsOf,
         #[command(flatten)]
         socket: Socket,
     },
@@ -176,9 +175,8 @@ pub(crate) enum Agent {
 pub(crate) enum Register {
     /// Show agents, a line each, with what acts as them, who answers, and what is stopped.
     Show {
-        /// As it was then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
-        #[arg(long, value_name = "TIME")]
-        as_of: Option<String>,
+        #[command(flatten)]
+        at: AsOf,
         #[command(flatten)]
         socket: Socket,
     },

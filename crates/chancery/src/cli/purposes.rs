@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::Socket;
+use super::{AsOf, Socket};
 
 /// Purposes.
 #[derive(Debug, Subcommand)]
@@ -77,17 +77,15 @@ pub(crate) enum Purpose {
     Show {
         /// Its id.
         id: String,
-        /// As it was then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
-        #[arg(long, value_name = "TIME")]
-        as_of: Option<String>,
+        #[command(flatten)]
+        at: AsOf,
         #[command(flatten)]
         socket: Socket,
     },
     /// List purposes, each with what it leaves open.
     List {
-        /// As they were then (`2027-01-31T12:00:00Z`, or a date, whose beginning in UTC is meant).
-        #[arg(long, value_name = "TIME")]
-        as_of: Option<String>,
+        #[command(flatten)]
+        at: AsOf,
         #[command(flatten)]
         socket: Socket,
     },
