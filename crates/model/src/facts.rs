@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
-    Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Memory, Person, PersonId,
+    Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId,
     Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
     Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
@@ -212,18 +212,16 @@ impl Standing {
 
     /// Where what those have read is kept that have a part in this, as far as anybody told which process,
     /// workload or device each is, with whether that counts: of an agent that forgets, what was read under
-    /// this mandate does.
+    /// this mandate does. That is kept of the others, too: they may come to forget.
     pub fn memory(&self) -> BTreeMap<FactKey, bool> {
         let mut all = BTreeMap::new();
         for hop in self.hops() {
-            let under = match hop.agent.remembers(&self.owners) {
-                Memory::Kept => None,
-                Memory::PerTask => Some(self.mandate.id),
-            };
-            for place in hop.instance.memories(None) {
-                all.entry(place).or_insert(false);
+            let keeps = hop.agent.remembers(&self.owners).is_kept();
+            for (mandate, counts) in [(None, keeps), (Some(self.mandate.id), true)] {
+                for place in hop.instance.memories(mandate) {
+                    *all.entry(place).or_insert(false) |= counts;
+                }
             }
-            all.extend(hop.instance.memories(under).into_iter().map(|place| (place, true)));
         }
         all
     }

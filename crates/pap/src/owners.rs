@@ -12,7 +12,8 @@ use crate::register::{active, put, registered};
 
 impl Administration {
     /// Names who wants an agent and who keeps it running; who is not named is who they were, and must
-    /// be here, and not have left since they were named. Of one of which nobody knows who set what it may be given, whoever says this did.
+    /// be here, and not have left since they were named. With a technical owner goes their word that it forgets.
+    /// Of one of which nobody knows who set what it may be given, whoever says this did.
     pub(crate) async fn agent_owners(
         &self,
         by: &PersonId,
@@ -28,6 +29,9 @@ impl Administration {
         let business = named_or_still(reader, (&agent, "business owner"), is).await?;
         let is = (technical, &agent.technical_owner);
         let technical = named_or_still(reader, (&agent, "technical owner"), is).await?;
+        if technical != agent.technical_owner {
+            agent.forgets = None;
+        }
         (agent.business_owner, agent.technical_owner) = (business, technical);
         agent.owned = Some(self.now());
         agent.bounded_by = Some(agent.bounded_by.unwrap_or_else(|| by.clone()));
@@ -63,8 +67,8 @@ impl Administration {
     }
 
     /// Says what the processes of an agent remember. That they forget counts as the word of its technical
-    /// owner, who alone is permitted it, and no longer than they are that and here; that they remember all
-    /// counts at once, of what they read before too.
+    /// owner, who alone is permitted it, and no longer than they are that and here; that they remember all counts at
+    /// once, of what they read before too.
     pub async fn agent_memory(
         &self,
         by: impl Into<By<'_>>,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use authority::{Authority, CounterKey, Effect, FactsError, Reader};
 use model::{
     Agent, AgentName, Attestation, Delegation, Delegator, Entropy, FactKey, Instance, InstanceId,
-    InstanceState, Mandate, MandateId, Person, Purpose, PurposeId, Rated, Scope, Source, Sourced,
-    Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
+    InstanceState, Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Rated, Scope, Source,
+    Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
 use serde::Serialize;
@@ -190,7 +190,7 @@ pub(crate) async fn propose(
     effects.extend(enters(&instance));
     effects.push(new_fact(FactKey::task(task.id), &task));
     let heard = authority::heard(&mut reader, (&sponsor, &delegators, person.as_ref())).await?;
-    let standing = Standing {
+    let mut standing = Standing {
         instance,
         agent,
         sponsor,
@@ -202,12 +202,28 @@ pub(crate) async fn propose(
         mandate,
         initiator,
         purpose,
-        // They are asked for when something is done.
         owners: BTreeMap::new(),
         heard,
     };
+    standing.owners = forgetting(&mut reader, &standing).await?;
     effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })
+}
+
+/// Who is to answer for it that agents in `standing` forget, where somebody said that they do: a new task begins with
+/// what counts as read. Owners are asked for besides when something is done.
+async fn forgetting(
+    reader: &mut Reader<'_>,
+    standing: &Standing,
+) -> Result<BTreeMap<PersonId, Person>, FactsError> {
+    let said = standing.hops().filter(|hop| hop.agent.forgets.is_some());
+    let owners: BTreeSet<_> = said.map(|hop| hop.agent.technical_owner.clone()).collect();
+    let mut here = BTreeMap::new();
+    for id in owners {
+        let owner: Option<Person> = reader.find(FactKey::person(&id)).await?;
+        here.extend(owner.map(|owner| (id, owner)));
+    }
+    Ok(here)
 }
 
 /// How `instance` starts: as the worst of those that are stopped, of its agent, or of its workload under

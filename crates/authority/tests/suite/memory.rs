@@ -193,6 +193,21 @@ async fn who_forgets_between_mandates_forgets_under_another_one_only() {
     world.sends(other, false).await;
 }
 
+/// What was read under a mandate is read, whatever the agent remembered then.
+#[tokio::test]
+async fn who_comes_to_forget_has_read_what_was_read_under_the_mandate_before() {
+    let world = world(Memory::Kept).await;
+    let mandate = world.standing.mandate.clone();
+    world.reads(world.standing.instance.id).await;
+    let forgets = model::Agent { memory: Memory::PerTask, ..world.standing.agent.clone() };
+    world.put(FactKey::agent(&forgets.name), &forgets).await;
+    let same = world.begun(12, PROCESS.started, &mandate).await;
+    world.sends(same, false).await;
+    let fresh = Mandate { id: MandateId::from_bytes([7; 16]), ..mandate };
+    let other = world.begun(13, PROCESS.started, &fresh).await;
+    world.sends(other, true).await;
+}
+
 /// It is the word of the technical owner, who answers for that: without them it remembers all.
 #[tokio::test]
 async fn nobody_forgets_for_whom_no_technical_owner_answers() {

@@ -163,6 +163,10 @@ async fn the_technical_owner_answers_for_it_that_an_agent_forgets() {
     // Nor does it pass to whoever follows.
     desk.owned_by(Some("bea"), Some("rob")).await;
     assert_eq!(desk.answers_for_memory().await, Value::Null);
+    // Nor does it come back with who said it.
+    desk.owned_by(Some("bea"), Some("tom")).await;
+    assert_eq!(desk.answers_for_memory().await, Value::Null);
+    desk.owned_by(Some("bea"), Some("rob")).await;
     assert_eq!(desk.remembers("tom", Memory::PerTask).await, "refused");
     assert_eq!(desk.remembers("rob", Memory::PerTask).await, "done");
     assert_eq!(desk.remembers("bea", Memory::Kept).await, "refused");

@@ -1,10 +1,11 @@
 //! R6, R20: an instance by the word of its platform, shown anew at each renewal.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{
-    Agent, AgentState, Clock as _, FactKey, Finding, Instance, InstanceState, Sha256Digest,
-    WorkloadRule,
+    Agent, AgentState, Clock as _, FactKey, Finding, Forgets, Instance, InstanceState, Label,
+    Memory, ProcessMemory, Sha256Digest, Task, WorkloadRule,
 };
 use oauth::ErrorCode;
 use serde_json::{Value, json};
@@ -58,6 +59,34 @@ async fn r_6_a_platform_vouches_for_the_workload_that_a_rule_admits() {
             assert!(!record.text.contains("payments"), "{way:?} {kind}: it is committed to");
         }
         assert_eq!(disclosed(sts, "issuance", "source").await["workload"], expected, "{way:?}");
+    }
+}
+
+/// A new task begins with what its workload has read, and without what was read under another mandate where the
+/// technical owner answers for that.
+#[tokio::test]
+async fn a_task_that_is_opened_begins_with_what_its_agent_remembers() {
+    for forgets in [false, true] {
+        let platforms = Platforms::new().await;
+        let sts = &platforms.sts;
+        let mut agent: Agent = sts.fact(FactKey::agent(&sts.world.standing.agent.name)).await;
+        let word = Forgets { by: agent.technical_owner.clone(), since: agent.registered };
+        (agent.memory, agent.forgets) = (Memory::PerTask, Some(word).filter(|_| forgets));
+        sts.world.put(FactKey::agent(&agent.name), &agent).await;
+        let response = sts.send(platforms.fresh(&key(), Way::Oidc)).await.unwrap();
+        let first = instance(sts, &sts.verified(&response).sub).await;
+        let workload = first.workload.expect("it is one");
+        let task: Task = sts.fact(FactKey::task(first.task)).await;
+        for (label, mandate) in [("private", None), ("external", Some(task.mandate))] {
+            let labels = BTreeSet::from([label.parse::<Label>().expect("a label")]);
+            let known = ProcessMemory::default().with(task.id, &labels).expect("it is new");
+            sts.world.put(FactKey::memory_of_workload(&workload, mandate), &known).await;
+        }
+        let response = sts.send(platforms.fresh(&key(), Way::Oidc)).await.unwrap();
+        let later = instance(sts, &sts.verified(&response).sub).await;
+        let session: Value = sts.fact(FactKey::session(later.task)).await;
+        let all = if forgets { json!(["external"]) } else { json!(["external", "private"]) };
+        assert_eq!(session["labels"], all);
     }
 }
 
