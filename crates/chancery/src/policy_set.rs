@@ -335,6 +335,15 @@ mod tests {
         assert!(why.contains("is not UTF-8: give it another"), "{why}");
     }
 
+    #[test]
+    fn a_name_that_would_act_on_a_terminal_is_refused_and_not_told() {
+        let home = one();
+        fs::write(home.path().join("a\u{1b}[2J.cedar"), PERMIT).expect("it can be written");
+        let why = refused(home.path());
+        assert!(why.contains("has control characters: give it another"), "{why}");
+        assert!(!why.contains('\u{1b}'), "{why}");
+    }
+
     /// Who swaps a link while it is read gets one set or the other.
     #[test]
     fn two_sets_are_never_mixed() {
