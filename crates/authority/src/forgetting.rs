@@ -250,7 +250,7 @@ fn whose(key: &FactKey) -> Option<Whose> {
 }
 
 /// Whether a task can be open at `now` of those in which something was read that `known` tells apart, the last
-/// of all.
+/// of all: those before began sooner, and a task is over long before [`KEPT_FOR`].
 async fn has_work(
     known: &ProcessMemory,
     reader: &mut Reader<'_>,

@@ -29,10 +29,17 @@ impl ProcessMemory {
         self.tasks.values().flatten().chain(&self.before)
     }
 
-    /// The same, once `labels` are read in `task`; none if that changes nothing.
+    /// The same, once `labels` are read in `task`; none if that changes nothing. Of a task that was told apart and is
+    /// no longer, it changes nothing what is remembered anyway: else as many that go on at once would each let go of
+    /// another one, with each act.
     pub fn with(&self, task: TaskId, labels: &BTreeSet<Label>) -> Option<Self> {
-        let is_known = |known: &BTreeSet<Label>| known.is_superset(labels);
-        if self.tasks.get(&task).map_or(labels.is_empty(), is_known) {
+        let is_full = self.tasks.len() >= REMEMBERED_TASKS_MAX;
+        let is_let_go = || is_full && self.tasks.keys().next().is_some_and(|oldest| task < *oldest);
+        let is_known = match self.tasks.get(&task) {
+            Some(known) => known.is_superset(labels),
+            None => labels.is_empty() || (is_let_go() && self.before.is_superset(labels)),
+        };
+        if is_known {
             return None;
         }
         let mut all = self.clone();
@@ -62,6 +69,22 @@ impl ProcessMemory {
 mod tests {
     use super::*;
 
+    /// Replicas that share what they read do not wait for each other, however many there are.
+    #[test]
+    fn of_many_tasks_at_once_none_makes_another_one_write() {
+        let labels = BTreeSet::from(["private".parse::<Label>().expect("a label")]);
+        let tasks: Vec<_> = (0..200).map(|number| TaskId::from_bytes([number; 16])).collect();
+        let mut memory = ProcessMemory::default();
+        for task in &tasks {
+            memory = memory.with(*task, &labels).expect("it is new");
+        }
+        for task in tasks.iter().chain(tasks.iter().rev()) {
+            assert_eq!(memory.with(*task, &labels), None);
+        }
+        // The last ones are told apart: by them one knows whether there is work.
+        assert!(memory.tasks.keys().eq(&tasks[tasks.len() - REMEMBERED_TASKS_MAX..]));
+    }
+
     #[test]
     fn what_was_read_long_ago_stays_and_is_told_apart_no_longer() {
         let label = |name: &str| name.parse::<Label>().expect("a label");
@@ -79,6 +102,8 @@ mod tests {
         assert_eq!(memory.without(task(0), &label("private")), None);
         let last = memory.without(task(tasks - 1), &label("external")).expect("it is there");
         assert!(last.labels().any(|known| *known == label("external")), "others have it");
+        // What is remembered anyway is not told apart again: the last ones are.
+        assert_eq!(memory.with(task(0), &BTreeSet::from([label("private")])), None);
         // The one that reads is not the one that is let go, however old it is.
         let again = memory.with(task(0), &BTreeSet::from([label("external")])).expect("it is new");
         assert!(again.tasks.contains_key(&task(0)));
