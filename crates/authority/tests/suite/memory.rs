@@ -2,8 +2,9 @@
 //! its agent is said to forget.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use authority::Marking;
+use authority::{Marking, NotPermitted};
 use model::{
     Clock as _, FactKey, Forgets, HostProcess, Instance, InstanceId, Label, Mandate, MandateId,
     Memory, Person, PersonState, Task, TaskId, Thumbprint, WorkloadIdentity,
@@ -120,6 +121,43 @@ async fn a_new_task_of_the_same_workload_begins_with_what_it_read() {
     let both = Instance { process: Some(PROCESS), ..called("a") };
     let both = world.begun_as(15, both, &mandate).await;
     world.sends(both, false).await;
+}
+
+/// Two tasks of one workload at once: whatever one sends was permitted before what the other read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_reading_and_a_sending_at_once_in_two_tasks_the_later_one_sees_the_earlier() {
+    let world = Arc::new(World::labelled().await);
+    let mandate = world.standing.mandate.clone();
+    for round in 0..100 {
+        let workload = Some(workload(&format!("w-{round}")));
+        let instance = Instance { workload, ..world.standing.instance.clone() };
+        let reads = world.begun_as(50 + 2 * round, instance.clone(), &mandate).await;
+        let sends = world.begun_as(51 + 2 * round, instance, &mandate).await;
+        let ask = |instance: InstanceId, name: &'static str, pauses: u8| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                for _ in 0..pauses {
+                    tokio::task::yield_now().await;
+                }
+                let permit = world.authorize(of(instance, world.call(name, json!({})))).await;
+                permit.map(|permit| permit.context().index)
+            })
+        };
+        let (read, send) = if round % 2 == 0 {
+            let read = ask(reads, "lookup", 0);
+            (read, ask(sends, "mail", round % 16))
+        } else {
+            let send = ask(sends, "mail", 0);
+            (ask(reads, "lookup", round % 16), send)
+        };
+        let read = read.await.unwrap().expect("reading is permitted");
+        match send.await.unwrap() {
+            Ok(send) => assert!(send < read, "round {round}"),
+            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "forbidden"),
+            Err(other) => panic!("round {round}: {other}"),
+        }
+        world.sends(sends, false).await;
+    }
 }
 
 #[tokio::test]
