@@ -36,10 +36,13 @@ pub(crate) struct Active {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remembering: Option<Remembering>,
     /// Since when what was called in a session is remembered for it, and for each set before it since then, by
-    /// the names that policy has for that.
+    /// the names that policy has for that; none until that is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    calls: BTreeMap<String, Timestamp>,
+    calls: BTreeMap<String, Option<Timestamp>>,
 }
+
+/// What makes a set the active one.
+pub struct Activating(Active);
 
 /// That what results say is remembered.
 #[derive(Clone, Serialize, Deserialize)]
@@ -47,21 +50,18 @@ pub(crate) struct Active {
 struct Remembering {
     /// By the labels with this digest.
     labels: Sha256Digest,
-    since: Timestamp,
+    /// None until that is known.
+    since: Option<Timestamp>,
     /// Whether something of it may be lacking: it is remembered for policies under observation alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_lossy: bool,
 }
 
-impl Active {
-    /// What makes `snapshot` the active set at `now`, in place of the one in `store`.
-    pub(crate) async fn of(
-        snapshot: &Snapshot,
-        now: Timestamp,
-        store: &dyn Store,
-    ) -> Result<Effect, FactsError> {
-        let key = FactKey::active_policy();
-        let before = match Reader::new(store).find::<Self>(key.clone()).await {
+impl Activating {
+    /// What makes `snapshot` the active set, in place of the one in `store`.
+    pub(crate) async fn of(snapshot: &Snapshot, store: &dyn Store) -> Result<Self, FactsError> {
+        let before = Reader::new(store).find::<Active>(FactKey::active_policy()).await;
+        let before = match before {
             // Whatever it was, another one comes in its place.
             Err(FactsError::Damaged { .. }) => None,
             before => before?,
@@ -69,18 +69,42 @@ impl Active {
         let (before, known) = before.map(|it| (it.remembering, it.calls)).unwrap_or_default();
         let remembered = snapshot.remembered();
         let calls = remembered.names().map(|name| {
-            let since = known.get(&name).copied().unwrap_or(now);
+            let since = known.get(&name).copied().flatten();
             (name, since)
         });
         let calls = calls.collect();
         let remembering = remembered.said.map(|labels| {
             let is_lossy = !remembered.is_said_decisive;
             let same = before.filter(|it| it.labels == labels && (is_lossy || !it.is_lossy));
-            let since = same.map_or(now, |before| before.since);
-            Remembering { labels, since, is_lossy }
+            Remembering { labels, since: same.and_then(|before| before.since), is_lossy }
         });
-        let active = Self { digest: snapshot.digest(), remembering, calls };
-        Ok(Effect::Put { key, body: json::canonical_of(&active) })
+        Ok(Self(Active { digest: snapshot.digest(), remembering, calls }))
+    }
+
+    /// What does it, in the commit that puts the set in force. Whatever was not remembered before, nobody takes for
+    /// remembered yet: a session that is opened until that commit may have a past that it knows nothing of.
+    pub fn effect(&self) -> Effect {
+        self.0.put()
+    }
+
+    /// What says that from `now`, when that is done, what the set looks at is remembered; none if it was before.
+    pub fn done(mut self, now: Timestamp) -> Option<Effect> {
+        let Active { remembering, calls, .. } = &mut self.0;
+        let all = calls.values_mut().chain(remembering.iter_mut().map(|it| &mut it.since));
+        let new: Vec<_> = all.filter(|since| since.is_none()).collect();
+        if new.is_empty() {
+            return None;
+        }
+        for since in new {
+            *since = Some(now);
+        }
+        Some(self.0.put())
+    }
+}
+
+impl Active {
+    fn put(&self) -> Effect {
+        Effect::Put { key: FactKey::active_policy(), body: json::canonical_of(self) }
     }
 
     /// Whether all that results have said by the labels of `snapshot` was remembered in a session that was
@@ -88,13 +112,13 @@ impl Active {
     pub(crate) fn has_heard_all(&self, snapshot: &Snapshot, opened: Timestamp) -> bool {
         let said = snapshot.remembered().said;
         let same = self.remembering.as_ref().filter(|it| said == Some(it.labels));
-        same.is_some_and(|it| it.since <= opened)
+        same.and_then(|it| it.since).is_some_and(|since| since <= opened)
     }
 
     /// Whether what policy calls `name` was remembered all the time of a session that was `opened` then: one of the
     /// same moment may have been opened before.
     fn has_counted_all(&self, name: &str, opened: Timestamp) -> bool {
-        self.calls.get(name).is_some_and(|since| *since < opened)
+        self.calls.get(name).copied().flatten().is_some_and(|since| since < opened)
     }
 }
 

@@ -61,7 +61,7 @@ pub use findings::{
     FindingKeeper, FindingNumbers, HUMAN_CREDENTIAL, STRANGERS_WAITING_MAX, Shown,
 };
 pub use forgetting::{COUNTERS_AT_ONCE, Forgetting};
-pub use in_force::PolicyInForce;
+pub use in_force::{Activating, PolicyInForce};
 pub use known::Fact;
 pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
 pub use leading::{Decided, Next};

@@ -16,11 +16,11 @@ use model::{
 };
 use moka::sync::Cache;
 use pdp::{Remembered, Snapshot};
-use store::{CounterKey, Effect, Store, StoreError};
+use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
 use crate::counted::{calls_counter, counter_name};
-use crate::in_force::{Active, InForce, PolicyInForce};
+use crate::in_force::{Activating, InForce, PolicyInForce};
 use crate::known::KnownFacts;
 use crate::labels::Flowing;
 use crate::observing::{Observation, Observing};
@@ -167,13 +167,9 @@ impl Pip {
         self.policy.put(snapshot, revision);
     }
 
-    /// What makes `snapshot` the active set, in a commit at `now`.
-    pub async fn activating(
-        &self,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Effect, FactsError> {
-        Active::of(snapshot, now, self.store.as_ref()).await
+    /// What makes `snapshot` the active set.
+    pub async fn activating(&self, snapshot: &Snapshot) -> Result<Activating, FactsError> {
+        Activating::of(snapshot, self.store.as_ref()).await
     }
 
     /// Says when the release in force expires, if ever: after that, and its grace, no act of an instance is

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Authority, NewEntry, Reader, SharedCompiler, Unit, Urgency};
+use authority::{Activating, Authority, NewEntry, Reader, SharedCompiler, Unit, Urgency};
 use model::{FactKey, PersonId, Timestamp, Tool, ToolRef};
 use pdp::{Bundle, Snapshot, ToolSchema};
 use serde::{Deserialize, Serialize};
@@ -369,7 +369,9 @@ impl Publisher {
         let store = self.authority.journal().store();
         let now = self.authority.clock().now();
         let activation = Activation { by: by.clone(), since: now, release: content.release };
-        let mut unit = self.unit(&snapshot, (activation, known)).await?;
+        let active = pip.activating(&snapshot).await;
+        let active = active.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        let mut unit = self.unit(&snapshot, (activation, known), &active);
         let noted = loose::noted(&self.authority, content, now).await;
         let (effects, mut found) = noted.map_err(|it| PublishError::Unavailable(it.to_string()))?;
         let is_found = !found.is_empty();
@@ -380,9 +382,21 @@ impl Publisher {
         if is_found {
             self.authority.note_committed();
         }
-        pip.put_in_force(snapshot, committed.revision);
+        pip.put_in_force(snapshot.clone(), committed.revision);
         pip.policy_expires(content.expires);
+        self.remember_for(snapshot, active).await;
         Ok(warnings)
+    }
+
+    /// Says that what `snapshot` looks at is remembered from now on, when it is in force. If that cannot be written
+    /// down, nobody takes it for remembered until the set is put in force again, at a start say.
+    async fn remember_for(&self, snapshot: Arc<Snapshot>, active: Activating) {
+        let Some(done) = active.done(self.authority.clock().now()) else { return };
+        let unit = Unit { effects: vec![done], urgency: Urgency::Awaited, ..Unit::default() };
+        match self.authority.journal().store().commit(unit).await {
+            Ok(committed) => self.authority.pip().put_in_force(snapshot, committed.revision),
+            Err(error) => tracing::error!(%error, "no session counts as remembered from its start"),
+        }
     }
 
     async fn bundle(&self, files: &PolicyFiles) -> Result<Bundle, PublishError> {
@@ -396,20 +410,20 @@ impl Publisher {
         Ok(listed.into_iter().map(|it| (it.tool.clone(), CaseTool::from(&it))).collect())
     }
 
-    async fn unit(
+    fn unit(
         &self,
         snapshot: &Snapshot,
         (activation, before): (Activation, Activations),
-    ) -> Result<Unit, PublishError> {
+        active: &Activating,
+    ) -> Unit {
         let digest = snapshot.digest();
-        let active = self.authority.pip().activating(snapshot, activation.since).await;
         let entries = vec![self.told("policy_in_force", snapshot, activation.release)];
         let effects = vec![
             put(FactKey::policy(&digest), snapshot.bundle()),
-            active.map_err(|error| PublishError::Unavailable(error.to_string()))?,
+            active.effect(),
             put(FactKey::policy_activations(&digest), &before.and(activation)),
         ];
-        Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
+        Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() }
     }
 
     /// The record of what becomes of a set: `event`.

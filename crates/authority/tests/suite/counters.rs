@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use authority::NotPermitted;
 use futures::future::join_all;
-use model::{ActionName, Denial, ResourceRef};
+use model::{ActionName, Clock as _, Denial, ResourceRef};
 use serde_json::{Value, json};
-use store::{CounterKey, Store as _};
+use store::{CounterKey, Store as _, Unit};
 
 use crate::labels::{assert_denied, of};
-use crate::support::{POLICY, World};
+use crate::support::{POLICY, World, policy_unit};
 
 const PARALLEL: u64 = 64;
 
@@ -91,6 +91,43 @@ async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
     let last = world.records("decision").await.pop().unwrap();
     let session = world.disclosure(&last).await.value("session").cloned().unwrap();
     assert_eq!(session["counters"], json!({ "calls": 2, "crm/lookup": 2 }));
+}
+
+/// What is called while a set is on its way into force is not remembered for it: a session is only one of those that
+/// are opened when it is.
+#[tokio::test]
+async fn what_is_called_while_a_set_comes_into_force_nobody_takes_for_not_called() {
+    let world = World::new().await;
+    let once = r#"@id("once") forbid (principal, action == Action::"crm/lookup", resource)
+        when { context.session.counters["crm/lookup"] >= 1 };"#;
+    let snapshot = Arc::new(world.compile(&format!("{POLICY}{once}")).await);
+    let pip = world.authority.pip();
+    let lookup = |instance| world.authorize(of(instance, world.call("lookup", json!({}))));
+    let tick = || world.clock.advance(Duration::from_millis(1));
+    let active = pip.activating(&snapshot).await.expect("it is read");
+    tick();
+    let beside = world.another(1).await;
+    assert!(lookup(beside).await.is_ok());
+    tick();
+    let effects = policy_unit(&snapshot).effects.into_iter().chain([active.effect()]).collect();
+    let committed = world.store.commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    pip.put_in_force(snapshot.clone(), committed.revision);
+    // As long as nobody said since when, as after a crash, nothing counts as remembered.
+    let sooner = world.another(2).await;
+    assert_denied(lookup(beside).await, "unremembered");
+    assert_denied(lookup(sooner).await, "unremembered");
+    tick();
+    let done = active.done(world.clock.now()).expect("it is new");
+    let unit = Unit { effects: vec![done], ..Unit::default() };
+    let committed = world.store.commit(unit).await.unwrap();
+    pip.put_in_force(snapshot.clone(), committed.revision);
+    tick();
+    let later = world.another(3).await;
+    assert_denied(lookup(beside).await, "unremembered");
+    assert!(lookup(later).await.is_ok());
+    assert_denied(lookup(later).await, "forbidden");
+    let again = pip.activating(&snapshot).await.expect("it is read");
+    assert!(again.done(world.clock.now()).is_none(), "it was remembered before");
 }
 
 /// Lists do not count, nor do denials.

@@ -138,10 +138,15 @@ impl World {
 
     pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
         let (snapshot, pip) = (Arc::new(snapshot), self.authority.pip());
-        let active = pip.activating(&snapshot, self.clock.now()).await.expect("it is read");
-        let effects = policy_unit(&snapshot).effects.into_iter().chain([active]).collect();
+        let active = pip.activating(&snapshot).await.expect("it is read");
+        let effects = policy_unit(&snapshot).effects.into_iter().chain([active.effect()]).collect();
         let committed = self.journal.store().commit(Unit { effects, ..Unit::default() }).await;
-        pip.put_in_force(snapshot, committed.expect("it commits").revision);
+        pip.put_in_force(snapshot.clone(), committed.expect("it commits").revision);
+        if let Some(done) = active.done(self.clock.now()) {
+            let unit = Unit { effects: vec![done], ..Unit::default() };
+            let committed = self.journal.store().commit(unit).await.expect("it commits");
+            pip.put_in_force(snapshot, committed.revision);
+        }
     }
 
     pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
