@@ -157,12 +157,16 @@ impl Administration {
 
     /// When `as_of` is; now, without one.
     pub(crate) fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
-        let now = self.now();
-        let Some(as_of) = as_of else {
-            return Ok(Moment { at: now, is_now: true });
-        };
-        let at: Timestamp = as_of.parse().map_err(AdminError::invalid)?;
+        match as_of {
+            None => Ok(Moment { at: self.now(), is_now: true }),
+            Some(as_of) => self.moment_at(as_of.parse().map_err(AdminError::invalid)?),
+        }
+    }
+
+    /// The moment that was `at` that time.
+    pub(crate) fn moment_at(&self, at: Timestamp) -> Result<Moment, AdminError> {
         // What is now may change yet.
+        let now = self.now();
         if at >= now {
             return Err(AdminError::Invalid(format!("{at} is yet to come: it is {now}")));
         }
@@ -189,7 +193,7 @@ fn text(millis: i64) -> String {
 }
 
 /// Why it is not told what was.
-pub(crate) fn not_kept(why: NotKept) -> String {
+fn not_kept(why: NotKept) -> String {
     match why {
         NotKept::Since(since) => {
             format!("the register is kept since {since}: nobody knows what was before")
