@@ -186,8 +186,8 @@ impl Then {
         let begun = self.begun.get(&hop.instance.id).cloned();
         let (instance, task) = begun.unwrap_or_else(|| (hop.instance.clone(), hop.task.clone()));
         let agent = self.agents.get(&hop.agent.name).cloned().unwrap_or_else(|| {
-            let (ceiling, purposes) = (Scope::default(), BTreeSet::new());
-            Agent { ceiling, purposes, ..hop.agent.clone() }
+            let (purposes, ceiling) = (BTreeSet::new(), Scope::default());
+            Agent { purposes, ceiling, ..hop.agent.clone() }
         });
         let sponsor = self.people.get(&agent.sponsor).unwrap_or(hop.sponsor).clone();
         Delegator { instance, agent, sponsor, device: hop.device.map(|it| self.device(it)), task }

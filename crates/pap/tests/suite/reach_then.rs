@@ -56,7 +56,8 @@ async fn check(change: impl Fn(&World) -> Change, (gained, lost): (&[&str], &[&s
     let since = clock.now();
     clock.advance(MINUTE);
     becomes(&desk.world, &key, now).await;
-    let change = &reach(&desk, Some(since)).await["change"];
+    let answer = reach(&desk, Some(since)).await;
+    let change = &answer["change"];
     assert_eq!((told(change, "gained"), told(change, "lost")), strings(gained, lost), "{key}");
 }
 
@@ -158,7 +159,8 @@ async fn r_49_an_elevation_counts_in_its_time() {
     clock.advance(MINUTE / 2);
     let during = clock.now();
     let check = async |since: Timestamp, (gained, lost): (&[&str], &[&str]), named: &[String]| {
-        let change = &reach(&desk, Some(since)).await["change"];
+        let answer = reach(&desk, Some(since)).await;
+        let change = &answer["change"];
         assert_eq!((told(change, "gained"), told(change, "lost")), strings(gained, lost));
         assert_eq!(as_now(change), named);
     };
