@@ -423,6 +423,16 @@ fn r_23_the_register_shows_what_acts_within_seconds_and_what_was() {
     assert!(instances[0]["token_until"].is_string(), "{row}");
     assert!(instances[0]["last_seen"].is_string(), "{row}");
     assert_eq!(instances[0]["last_seen_by"], "decision");
+    let seen = instances[0]["last_seen"].as_str().expect("a time");
+    let told = deployment.run(&["register", "show", "--as-of", seen]);
+    let mut was = told.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let was = was.find(|row: &serde_json::Value| row["name"] == name).expect("it is told");
+    let instance = &was["instances"][0];
+    assert_eq!(
+        (&instance["last_seen"], &instance["last_seen_by"]),
+        (&seen.into(), &"decision".into())
+    );
+    assert!(instance["token_until"].is_string(), "{was}");
     for asked in [&["register", "show"][..], &["agent", "list"]] {
         let told = deployment.run_refused(&[asked, &["--as-of", "2020-01-01"]].concat());
         assert!(told.contains("the register is kept since"), "{told}");

@@ -79,6 +79,10 @@ fn drawn(told: &Value) -> String {
     if let Some(why) = change["unknown"].as_str() {
         let _ = writeln!(all, "unknown: since {} {why}", text(&change["since"]));
     }
+    for it in list(&change["as_now"]) {
+        let (what, why) = (text(&it["what"]), text(&it["why"]));
+        let _ = writeln!(all, "unknown since {}: {what} {why}", text(&change["since"]));
+    }
     for (what, sign) in [("gained", '+'), ("lost", '-')] {
         for tool in list(&change[what]) {
             let (name, by) = (text(&tool["tool"]), text(&tool["by"]));

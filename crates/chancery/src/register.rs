@@ -4,7 +4,7 @@ use pap::Command as Asked;
 use serde_json::Value;
 
 use crate::cli::Register;
-use crate::socket;
+use crate::reviews::counted;
 
 /// Runs one command.
 pub(crate) async fn run(register: Register) -> anyhow::Result<()> {
@@ -12,7 +12,10 @@ pub(crate) async fn run(register: Register) -> anyhow::Result<()> {
     let mut after = None;
     loop {
         let asked = Asked::RegisterShow { as_of: at.as_of.clone(), after };
-        let told = socket::call(&socket.socket, &asked).await?;
+        let told = counted(&socket.socket, &asked).await?;
+        if let Some(why) = told["unseen"].as_str() {
+            eprintln!("chancery: nobody can tell when instances were last seen: {why}");
+        }
         let agents = told["agents"].as_array().into_iter().flatten();
         agents.for_each(|agent| println!("{agent}"));
         let Value::String(next) = &told["next"] else { return Ok(()) };

@@ -14,6 +14,7 @@ use crate::KeptTokenKeys;
 use crate::asked::Command;
 use crate::flips::Trying;
 use crate::log::Exports;
+use crate::past::Lookings;
 use crate::policy::Publisher;
 use crate::register::put;
 use crate::release::PolicyKey;
@@ -94,6 +95,8 @@ pub struct Administration {
     pub(crate) exports: Mutex<Exports>,
     /// How far each has come with counting for the export of a review.
     pub(crate) counted: Counted,
+    /// How far each has come with looking through the records for the register as of a time.
+    pub(crate) looking: Lookings,
     /// Held by the one report that is made: each reads the register and the whole log.
     pub(crate) reports: tokio::sync::Mutex<()>,
     /// The policy sets that were tried last.
@@ -225,6 +228,7 @@ impl Administration {
         (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
         let (exports, counted) = (Mutex::default(), Counted::default());
+        let looking = Lookings::default();
         let refusals = RefusalLog::default();
         let (reports, trying) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
@@ -240,6 +244,7 @@ impl Administration {
             isolation: OnceLock::new(),
             exports,
             counted,
+            looking,
             reports,
             trying,
             refusals,

@@ -56,6 +56,7 @@ mod token_keys;
 mod tools;
 mod undo;
 mod used_up;
+mod walk;
 mod widening;
 mod words;
 

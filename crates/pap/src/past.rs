@@ -1,7 +1,9 @@
 //! The register as it is, or was at a time: agents, what acts as them, and who answers.
 //!
-//! What was is what the store kept of each fact; nothing is worked out from records. A page is of
+//! What was is what the store kept of each fact; when an instance was last seen by then is in the records. A page is of
 //! one time; without one, the next page is of when it is asked for.
+
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,8 @@ use oauth::access_token;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use self::seen::Lookings;
+use self::seen::{Look, Looking};
 use crate::command::{AdminError, Administration};
 use crate::lease::with_lease;
 use crate::stop::mark_stopped;
@@ -47,13 +51,20 @@ impl Administration {
         Ok(agents.iter().map(|agent| row(agent, &stops)).collect())
     }
 
-    /// Shows a page of agents, those after the one named, each with what acts as it.
+    /// Shows a page of agents, those after the one named, each with what acts as it. Until the records of a time are looked
+    /// through it tells how far that is; whoever waits asks again.
     pub(crate) async fn register_show(
         &self,
         by: &PersonId,
         (as_of, after): (Option<&str>, Option<&str>),
     ) -> Result<Value, AdminError> {
-        let moment = self.moment(as_of)?;
+        let (moment, mut looking) = (self.moment(as_of)?, None);
+        if !moment.is_now {
+            match self.look(by, moment).await? {
+                Look::Through(looked) => looking = Some(looked),
+                Look::SoFar(told) => return Ok(told),
+            }
+        }
         self.may_read(by, "register").await?;
         let after = after.map(str::parse::<AgentName>).transpose().map_err(AdminError::invalid)?;
         let agents: Vec<Agent> = self.facts_at("agent/", moment).await?;
@@ -76,14 +87,20 @@ impl Administration {
             let mut instances = working.remove(&agent.name).unwrap_or_default();
             row["more_instances"] = (instances.len() > INSTANCES_MAX).into();
             instances.truncate(INSTANCES_MAX);
-            if moment.is_now {
-                self.last_seen(&mut instances).await?;
+            match &looking {
+                Some(looking) => looking.tell(&mut instances)?,
+                None => self.last_seen(&mut instances).await?,
             }
             row["instances"] = instances.into();
             rows.push(row);
         }
         let next = agents.last().filter(|_| is_more).map(|agent| &agent.name);
-        Ok(json!({ "agents": rows, "next": next }))
+        let unseen = looking.as_ref().and_then(Looking::unseen);
+        let told = json!({ "agents": rows, "next": next, "unseen": unseen });
+        if let Some(looking) = looking.filter(|_| next.is_some()) {
+            self.look_on(by, looking);
+        }
+        Ok(told)
     }
 
     /// What acts as `agents`, by agent: instances whose task is open, or that are stopped.
@@ -133,8 +150,7 @@ impl Administration {
     async fn last_seen(&self, instances: &mut [Value]) -> Result<(), AdminError> {
         let mut reader = self.reader();
         for instance in instances {
-            let id = instance["id"].as_str().unwrap_or_default().parse::<InstanceId>();
-            let id = id.map_err(AdminError::unavailable)?;
+            let id = id_of(instance)?;
             let renewal = reader.find::<Value>(FactKey::renewal(id)).await;
             let renewal = renewal.map_err(AdminError::unavailable)?;
             let until = renewal.as_ref().map(|renewal| &renewal["until"]);
@@ -157,12 +173,16 @@ impl Administration {
 
     /// When `as_of` is; now, without one.
     pub(crate) fn moment(&self, as_of: Option<&str>) -> Result<Moment, AdminError> {
-        let now = self.now();
-        let Some(as_of) = as_of else {
-            return Ok(Moment { at: now, is_now: true });
-        };
-        let at: Timestamp = as_of.parse().map_err(AdminError::invalid)?;
+        match as_of {
+            None => Ok(Moment { at: self.now(), is_now: true }),
+            Some(as_of) => self.moment_at(as_of.parse().map_err(AdminError::invalid)?),
+        }
+    }
+
+    /// The moment that was `at` that time.
+    pub(crate) fn moment_at(&self, at: Timestamp) -> Result<Moment, AdminError> {
         // What is now may change yet.
+        let now = self.now();
         if at >= now {
             return Err(AdminError::Invalid(format!("{at} is yet to come: it is {now}")));
         }
@@ -183,13 +203,19 @@ impl Administration {
     }
 }
 
+/// The id of an instance that is shown.
+fn id_of(instance: &Value) -> Result<InstanceId, AdminError> {
+    let id = instance["id"].as_str().unwrap_or_default().parse::<InstanceId>();
+    id.map_err(AdminError::unavailable)
+}
+
 /// A time as it is told.
 fn text(millis: i64) -> String {
     Timestamp::from_millis(millis).to_string()
 }
 
 /// Why it is not told what was.
-pub(crate) fn not_kept(why: NotKept) -> String {
+fn not_kept(why: NotKept) -> String {
     match why {
         NotKept::Since(since) => {
             format!("the register is kept since {since}: nobody knows what was before")

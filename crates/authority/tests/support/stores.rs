@@ -56,6 +56,8 @@ pub(crate) struct Interposed {
     deferred: AtomicUsize,
     /// The record whose disclosure is answered as another's.
     swapped: Mutex<Option<(u64, u64)>>,
+    /// The record that is not there any more.
+    lost: Mutex<Option<u64>>,
     /// Whether units that nobody waits for hang.
     hanging: watch::Sender<bool>,
 }
@@ -73,6 +75,7 @@ impl Interposed {
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
+            lost: Mutex::new(None),
             hanging: watch::Sender::new(false),
         }
     }
@@ -134,6 +137,11 @@ impl Interposed {
     /// Answers the disclosure of the record at `index` with that of another one.
     pub(crate) fn swap_disclosure(&self, index: u64, other: u64) {
         *self.swapped.lock().expect("no test panics while it holds it") = Some((index, other));
+    }
+
+    /// Reads the log without the record at `index`; with all, if none is named.
+    pub(crate) fn lose(&self, index: Option<u64>) {
+        *self.lost.lock().expect("no test panics while it holds it") = index;
     }
 
     fn failed() -> StoreError {
@@ -241,7 +249,10 @@ impl Store for Interposed {
     }
 
     async fn entries(&self, index: u64, max: usize) -> Result<Vec<LogEntry>, StoreError> {
-        self.inner.entries(index, max).await
+        let lost = *self.lost.lock().expect("no test panics while it holds it");
+        let mut found = self.inner.entries(index, max).await?;
+        found.retain(|entry| lost != Some(entry.index));
+        Ok(found)
     }
 
     async fn find(&self, id: &[u8; 16]) -> Result<Option<LogEntry>, StoreError> {

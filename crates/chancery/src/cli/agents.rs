@@ -174,6 +174,9 @@ pub(crate) enum Agent {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Register {
     /// Show agents, a line each, with what acts as them, who answers, and what is stopped.
+    ///
+    /// As of a time, the whole log is read once, a part at a time, for when instances had been seen last: how far that is
+    /// is told meanwhile.
     Show {
         #[command(flatten)]
         at: AsOf,

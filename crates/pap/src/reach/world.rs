@@ -163,7 +163,7 @@ impl Administration {
         let servers: Vec<Server> = authority::all(store, "server/").await.map_err(unavailable)?;
         let stops: Vec<Stop> = authority::all(store, "stop/").await.map_err(unavailable)?;
         let mut reader = self.reader();
-        let (mut heard, mut stopped) = (BTreeMap::new(), BTreeSet::new());
+        let mut heard = BTreeMap::new();
         for source in people.iter().filter_map(|person| person.source.as_ref()) {
             if heard.contains_key(source) {
                 continue;
@@ -171,13 +171,7 @@ impl Administration {
             let known = reader.find::<Heard>(FactKey::heard(source)).await.map_err(unavailable)?;
             heard.insert(source.clone(), known.and_then(|known| known.until()));
         }
-        for agent in &agents {
-            let mark = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await;
-            let state = mark.map_err(unavailable)?.unwrap_or_default().state_of_new();
-            if state != InstanceState::Active {
-                stopped.insert(agent.name.clone());
-            }
-        }
+        let stopped = self.stopped_of(&agents, |_| true).await?;
         let (mut known, mut kept) = (BTreeMap::new(), BTreeMap::new());
         for mut server in servers {
             if let Some(account) = &server.account {
@@ -202,6 +196,24 @@ impl Administration {
             kept,
             revision,
         })
+    }
+
+    /// Those of `agents` whose new instances start stopped, by those instances whose state `counts`.
+    pub(super) async fn stopped_of(
+        &self,
+        agents: &[Agent],
+        counts: impl Fn(&InstanceState) -> bool + Send,
+    ) -> Result<BTreeSet<AgentName>, AdminError> {
+        let (mut reader, mut all) = (self.reader(), BTreeSet::new());
+        for agent in agents {
+            let mark = reader.find::<Stopped>(FactKey::stopped(&agent.name)).await;
+            let mut mark = mark.map_err(AdminError::unavailable)?.unwrap_or_default();
+            mark.0.retain(|_, state| counts(state));
+            if mark.state_of_new() != InstanceState::Active {
+                all.insert(agent.name.clone());
+            }
+        }
+        Ok(all)
     }
 
     /// What is known of `instance` alone, whatever it does.

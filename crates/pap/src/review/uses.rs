@@ -7,15 +7,10 @@ use std::sync::Mutex;
 use authority::LogEntry;
 use model::record::{DecisionRecord, Verdict};
 use model::{Agent, AgentName, PersonId, ReviewId, Timestamp, ToolRef};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
-
-/// The most records of one page.
-const PAGE: usize = 1_000;
-
-/// How many records are counted before whoever waits is told how far it is.
-const PART: u64 = 50_000;
+use crate::walk::{Walk, Walked, lacking};
 
 /// How far each administrator has come with counting.
 pub(crate) type Counted = Mutex<BTreeMap<PersonId, Counting>>;
@@ -44,9 +39,7 @@ pub(crate) struct Counting {
     review: Option<ReviewId>,
     /// Since when, of each agent.
     since: BTreeMap<AgentName, Timestamp>,
-    /// The record that comes next, and the one before which it ends.
-    next: u64,
-    end: u64,
+    walk: Walk,
     uses: Uses,
 }
 
@@ -74,57 +67,38 @@ impl Administration {
         let mut counting = if let Some(known) = known {
             known
         } else {
-            let end = self.authority.journal().store().log_size().await;
-            let end = end.map_err(AdminError::unavailable)?;
-            Counting { review, since, next: 0, end, uses: Uses::new() }
+            Counting { review, since, walk: Walk::over(self).await?, uses: Uses::new() }
         };
-        counting.part(self).await?;
-        if counting.next >= counting.end {
-            return Ok(Tally::All(counting.uses));
+        let Counting { walk, since: of, uses, .. } = &mut counting;
+        let walked = walk.part(self, |entry| note(entry, of, uses)).await?;
+        match walked {
+            Walked::All => Ok(Tally::All(counting.uses)),
+            Walked::Lacks(record) => Err(AdminError::Unavailable(lacking(record))),
+            Walked::SoFar(told) => {
+                let mut counted = self.counted.lock().expect("no panic while it is held");
+                counted.insert(by.clone(), counting);
+                Ok(Tally::SoFar(told))
+            }
         }
-        let told = json!({ "counted": counting.next, "of": counting.end });
-        let mut counted = self.counted.lock().expect("no panic while it is held");
-        counted.insert(by.clone(), counting);
-        Ok(Tally::SoFar(told))
     }
 }
 
-impl Counting {
-    /// Counts the next part.
-    async fn part(&mut self, by: &Administration) -> Result<(), AdminError> {
-        let until = self.end.min(self.next.saturating_add(PART));
-        while self.next < until {
-            let most = usize::try_from(until - self.next).unwrap_or(PAGE).min(PAGE);
-            let entries = by.authority.journal().store().entries(self.next, most).await;
-            let entries = entries.map_err(AdminError::unavailable)?;
-            if entries.is_empty() {
-                let why = "the log is shorter than it was".to_owned();
-                return Err(AdminError::Unavailable(why));
-            }
-            for entry in &entries {
-                self.note(entry);
-            }
-            self.next += entries.len() as u64;
+/// Counts in what `entry` says that agents used, each since then.
+fn note(entry: &LogEntry, since: &BTreeMap<AgentName, Timestamp>, uses: &mut Uses) {
+    let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) else { return };
+    let tool = record.resource.strip_prefix("Tool::").and_then(|tool| tool.parse().ok());
+    let (Some(tool), Verdict::Permit) = (tool, record.decision) else { return };
+    // What is handed on lies within what whoever handed it on may be given.
+    let above = record.delegators.iter().map(|above| &above.agent);
+    let all: BTreeSet<_> = above.chain([&record.agent]).collect();
+    for agent in all {
+        if since.get(agent).is_none_or(|since| record.time < *since) {
+            continue;
         }
-        Ok(())
-    }
-
-    fn note(&mut self, entry: &LogEntry) {
-        let Ok(record) = serde_json::from_slice::<DecisionRecord>(&entry.bytes) else { return };
-        let tool = record.resource.strip_prefix("Tool::").and_then(|tool| tool.parse().ok());
-        let (Some(tool), Verdict::Permit) = (tool, record.decision) else { return };
-        // What is handed on lies within what whoever handed it on may be given.
-        let above = record.delegators.iter().map(|above| &above.agent);
-        let all: BTreeSet<_> = above.chain([&record.agent]).collect();
-        for agent in all {
-            if self.since.get(agent).is_none_or(|since| record.time < *since) {
-                continue;
-            }
-            let of_agent = self.uses.entry(agent.clone()).or_default();
-            let unused = Used { count: 0, last: record.time };
-            let used = of_agent.entry(ToolRef::clone(&tool)).or_insert(unused);
-            used.count += 1;
-            used.last = used.last.max(record.time);
-        }
+        let of_agent = uses.entry(agent.clone()).or_default();
+        let unused = Used { count: 0, last: record.time };
+        let used = of_agent.entry(ToolRef::clone(&tool)).or_insert(unused);
+        used.count += 1;
+        used.last = used.last.max(record.time);
     }
 }

@@ -44,6 +44,7 @@ mod proved;
 mod purposes;
 mod random_sets;
 mod reach;
+mod reach_then;
 mod readable;
 mod receiver_directories;
 mod receiver_streams;

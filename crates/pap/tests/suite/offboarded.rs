@@ -88,7 +88,7 @@ async fn gives_all(desk: &Desk) {
 }
 
 /// The instance of the tests was given a token.
-async fn issued(desk: &Desk) {
+pub(crate) async fn issued(desk: &Desk) {
     let (world, now) = (&desk.world, desk.world.clock.now());
     let facts = &world.standing;
     let sponsor = Commitment::to(&Salt::from_bytes([7; 32]), b"\"sam\"");

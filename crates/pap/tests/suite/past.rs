@@ -1,14 +1,17 @@
 //! R23: the register as it is, and as it was at any time, to the millisecond.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Clock as _, FactKey, InstanceId, TaskId, Timestamp};
 use pap::Command;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use store::{Store as _, Unit};
 
 use crate::desk::{Desk, SAM, jwk, word};
 use crate::handed_on::{CHILD, PART, hand_on};
+use crate::offboarded::issued;
 
 /// What somebody asks for: of which agent, what, and how long after what was asked before.
 type Step = (usize, usize, u64);
@@ -22,7 +25,13 @@ impl Desk {
         self.run(Command::AgentList { as_of }).await.expect("it is told")
     }
 
-    /// The register, without what is not kept.
+    /// A page of the register as of a time.
+    async fn page(&self, at: Timestamp, after: Option<&str>) -> Value {
+        let (as_of, after) = (Some(at.to_string()), after.map(str::to_owned));
+        self.run(Command::RegisterShow { as_of, after }).await.expect("it is told")
+    }
+
+    /// The register, without what is not kept but recorded.
     async fn register(&self, as_of: Option<Timestamp>) -> Value {
         let as_of = as_of.map(|at| at.to_string());
         let mut told =
@@ -170,6 +179,106 @@ async fn r_23_when_an_instance_was_last_seen_is_shown() {
         desk.world.clock.advance(Duration::from_mins(1));
         assert_eq!(seen().await, (text(at), json!("decision")), "{tool}");
     }
+}
+
+/// When an instance had been seen by a time, and until when its tokens were good then: by the records up to that time, of
+/// which the latest counts.
+#[tokio::test]
+async fn r_23_when_an_instance_had_been_seen_by_a_time_is_in_the_records() {
+    let desk = Desk::new().await;
+    let clock = &desk.world.clock;
+    let check =
+        async |at: Timestamp, seen: Option<Timestamp>, by: &str, until: Option<Timestamp>| {
+            let told = desk.page(at, None).await;
+            let instance = &told["agents"][0]["instances"][0];
+            let text = |at: Option<Timestamp>| json!(at.map(|at| at.to_string()));
+            assert_eq!(instance["last_seen"], text(seen), "at {at}");
+            assert_eq!(instance["last_seen_by"], by, "at {at}");
+            assert_eq!(instance["token_until"], text(until), "at {at}");
+        };
+    let begun = clock.now();
+    clock.advance(Duration::from_millis(7));
+    let given = clock.now();
+    issued(&desk).await;
+    let until = Some(given.plus(Duration::from_mins(5)));
+    clock.advance(Duration::from_mins(1));
+    let first = clock.now();
+    assert_eq!(desk.call("lookup").await, "permitted");
+    clock.advance(Duration::from_mins(1));
+    let denied = clock.now();
+    assert_ne!(desk.call("nothing").await, "permitted");
+    clock.advance(Duration::from_mins(1));
+    let just_before = |at: Timestamp| at.minus(Duration::from_millis(1));
+    check(begun, None, "none", None).await;
+    check(just_before(given), None, "none", None).await;
+    check(given, None, "none", until).await;
+    check(just_before(first), None, "none", until).await;
+    check(first, Some(first), "decision", until).await;
+    check(just_before(denied), Some(first), "decision", until).await;
+    check(denied, Some(denied), "decision", until).await;
+    check(just_before(clock.now()), Some(denied), "decision", until).await;
+}
+
+/// Whatever is lacking may have been its last act: nothing is told, and why, for as long as it is.
+#[tokio::test]
+async fn r_23_by_a_log_that_lacks_a_record_nobody_is_told_when_an_instance_was_seen() {
+    let desk = Desk::new().await;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    desk.world.drained().await;
+    let at = desk.world.clock.now();
+    desk.world.clock.advance(Duration::from_secs(1));
+    let size = desk.world.store.log_size().await.expect("it can be read");
+    for lost in [0, size / 2, size - 1] {
+        desk.world.store.lose(Some(lost));
+        let told = desk.page(at, None).await;
+        let instance = &told["agents"][0]["instances"][0];
+        assert_eq!(
+            (&instance["last_seen"], &instance["token_until"]),
+            (&json!(null), &json!(null))
+        );
+        assert_eq!(instance["last_seen_by"], "unknown");
+        let why = told["unseen"].as_str().expect("it is said why");
+        assert!(why.contains(&format!("lacks record {lost},")), "{why}");
+        // Neither is anything counted by it.
+        let suggest = Command::Suggest { agent: "billing".to_owned(), since: at };
+        let refused = desk.run(suggest).await.expect_err("it cannot be told").to_string();
+        assert!(refused.contains(&format!("lacks record {lost},")), "{refused}");
+    }
+    desk.world.store.lose(None);
+    let told = desk.page(at, None).await;
+    assert_eq!(told["agents"][0]["instances"][0]["last_seen"], at.to_string());
+    assert_eq!(told["unseen"], json!(null));
+}
+
+/// However long the log is, one request reads a part of it, and it is read once for all pages.
+#[tokio::test]
+async fn i_18_the_register_of_a_time_reads_the_log_a_part_at_a_time() {
+    let desk = Desk::new().await;
+    let (world, agent) = (&desk.world, desk.world.standing.agent.clone());
+    for number in 0..100 {
+        let name = format!("more-{number:03}").parse().expect("a name");
+        let more = model::Agent { name, ..agent.clone() };
+        world.put(FactKey::agent(&more.name), &more).await;
+    }
+    for _ in 0..50 {
+        let entropy = world.entropy.as_ref();
+        let entry = |_| authority::event((world.clock.now(), entropy), "test", BTreeMap::new());
+        let entries = (0..1_000).map(entry).collect();
+        world.store.commit(Unit { entries, ..Unit::default() }).await.expect("they are written");
+    }
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let at = world.clock.now();
+    world.clock.advance(Duration::from_secs(1));
+    let told = desk.page(at, None).await;
+    assert_eq!((&told["counted"], &told["agents"]), (&json!(50_000), &json!(null)), "{told}");
+    assert!(told["of"].as_u64() > Some(50_000), "{told}");
+    let told = desk.page(at, None).await;
+    assert_eq!(told["agents"][0]["instances"][0]["last_seen"], at.to_string());
+    assert_eq!(told["next"], "more-098");
+    let rest = desk.page(at, Some("more-098")).await;
+    assert_eq!(rest["agents"][0]["name"], "more-099", "{rest}");
+    // What was told to its end is read anew.
+    assert_eq!(desk.page(at, None).await["counted"], 50_000);
 }
 
 /// Whose task another took over acts no longer.
