@@ -239,7 +239,7 @@ impl Authority {
     async fn ask_administration(&self, act: &AdminAct) -> Result<Option<Asked>, NotPermitted> {
         let waits = !AT_ANY_TIME.contains(&act.action);
         let now = if waits { self.trusted_now()? } else { self.clock.now() };
-        let mut reader = Reader::new(self.journal.store().as_ref());
+        let mut reader = self.pip.reader();
         let (principal, facts_of_principal) = asking(&mut reader, &act.by).await?;
         let agent = match &act.target {
             ResourceRef::Agent(name) if act.action == TAKE_OVER => {

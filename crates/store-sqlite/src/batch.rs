@@ -288,6 +288,11 @@ fn unfit(what: &'static str) -> Refused {
     Refused::Cleanly(CommitError::Unavailable(what.into()))
 }
 
+/// What SQLite has of an unsigned number of ours.
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
 /// SQLite's integers are signed; ours never get that far.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -5,6 +5,7 @@
 
 mod batch;
 mod chores;
+mod loads;
 mod open;
 mod queue;
 mod read;

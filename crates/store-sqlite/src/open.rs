@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::batch::{Head, Used, once_key};
 use crate::chores::Chores;
+use crate::loads::Loads;
 use crate::queue::Queue;
 use crate::statements::Statements;
 use crate::writer::{OnFatal, Writer};
@@ -25,7 +26,7 @@ pub const SCHEMA_VERSION: i64 = 2;
 const MIGRATIONS: [&str; 2] =
     [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
 
-/// How many connections read at once.
+/// How many connections read at once what is no load of facts.
 const READERS: usize = 4;
 
 /// The most keys whose last change a generation remembers.
@@ -95,12 +96,14 @@ pub struct SqliteStore {
     pub(crate) kept_until: Arc<AtomicI64>,
     pub(crate) listeners: Arc<RwLock<Vec<ChangeListener>>>,
     pub(crate) readers: Arc<Readers>,
+    /// The facts that are asked for.
+    pub(crate) loads: Arc<Loads>,
     writer: Option<JoinHandle<()>>,
     /// Held as long as the store is used.
     _lock: File,
 }
 
-/// The connections that read: at most [`READERS`].
+/// The connections that read: at most [`READERS`], and those of loads.
 pub(crate) struct Readers {
     pub(crate) path: PathBuf,
     pub(crate) places: Arc<Semaphore>,
@@ -145,7 +148,8 @@ impl SqliteStore {
         });
         let clock = options.clock;
         let writer = Some(writer);
-        Ok(Self { queue, clock, kept_until, listeners, readers, writer, _lock: lock })
+        let loads = Arc::new(Loads::default());
+        Ok(Self { queue, clock, kept_until, listeners, readers, loads, writer, _lock: lock })
     }
 
     /// How many batches were synced since it was opened.

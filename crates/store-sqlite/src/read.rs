@@ -12,8 +12,9 @@ use store::{
 };
 use tokio::sync::oneshot;
 
-use crate::batch::{OnceKey, once_key, signed};
+use crate::batch::{OnceKey, once_key, signed, unsigned};
 use crate::chores::SLICE;
+use crate::loads::Load;
 use crate::open::{Readers, SqliteStore, reader};
 use crate::queue::{Forget, Job, NotTaken, Queue};
 
@@ -63,7 +64,7 @@ impl SqliteStore {
 }
 
 impl Readers {
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         query: impl FnOnce(&mut Connection) -> Result<T, rusqlite::Error>,
     ) -> Result<T, rusqlite::Error> {
@@ -80,10 +81,6 @@ impl Readers {
 
 fn page(asked: usize) -> i64 {
     i64::try_from(asked.min(PAGE_MAX)).unwrap_or(i64::MAX)
-}
-
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
 
 /// The keys that a list looks at.
@@ -133,21 +130,17 @@ impl Store for SqliteStore {
             let source = format!("more than {LOAD_MAX} facts at once").into();
             return Err(StoreError { what: "read facts", source });
         }
-        let keys = keys.to_vec();
-        self.read("read facts", move |connection| {
-            let transaction = connection.transaction()?;
-            let revision: i64 = {
-                let mut head = transaction.prepare_cached("SELECT revision FROM head")?;
-                head.query_row([], |row| row.get(0))?
-            };
-            let mut query = transaction.prepare_cached("SELECT body FROM fact WHERE key = ?1")?;
-            let body = |key: &FactKey| {
-                query.query_row(params![key.as_str()], |row| row.get::<_, Vec<u8>>(0)).optional()
-            };
-            let bodies = keys.iter().map(body).collect::<Result<_, _>>()?;
-            Ok(Facts { bodies, revision: Revision(unsigned(revision)) })
-        })
-        .await
+        let failed = |source| StoreError { what: "read facts", source };
+        let (reply, answer) = oneshot::channel();
+        if let Some(turn) = self.loads.push(Load { keys: keys.to_vec(), reply }) {
+            let readers = self.readers.clone();
+            tokio::task::spawn_blocking(move || turn.read(&readers));
+        }
+        match answer.await {
+            Ok(Ok(facts)) => Ok(facts),
+            Ok(Err(error)) => Err(failed(Box::new(error))),
+            Err(error) => Err(failed(Box::new(error))),
+        }
     }
 
     async fn list(

@@ -77,7 +77,7 @@ impl Administration {
         directory: &KnownDirectory,
         said: &Resource,
     ) -> Result<String, Error> {
-        let mut reader = self.reader();
+        let mut reader = self.knowing();
         directory.still_known(&mut reader).await?;
         let name = said.get(NAME).and_then(Value::as_str).unwrap_or_default();
         let name: AgentName = name.parse().map_err(|error| invalid(NAME, error))?;
@@ -130,7 +130,7 @@ impl Administration {
         change: &AgentChange<'_>,
     ) -> Result<(), Error> {
         for _ in 0..STEPS_MAX {
-            let mut reader = self.reader();
+            let mut reader = self.knowing();
             directory.still_known(&mut reader).await?;
             let named = (id, version);
             let agents = self.agents(&mut reader, &directory.name, (named, change)).await?;
@@ -255,7 +255,7 @@ impl Administration {
     ) -> Result<Page, Error> {
         let mut sought = Sought { query, page: Page::default() };
         if let Some(name) = query.filter.as_ref().and_then(name_in) {
-            let mut reader = self.reader();
+            let mut reader = self.knowing();
             if let Some(kept) = self.agent_seen(&mut reader, place, &name).await? {
                 sought.look_at(self.completed(&mut reader, place, (&name, kept)).await?);
             }
@@ -266,7 +266,7 @@ impl Administration {
         while let Some(facts) = pages.next().await.map_err(unavailable)? {
             for (_, body) in facts {
                 let agent: Agent = serde_json::from_slice(&body).map_err(unavailable)?;
-                let mut reader = self.reader();
+                let mut reader = self.knowing();
                 if !own.sees(&mut reader, &agent).await? {
                     continue;
                 }

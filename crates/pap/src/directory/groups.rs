@@ -74,7 +74,7 @@ impl Administration {
             is: Some(said),
             members_are,
         };
-        if let Err(error) = self.group_written(self.reader(), groups).await {
+        if let Err(error) = self.group_written(self.knowing(), groups).await {
             let undone = self.change_group(directory, (&id, None), &GroupChange::Delete).await;
             undone.or_else(|error| if error.status == 404 { Ok(()) } else { Err(error) })?;
             return Err(error);
@@ -91,7 +91,7 @@ impl Administration {
     ) -> Result<(), Error> {
         let (mut attempts, mut version) = (0, version);
         loop {
-            let mut reader = self.reader();
+            let mut reader = self.knowing();
             let named = (id, version);
             let groups = self.groups(&mut reader, directory, named, change).await?;
             match self.group_written(reader, groups).await {
@@ -189,7 +189,7 @@ impl Administration {
             groups.was = Some(first);
         }
         self.committed(reader, ("directory_group_named", groups), effects).await?;
-        let mut reader = self.reader();
+        let mut reader = self.knowing();
         groups.was = stored(&mut reader, key).await?;
         Ok(reader)
     }
@@ -219,7 +219,7 @@ impl Administration {
 
     /// That a member is a user of the directory.
     async fn is_own(&self, directory: &SourceName, member: &PersonId) -> Result<(), Error> {
-        let mut reader = self.reader();
+        let mut reader = self.knowing();
         let user = stored(&mut reader, FactKey::scim_user(directory, member.as_str())).await?;
         let why = || format!("`{member}` is no user of this directory");
         user.map(drop).ok_or_else(|| Error::new(ScimType::InvalidValue, why()))
@@ -259,7 +259,7 @@ impl Administration {
     /// Puts in force what becomes of one member.
     async fn member_written(&self, groups: &Groups<'_>, member: &PersonId) -> Result<(), Error> {
         for _ in 0..STEPS_MAX {
-            let mut reader = self.reader();
+            let mut reader = self.knowing();
             groups.by.still_known(&mut reader).await?;
             let Some(becomes) = self.member_becomes(&mut reader, groups, member).await? else {
                 return Ok(());

@@ -95,7 +95,7 @@ impl Administration {
         place: &Place<'_>,
         id: &str,
     ) -> Result<(Resource, Version), Error> {
-        let mut reader = self.reader();
+        let mut reader = self.knowing();
         let kept = match place.kind {
             Kind::Users | Kind::Groups => stored(&mut reader, place.of(id)).await?,
             Kind::Agents => self.agent_seen(&mut reader, place, id).await?,

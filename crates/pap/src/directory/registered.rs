@@ -209,7 +209,7 @@ impl Administration {
     /// The directory whose token this is, if it is one that counts.
     pub async fn known_directory(&self, token: &str) -> Result<Option<KnownDirectory>, AdminError> {
         let Some(name) = named_in(token) else { return Ok(None) };
-        let (mut reader, place) = (self.reader(), FactKey::directory_tokens(&name));
+        let (mut reader, place) = (self.knowing(), FactKey::directory_tokens(&name));
         let shown = shown_token(&mut reader, place, (token, self.now())).await?;
         let Some(shown) = shown else { return Ok(None) };
         let directory = reader.find::<Directory>(FactKey::directory(&name)).await;

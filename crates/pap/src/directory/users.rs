@@ -99,8 +99,12 @@ impl Administration {
         // One moment for all of it: what it took away at first is not taken away again.
         let (mut known, now) = (known, self.now());
         for _ in 0..STEPS_MAX {
-            let mut reader = self.reader();
+            let mut reader = self.knowing();
             directory.still_known(&mut reader).await?;
+            if let UserChange::Create(resource) = change {
+                let looked_at = looked_at(&directory.name, resource);
+                reader.prepare(&looked_at).await.map_err(unavailable)?;
+            }
             let users = self.users(&mut reader, directory, known, change).await?;
             let id = users.id.clone();
             let becomes = self.user_becomes(&mut reader, directory, (users, now)).await?;
@@ -440,6 +444,14 @@ fn unique_place(directory: &SourceName, user: Option<&Resource>, member: &str) -
     // User names are not told apart by case (RFC 7643 §4.1.1).
     let value = if member == USER_NAME { scim::fold(value) } else { value.to_owned() };
     Some(FactKey::scim_unique(directory, member, &value))
+}
+
+/// What is looked at for a new user in most cases, read at once.
+fn looked_at(directory: &SourceName, user: &Resource) -> Vec<FactKey> {
+    let id = id_base(text(user, USER_NAME).unwrap_or_default());
+    let of_id = |id: PersonId| [FactKey::person(&id), FactKey::data_key(&id)];
+    let of_id = id.parse().ok().map(of_id).into_iter().flatten();
+    of_id.chain(unique_place(directory, Some(user), EXTERNAL_ID)).collect()
 }
 
 /// The id that a user name makes: what an id cannot have is left out.

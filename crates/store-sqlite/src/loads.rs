@@ -1,0 +1,153 @@
+//! Facts that several ask for at once are read together: one thread is woken for all of them, and one
+//! transaction, which is begun after each has asked, shows them the same moment.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use model::{FactKey, Revision};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use store::Facts;
+use tokio::sync::oneshot;
+
+use crate::batch::unsigned;
+use crate::open::Readers;
+
+/// How many threads read facts at once.
+const THREADS_MAX: usize = 4;
+
+/// How many loads wait for each thread that reads, before another one begins to.
+const WAITING_EACH: usize = 16;
+
+/// The facts that somebody waits for.
+pub(crate) struct Load {
+    pub(crate) keys: Vec<FactKey>,
+    pub(crate) reply: oneshot::Sender<Result<Facts, Arc<rusqlite::Error>>>,
+}
+
+/// What waits to be read, and how many threads read.
+#[derive(Default)]
+struct Waiting {
+    loads: VecDeque<Load>,
+    threads: usize,
+}
+
+/// All that waits to be read.
+#[derive(Default)]
+pub(crate) struct Loads(Mutex<Waiting>);
+
+/// The turn of a thread to read what waits.
+pub(crate) struct Turn {
+    loads: Arc<Loads>,
+    is_over: bool,
+}
+
+impl Loads {
+    /// Has `load` wait; gives the turn of one more thread, if one more is to read.
+    pub(crate) fn push(self: &Arc<Self>, load: Load) -> Option<Turn> {
+        let mut waiting = self.0.lock().expect("no panic while it is held");
+        waiting.loads.push_back(load);
+        let are_enough = waiting.loads.len() <= waiting.threads * WAITING_EACH;
+        if are_enough || waiting.threads == THREADS_MAX {
+            return None;
+        }
+        waiting.threads += 1;
+        Some(Turn { loads: self.clone(), is_over: false })
+    }
+}
+
+impl Turn {
+    /// Reads what waits, until nothing does.
+    pub(crate) fn read(mut self, readers: &Readers) {
+        while let Some(mut loads) = self.take() {
+            if let Err(error) = readers.run(|connection| answer(connection, &mut loads)) {
+                let error = Arc::new(error);
+                for load in loads {
+                    // Who gave up waiting is told nothing.
+                    drop(load.reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+
+    /// What waits; if nothing does, the turn is over.
+    fn take(&mut self) -> Option<VecDeque<Load>> {
+        let mut waiting = self.loads.0.lock().expect("no panic while it is held");
+        if waiting.loads.is_empty() {
+            waiting.threads -= 1;
+            self.is_over = true;
+            return None;
+        }
+        Some(std::mem::take(&mut waiting.loads))
+    }
+}
+
+impl Drop for Turn {
+    /// Where it did not come to its end nobody waits in vain.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut waiting = self.loads.0.lock().expect("no panic while it is held");
+        waiting.threads -= 1;
+        if waiting.threads == 0 {
+            waiting.loads.clear();
+        }
+    }
+}
+
+/// Answers all `loads` as of one moment; those that are left over were not read.
+fn answer(connection: &mut Connection, loads: &mut VecDeque<Load>) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction()?;
+    let revision: i64 = {
+        let mut head = transaction.prepare_cached("SELECT revision FROM head")?;
+        head.query_row([], |row| row.get(0))?
+    };
+    let revision = Revision(unsigned(revision));
+    let mut query = transaction.prepare_cached("SELECT body FROM fact WHERE key = ?1")?;
+    while let Some(Load { keys, .. }) = loads.front() {
+        let body = |key: &FactKey| {
+            query.query_row(params![key.as_str()], |row| row.get::<_, Vec<u8>>(0)).optional()
+        };
+        let bodies = keys.iter().map(body).collect::<Result<_, _>>()?;
+        if let Some(Load { reply, .. }) = loads.pop_front() {
+            drop(reply.send(Ok(Facts { bodies, revision })));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load() -> Load {
+        Load { keys: Vec::new(), reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn one_thread_reads_for_many_and_another_where_too_many_wait() {
+        let loads = Arc::new(Loads::default());
+        let mut turns = Vec::new();
+        for waiting in 1..=2 * THREADS_MAX * WAITING_EACH {
+            turns.extend(loads.push(load()));
+            let wanted = (waiting - 1) / WAITING_EACH + 1;
+            assert_eq!(turns.len(), wanted.min(THREADS_MAX), "{waiting} wait");
+        }
+        let mut first = turns.remove(0);
+        assert_eq!(first.take().map(|taken| taken.len()), Some(2 * THREADS_MAX * WAITING_EACH));
+        for mut turn in turns.into_iter().chain([first]) {
+            assert!(turn.take().is_none());
+        }
+        assert!(loads.push(load()).is_some(), "nobody reads any longer");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_does_not_come() {
+        let loads = Arc::new(Loads::default());
+        let (reply, mut answer) = oneshot::channel();
+        let turn = loads.push(Load { keys: Vec::new(), reply });
+        drop(turn.expect("the first one begins"));
+        assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(loads.push(load()).is_some(), "the next one begins anew");
+    }
+}
