@@ -345,11 +345,9 @@ fn is_to_be(
             let stays = is_active(user);
             is.unit = unit.or(is.unit.filter(|_| !stays));
             is.manager = manager.or(is.manager.filter(|_| !stays));
-            // What is not said anew is as it was: of whom a mistake was undone too, though it is still kept. Who comes
-            // back has those that are said, whenever that was.
-            let (known, told) = (before.and_then(roles), roles(user));
-            let comes_back = before.is_some_and(|before| !is_active(before));
-            if stays && (comes_back || known != told) {
+            // What is not said anew is as it was: of whom a mistake was undone too, though it is still kept.
+            let (known, told) = (before.map(roles), roles(user));
+            if known != Some(told) {
                 is.roles = told;
             }
         }

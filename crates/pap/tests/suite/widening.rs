@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{Clock as _, FactKey, PersonId};
 use oauth::people::ListedPerson;
+use pap::directory::UserChange;
 use pap::{Command, WideningSaid};
 use serde_json::{Value, json};
 
@@ -292,4 +293,12 @@ async fn sc_02_who_comes_back_has_the_roles_that_were_said_meanwhile() {
     }
     let now = json!(scene.desk.world.clock.now());
     assert_eq!(scene.person(&ann).await["moved"], now, "they were there as `d`");
+    // Nor has who was a user no longer those of before.
+    scene.change(&ann, &UserChange::Delete).await.expect("they are deleted");
+    scene.desk.world.clock.advance(Duration::from_secs(1));
+    assert_eq!(scene.creates(user("ann")).await, ann);
+    scene.desk.world.clock.advance(Duration::from_secs(1));
+    scene.replaces(&ann, is(true, "c")).await.expect("it is said");
+    let now = json!(scene.desk.world.clock.now());
+    assert_eq!(scene.person(&ann).await["moved"], now, "they were there as nothing");
 }
