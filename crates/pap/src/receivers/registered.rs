@@ -196,12 +196,12 @@ impl Administration {
 
     /// Whether there is a stream of `issuer`, if one is named: of one that is misspelt nothing would be kept back.
     async fn is_heard(&self, issuer: Option<&str>) -> Result<(), AdminError> {
-        match issuer {
-            Some(issuer) if self.streams_of(issuer).await?.is_empty() => {
-                Err(AdminError::Missing(format!("stream of `{issuer}`")))
-            }
-            _ => Ok(()),
+        if let Some(issuer) = issuer
+            && self.streams_of(issuer).await?.is_empty()
+        {
+            return Err(AdminError::Missing(format!("stream of `{issuer}`")));
         }
+        Ok(())
     }
 
     async fn receiver_token(
