@@ -63,6 +63,21 @@ impl Deployment {
 
     /// Founds a deployment with the founders `alice` and `bob`, who redeem, and serves it.
     pub fn start(options: &Options) -> Self {
+        let (deployment, codes) = Self::founded(options);
+        for (founder, code) in ["alice", "bob"].iter().zip(codes) {
+            deployment.redeem(founder, &code);
+        }
+        deployment
+    }
+
+    /// Redeems the code of a founder; gives what that prints.
+    pub fn redeem(&self, founder: &str, code: &str) -> String {
+        let key = self.path(&format!("{founder}.pem"));
+        self.run(&["founder", "redeem", code, "--key", key.to_str().unwrap()])
+    }
+
+    /// Founds a deployment with the founders `alice` and `bob`, and serves it; gives their codes, too.
+    pub fn founded(options: &Options) -> (Self, Vec<String>) {
         let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
         let dir = tempfile::tempdir_in(parent).expect("a temporary directory can be made");
         let (port, observers) =
@@ -80,11 +95,7 @@ impl Deployment {
         deployment.count();
         deployment.configure(options);
         deployment.serve();
-        for (founder, code) in ["alice", "bob"].iter().zip(codes(&text(&printed))) {
-            let key = deployment.path(&format!("{founder}.pem"));
-            deployment.run(&["founder", "redeem", &code, "--key", key.to_str().unwrap()]);
-        }
-        deployment
+        (deployment, codes(&text(&printed)))
     }
 
     fn configure(&self, options: &Options) {

@@ -147,6 +147,17 @@ fn sc_01_all_types_are_searched_at_once() {
     assert_eq!(provider.ask("POST", "/.search", Some(&json!({}))).0, 400);
 }
 
+/// Where no line of the configuration says that there are agents, there are none.
+#[test]
+fn sc_01_without_the_line_that_says_so_there_are_no_agents() {
+    let scim = Scim::start(None);
+    let provider = &scim.provider;
+    assert_eq!(provider.ask("GET", "/Agents", None).0, 404);
+    assert_eq!(provider.ask("POST", "/Agents", Some(&agent("bot-2", "ann"))).0, 404);
+    let (status, told) = provider.ask("GET", "/ResourceTypes", None);
+    assert_eq!((status, &told["totalResults"]), (200, &json!(2)), "{told}");
+}
+
 /// The tests of others, whole, with agents.
 #[test]
 fn scim2_tester_finds_nothing() {

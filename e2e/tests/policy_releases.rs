@@ -415,3 +415,22 @@ fn r_39_loose_files_are_meant_or_refused() {
     let newest = records.iter().rfind(|it| it["event"] == "policy_in_force").expect("one");
     assert_eq!(newest["details"]["from"], "files");
 }
+
+/// Of two founders who redeem at once one is the author of the first release, and the other one approves it.
+#[test]
+fn r_22_two_who_redeem_at_once_both_sign() {
+    let options = Options { releases: true, ..Options::default() };
+    let (deployment, codes) = Deployment::founded(&options);
+    let [first, second] = codes.as_slice() else { panic!("two codes: {}", codes.len()) };
+    let (alice, bob) = std::thread::scope(|scope| {
+        let bob = scope.spawn(|| deployment.redeem("bob", second));
+        (deployment.redeem("alice", first), bob.join().expect("it is redeemed"))
+    });
+    let role = |told: &str| {
+        let told: Value = serde_json::from_str(told).expect("it is JSON");
+        told["signed_as"].as_str().map(str::to_owned)
+    };
+    let mut roles = [role(&alice), role(&bob)];
+    roles.sort();
+    assert_eq!(roles, ["approver", "author and owner"].map(|role| Some(role.to_owned())));
+}

@@ -47,7 +47,8 @@ pub(crate) async fn sign_first(told: &mut Value, pem: &str, socket: &Path) {
         }
         Err(error) => eprintln!(
             "chancery: `{founder}` did not sign the release that the deployment was founded with: {error:#}; until \
-             one is in force that has an owner and an approver, no agent is registered (docs/releases.md)"
+             one is in force that has an owner and an approver, no agent is registered (docs/releases.md: `policy \
+             approve 1` signs it as its approver)"
         ),
     }
 }
@@ -59,6 +60,30 @@ async fn signed_first(
     socket: &Path,
 ) -> anyhow::Result<&'static str> {
     let Signs { url, release } = serde_json::from_value(signs)?;
+    let by = (founder, url.as_str(), pem);
+    let error = match signs_first(by, release, socket).await {
+        Err(error) => error,
+        done => return done,
+    };
+    // Of two who redeem at once one is its author: then the other one approves it.
+    match authored(socket).await {
+        Some(release) => signs_first(by, release, socket).await,
+        None => Err(error),
+    }
+}
+
+/// The release that the deployment was founded with, once a founder is its author.
+async fn authored(socket: &Path) -> Option<Release> {
+    let told = socket::call(socket, &Asked::PolicyRelease { version: 1 }).await.ok()?;
+    let release: Release = serde_json::from_value(told.get("release")?.clone()).ok()?;
+    release.author.is_some().then_some(release)
+}
+
+async fn signs_first(
+    (founder, url, pem): (&str, &str, &str),
+    release: Release,
+    socket: &Path,
+) -> anyhow::Result<&'static str> {
     let said = release.waits_for(&founder.parse()?).context("others signed it")?;
     // Nothing is signed unseen: this program knows what it founds deployments with.
     let content = Bundle::from(crate::founding::starter()).digest();
@@ -68,7 +93,7 @@ async fn signed_first(
         release.terms == ReleaseTerms::from(asked.clone()),
         "it is not the starter policy of this program"
     );
-    let word = Some(made((founder, url.as_str()), &SigningKey::from_pem(pem)?, said)?);
+    let word = Some(made((founder, url), &SigningKey::from_pem(pem)?, said)?);
     let (role, asked) = match release.author {
         None => ("author and owner", Asked::PolicyPublish { asked, files: None, word }),
         Some(_) => ("approver", Asked::PolicyApprove { version, word }),

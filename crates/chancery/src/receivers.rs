@@ -85,6 +85,9 @@ pub(crate) fn asked(typed: Receiver) -> anyhow::Result<(PathBuf, Asked, ToWrite)
         Receiver::Cover { name, covered, socket } => {
             (socket.socket, Asked::ReceiverCover { name, covers: covers(covered)? }, None)
         }
+        Receiver::Issuer { name, issuer, socket, .. } => {
+            (socket.socket, Asked::ReceiverIssuer { name, issuer }, None)
+        }
         Receiver::Token { name, alone, read_only, token } => {
             let (token, to_write, socket) = made((&name, read_only), token)?;
             (socket, Asked::ReceiverToken { name, token, alone }, to_write)

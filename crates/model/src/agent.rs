@@ -241,6 +241,11 @@ impl Agent {
         self.client.as_ref().is_some_and(|client| client.bearer)
     }
 
+    /// Whether `instance` may: it began since its client was registered as it is.
+    pub fn takes_bearer_of(&self, instance: &Instance) -> bool {
+        self.client.as_ref().is_some_and(|it| it.bearer && it.since <= instance.started)
+    }
+
     /// Whether its client is `id`, by the registration of `since`.
     pub fn has_client(&self, id: &str, since: Timestamp) -> bool {
         self.client.as_ref().is_some_and(|client| client.id == id && client.since == since)

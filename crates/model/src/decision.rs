@@ -161,7 +161,7 @@ impl KernelRule {
             }
             Self::InstanceQuarantined => "it is quarantined until an administrator releases it",
             Self::BearerNotAdmitted => {
-                "its token is bound to no key, and its agent is not one that may use such tokens"
+                "its token is bound to no key, and its agent is not one that may use such tokens, or is another client since"
             }
             Self::SponsorNotActive => {
                 "its sponsor is gone, or it was given from before they answered for it: another one takes it over"

@@ -35,6 +35,9 @@ pub struct Widening {
     /// What it said before it was loosened, which goes on counting where one founder alone waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Stricter>,
+    /// When it was last loosened: by a shorter time, or by a group of which it says nothing any longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loosened: Option<Timestamp>,
 }
 
 /// What a rule said that was loosened.
@@ -50,7 +53,12 @@ pub struct Stricter {
 
 impl Default for Widening {
     fn default() -> Self {
-        Self { groups: BTreeSet::new(), after_s: Some(WAITS.as_secs()), before: None }
+        Self {
+            groups: BTreeSet::new(),
+            after_s: Some(WAITS.as_secs()),
+            before: None,
+            loosened: None,
+        }
     }
 }
 
@@ -143,7 +151,21 @@ impl Widening {
             let before = self.before.clone();
             before.filter(|it| now < it.until && lasts(after_s) < lasts(it.after_s))
         };
-        Self { groups, after_s, before }
+        let is = Self { groups, after_s, before, loosened: self.loosened };
+        let loosened = if is.is_looser_than(self) { Some(now) } else { self.loosened };
+        Self { loosened, ..is }
+    }
+
+    /// Whether by this rule anything waits less than by `other`.
+    fn is_looser_than(&self, other: &Self) -> bool {
+        let lasts = |rule: &Self| rule.after_s.unwrap_or(u64::MAX);
+        lasts(self) < lasts(other) || !other.groups.is_subset(&self.groups)
+    }
+
+    /// How long ago the rule was last loosened, if `is`, which takes its place at `now`, has anything wait more.
+    pub fn was_loose(&self, is: &Self, now: Timestamp) -> Option<Duration> {
+        let since = self.loosened.filter(|_| self.is_looser_than(is))?;
+        Some(now.since(since))
     }
 
     /// After how many seconds it counts at `now` where one founder alone waits.
@@ -294,7 +316,7 @@ mod tests {
 
     /// A rule by which joining `approvers` waits an hour.
     fn rule() -> Widening {
-        Widening { groups: groups(&["approvers"]), after_s: Some(3_600), before: None }
+        Widening { groups: groups(&["approvers"]), after_s: Some(3_600), ..Widening::default() }
     }
 
     /// What of `person` counts, and what waits.

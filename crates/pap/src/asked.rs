@@ -123,6 +123,8 @@ pub enum Command {
     ReceiverAdd(ReceiverRegistration),
     /// Says anew of whom one is told.
     ReceiverCover { name: String, covers: Covers },
+    /// Says anew by which issuer's streams one tells us, if by any.
+    ReceiverIssuer { name: String, issuer: Option<String> },
     /// Gives one another token, beside the newest that it has or alone.
     ReceiverToken { name: String, token: NewToken, alone: bool },
     /// Gives one another key, by which it gets tokens for itself, or none.

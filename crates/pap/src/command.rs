@@ -323,6 +323,7 @@ impl Administration {
             | Command::StreamList => self.streams(by, command).await,
             Command::ReceiverAdd(_)
             | Command::ReceiverCover { .. }
+            | Command::ReceiverIssuer { .. }
             | Command::ReceiverToken { .. }
             | Command::ReceiverKey { .. }
             | Command::ReceiverSuspend { .. }

@@ -56,6 +56,18 @@ pub(crate) fn brief(was: &Person, is: &Person, now: Timestamp) -> Vec<Stranger> 
     found.collect()
 }
 
+/// What people have to be told of a rule that `was` so, and `is` so at `now`: that it was loosened but briefly. Whoever
+/// joined a group meanwhile waited for nothing.
+fn brief_rule(was: &Widening, is: &Widening, now: Timestamp) -> Option<Stranger> {
+    let lasted = was.was_loose(is, now).filter(|lasted| *lasted < RELEASE_BRIEF)?;
+    Some(Stranger {
+        cause: "widening_brief".to_owned(),
+        tried: "widening".to_owned(),
+        client: Some(format!("what widens waited less for {} s", lasted.as_secs())),
+        ..Stranger::default()
+    })
+}
+
 /// What is written of `person`.
 pub(crate) fn written(person: &Person) -> Vec<Effect> {
     let own = put(FactKey::person(&person.id), person);
@@ -91,7 +103,11 @@ impl Administration {
         }
         let mut draft = self.draft(by, "people/widening", ResourceRef::Deployment).await?;
         let was = rule(&mut draft.reader).await.map_err(AdminError::unavailable)?;
-        let rule = was.said((groups, after_s), self.now());
+        let now = self.now();
+        let rule = was.said((groups, after_s), now);
+        if let Some(stranger) = brief_rule(&was, &rule, now) {
+            draft.note_found(stranger).await?;
+        }
         let done = draft.make(json!(rule), vec![put(FactKey::widening(), &rule)]).await?;
         Ok(json!({ "widening": rule, "decision": done.decision }))
     }

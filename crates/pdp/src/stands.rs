@@ -72,7 +72,7 @@ pub(crate) fn actor(
     if let InstanceState::Quarantined { .. } = instance.state {
         return Err(KernelRule::InstanceQuarantined);
     }
-    if binding == Binding::None && !standing.agent.takes_bearer() {
+    if binding == Binding::None && !standing.agent.takes_bearer_of(instance) {
         return Err(KernelRule::BearerNotAdmitted);
     }
     for hop in standing.hops() {

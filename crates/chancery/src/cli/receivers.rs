@@ -45,6 +45,20 @@ pub(crate) enum Receiver {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Say anew by which issuer's streams a receiver tells us, if it is a transmitter, too, or that it is none.
+    #[command(group = ArgGroup::new("whose").args(["issuer", "none"]).required(true))]
+    Issuer {
+        /// Its name.
+        name: String,
+        /// The issuer of these streams: what they alone say of a risk it is not told back.
+        #[arg(long)]
+        issuer: Option<String>,
+        /// That it is no transmitter: it is told what all say.
+        #[arg(long)]
+        none: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Give a receiver another token and write it once; the one before counts on beside it.
     Token {
         /// Its name.

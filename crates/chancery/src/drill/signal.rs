@@ -112,8 +112,15 @@ async fn taken_away(scratch: &Scratch, taking: &Taking<'_>) -> anyhow::Result<i6
 /// canary, in milliseconds; none if none did.
 async fn comes_back(scratch: &Scratch) -> anyhow::Result<Option<u64>> {
     let agent = scratch.agent_of(LEAVING)?;
-    ensure!(!scratch.touch_as(&agent).await, "the agent works before anybody took it over");
-    scratch.takes_over(LEAVING).await.context("nobody could take the agent over")?;
+    // What goes wrong here is what the drill looks for: it is measured, and recorded with the rest.
+    if scratch.touch_as(&agent).await {
+        eprintln!("chancery: the agent works before anybody took it over");
+        return Ok(None);
+    }
+    if let Err(error) = scratch.takes_over(LEAVING).await {
+        eprintln!("chancery: nobody could take the agent over: {error:#}");
+        return Ok(None);
+    }
     let (at, started) = (scratch.canary.now(), Instant::now());
     while started.elapsed() < PATIENCE {
         if scratch.touch_as(&agent).await {

@@ -1,6 +1,7 @@
 //! JOSE: the header chooses nothing, and there is one reading.
 
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+use oauth::jwks::{PublicKey, Purpose};
 use oauth::jws::{self, Foreign, JwsError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -424,4 +425,21 @@ fn n_024_a_name_that_no_key_can_have_is_not_left_out() {
     }
     let nameless = sign(&json!({ "alg": "ES256" }), &json!({}), &es256());
     assert_eq!(Foreign::read(&nameless, &[]).unwrap().kid(), Ok(None));
+}
+
+/// RSA keys that are factored, or cost too much, and those for which signatures have been forged, are no keys (CAEP
+/// interoperability profile 1.0: 2,048 bits or more).
+#[test]
+fn ss_05_an_rsa_key_has_2048_bits_or_more() {
+    let is_key = |n: &[u8], e: &str| {
+        let jwk = json!({ "kty": "RSA", "n": base64(n), "e": e });
+        PublicKey::from_jwk(jwk.as_object().expect("members"), Purpose::Signatures).is_some()
+    };
+    for (bytes, expected) in [(128, false), (255, false), (256, true), (512, true), (513, false)] {
+        assert_eq!(is_key(&vec![0xff; bytes], "AQAB"), expected, "{bytes}");
+    }
+    let mut shorter = vec![0xff; 256];
+    shorter[0] = 0x7f;
+    assert!(!is_key(&shorter, "AQAB"), "2,047 bits");
+    assert!(!is_key(&[0xff; 256], "Aw"), "an exponent of 3");
 }

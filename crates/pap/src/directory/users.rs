@@ -350,8 +350,8 @@ fn is_to_be(
             is.unit = unit.or(is.unit.filter(|_| !stays));
             is.manager = manager.or(is.manager.filter(|_| !stays));
             // What is not said anew is as it was: of whom a mistake was undone too, though it is still kept.
-            let (known, told) = (before.and_then(roles), roles(user));
-            if stays && known != told {
+            let (known, told) = (before.map(roles), roles(user));
+            if known != Some(told) {
                 is.roles = told;
             }
         }

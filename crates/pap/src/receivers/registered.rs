@@ -85,6 +85,9 @@ impl Administration {
         match command {
             Command::ReceiverAdd(said) => self.receiver_add(by, said).await,
             Command::ReceiverCover { name, covers } => self.receiver_cover(by, &name, covers).await,
+            Command::ReceiverIssuer { name, issuer } => {
+                self.receiver_issuer(by, &name, issuer).await
+            }
             Command::ReceiverToken { name, token, alone } => {
                 self.receiver_token(by, &name, (token, alone)).await
             }
@@ -117,11 +120,7 @@ impl Administration {
             None => None,
         };
         are_known(&mut draft, &covers).await?;
-        if let Some(issuer) = &issuer
-            && self.streams_of(issuer).await?.is_empty()
-        {
-            return Err(AdminError::Missing(format!("stream of `{issuer}`")));
-        }
+        self.is_heard(issuer.as_deref()).await?;
         let all = authority::all::<Receiver>(self.authority.pip().store(), "receiver/").await;
         let all = all.map_err(AdminError::unavailable)?;
         if all.len() >= RECEIVERS_MAX {
@@ -177,6 +176,32 @@ impl Administration {
         let effects = vec![put(FactKey::receiver(&name), &receiver)];
         let done = draft.make(json!(receiver), effects).await?;
         Ok(json!({ "receiver": name, "covers": receiver.covers, "decision": done.decision }))
+    }
+
+    /// Says anew by which issuer's streams a receiver tells us, if by any.
+    async fn receiver_issuer(
+        &self,
+        by: &PersonId,
+        name: &str,
+        issuer: Option<String>,
+    ) -> Result<Value, AdminError> {
+        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
+        let mut draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
+        self.is_heard(issuer.as_deref()).await?;
+        let receiver = Receiver { issuer, ..registered(&mut draft, &name).await? };
+        let effects = vec![put(FactKey::receiver(&name), &receiver)];
+        let done = draft.make(json!(receiver), effects).await?;
+        Ok(json!({ "receiver": name, "issuer": receiver.issuer, "decision": done.decision }))
+    }
+
+    /// Whether there is a stream of `issuer`, if one is named: of one that is misspelt nothing would be kept back.
+    async fn is_heard(&self, issuer: Option<&str>) -> Result<(), AdminError> {
+        if let Some(issuer) = issuer
+            && self.streams_of(issuer).await?.is_empty()
+        {
+            return Err(AdminError::Missing(format!("stream of `{issuer}`")));
+        }
+        Ok(())
     }
 
     async fn receiver_token(

@@ -246,6 +246,36 @@ async fn n_095_who_is_back_in_a_group_for_a_moment_is_found() {
     assert_eq!(desk.found_as("group_").await, [told]);
 }
 
+/// The rule of what waits is said.
+fn rule(groups: &[&str], after_s: Option<u64>) -> Command {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    Command::PeopleWidening { said: Some(WideningSaid { groups, after_s }) }
+}
+
+/// A rule of what waits that is looser for a moment is found: whoever joins a group meanwhile waits for nothing.
+#[tokio::test]
+async fn n_095_a_rule_of_what_waits_that_is_looser_for_a_moment_is_found() {
+    const DAY: Option<u64> = Some(24 * 3_600);
+    const SECOND: Duration = Duration::from_secs(1);
+    let check = async |meanwhile: Command, lasts: Duration, found: bool| {
+        let desk = Desk::new().await;
+        desk.run(rule(&["leads"], DAY)).await.expect("it is said");
+        desk.world.clock.advance(RELEASE_BRIEF);
+        desk.run(meanwhile).await.expect("it is said");
+        desk.world.clock.advance(lasts);
+        assert_eq!(desk.found_as("widening_").await, [], "it may stay so");
+        desk.run(rule(&["leads"], DAY)).await.expect("it is said");
+        let says = format!("what widens waited less for {} s", lasts.as_secs());
+        let told = found.then(|| ("widening_brief".to_owned(), says));
+        assert_eq!(desk.found_as("widening_").await, Vec::from_iter(told), "{lasts:?}");
+    };
+    check(rule(&[], DAY), RELEASE_BRIEF.saturating_sub(SECOND), true).await;
+    check(rule(&["leads"], Some(0)), SECOND, true).await;
+    check(rule(&["staff"], None), SECOND, true).await;
+    check(rule(&[], DAY), RELEASE_BRIEF, false).await;
+    check(rule(&["leads", "staff"], None), SECOND, false).await;
+}
+
 /// Files that were in force for a moment are found, but where one person tries their own; what was put in place of them,
 /// a release too, and what the tools are meanwhile, is no matter.
 #[tokio::test]

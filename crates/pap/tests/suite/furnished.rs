@@ -353,6 +353,7 @@ pub(crate) fn of_directories(desk: &Desk) -> Vec<Command> {
             key: None,
         }),
         Command::ReceiverCover { name: "siem".to_owned(), covers: Covers::All },
+        Command::ReceiverIssuer { name: "siem".to_owned(), issuer: None },
         Command::ReceiverToken {
             name: "siem".to_owned(),
             token: directory_token(desk),

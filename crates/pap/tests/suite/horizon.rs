@@ -154,11 +154,20 @@ impl Pair {
 }
 
 /// A level that is lowered by who said it is lowered on both sides; if the receiver is not known to be the peer, each
-/// holds it up by what it was told of the other.
+/// holds it up by what it was told of the other. That it is the peer may be said later.
 #[tokio::test]
 async fn r_18_what_is_lowered_is_not_held_up_by_whoever_was_told_of_it() {
-    for (issuer, expected) in [(Some(PEER), RiskLevel::Low), (None, RiskLevel::High)] {
+    for (issuer, later, expected) in [
+        (Some(PEER), None, RiskLevel::Low),
+        (None, None, RiskLevel::High),
+        (None, Some(PEER), RiskLevel::Low),
+    ] {
         let mut pair = Box::pin(Pair::set(issuer)).await;
+        for side in pair.sides.iter().filter(|_| later.is_some()) {
+            let (name, issuer) = ("siem".to_owned(), later.map(str::to_owned));
+            let said = side.desk().run(Command::ReceiverIssuer { name, issuer }).await;
+            said.expect("it is said");
+        }
         for (said, comes_to) in [("HIGH", RiskLevel::High), ("LOW", expected)] {
             pair.says(0, said).await;
             Box::pin(pair.settle()).await;
@@ -178,6 +187,13 @@ async fn a_receiver_is_of_no_issuer_of_which_there_is_no_stream() {
         let issuer = Some(issuer.to_owned());
         let said = ReceiverRegistration { issuer, ..receivers::said(desk, Covers::All) };
         assert_eq!(word(&desk.run(Command::ReceiverAdd(said)).await), expected);
+    }
+    for (issuer, expected) in
+        [(Some("https://idp.exmaple"), "missing"), (None, "done"), (Some(streams::ISSUER), "done")]
+    {
+        let (name, issuer) = ("siem".to_owned(), issuer.map(str::to_owned));
+        let said = Command::ReceiverIssuer { name, issuer };
+        assert_eq!(word(&desk.run(said).await), expected);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::furnished::{
 const ROLES: [&str; 4] = ["administrator", "person", "deactivated", "agent"];
 
 /// The commands that change something; the others read.
-const CHANGING: [&str; 79] = [
+const CHANGING: [&str; 80] = [
     "founder-redeem",
     "founder-add",
     "founder-rekey",
@@ -46,6 +46,7 @@ const CHANGING: [&str; 79] = [
     "stream-answered",
     "receiver-add",
     "receiver-cover",
+    "receiver-issuer",
     "receiver-token",
     "receiver-key",
     "receiver-suspend",

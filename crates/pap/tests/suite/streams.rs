@@ -133,6 +133,7 @@ impl Signals {
         *number += 1;
         let payload = json!({
             "event_timestamp": at, "credential_type": "password", "change_type": "update",
+            "claims": {}, "current_level": "nist-aal1", "current_status": "not-compliant",
         });
         json!({
             "iss": ISSUER, "aud": AUDIENCE, "iat": self.now(), "jti": format!("jti-{number}"),
@@ -297,6 +298,9 @@ async fn sc_02_each_event_does_what_it_means() {
     check(&format!("{SCIM}prov:delete"), false, false).await;
     check(&format!("{CAEP}session-revoked"), true, true).await;
     check(&format!("{CAEP}credential-change"), true, true).await;
+    check(&format!("{CAEP}token-claims-change"), true, true).await;
+    check(&format!("{CAEP}assurance-level-change"), true, true).await;
+    check(&format!("{CAEP}device-compliance-change"), true, true).await;
     check(&format!("{RISC}sessions-revoked"), true, true).await;
     check(&format!("{CAEP}session-presented"), true, false).await;
     check(&format!("{RISC}opt-in"), true, false).await;

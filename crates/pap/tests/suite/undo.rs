@@ -181,7 +181,7 @@ impl Stage {
         let (signals, both) = Box::pin(signals()).await;
         let world = &signals.scene.desk.world;
         let groups = ["desk-leads".parse().expect("a group")].into();
-        let rule = Widening { groups, after_s: Some(0), before: None };
+        let rule = Widening { groups, after_s: Some(0), ..Widening::default() };
         world.put(FactKey::widening(), &rule).await;
         let mut stage = Self { signals, both, groups: Vec::new() };
         stage.scene().creates(said("Desk 4", true)).await;

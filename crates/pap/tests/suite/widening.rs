@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{Clock as _, FactKey, PersonId};
 use oauth::people::ListedPerson;
+use pap::directory::UserChange;
 use pap::{Command, WideningSaid};
 use serde_json::{Value, json};
 
@@ -269,6 +270,35 @@ async fn what_waits_is_said_within_bounds_and_what_waits_already_waits_as_it_did
     // What it said before goes on counting for founders.
     let until = desk.world.clock.now().plus(model::WAITS_MAX);
     let before = json!({ "after_s": most, "until": until });
-    let told_now = json!({ "groups": ["approvers", "leads"], "after_s": 0, "before": before });
+    let told_now = json!({
+        "groups": ["approvers", "leads"], "after_s": 0, "before": before,
+        "loosened": desk.world.clock.now(),
+    });
     assert_eq!(told, told_now);
+}
+
+/// Who comes back has the roles that were said of them while they were gone: others are another role.
+#[tokio::test]
+async fn sc_02_who_comes_back_has_the_roles_that_were_said_meanwhile() {
+    let scene = Scene::set().await;
+    let is = |active: bool, role: &str| {
+        let mut said = user("ann");
+        (said["active"], said["roles"]) = (json!(active), json!([{ "value": role }]));
+        said
+    };
+    let ann = scene.creates(is(true, "c")).await;
+    for (active, role) in [(false, "d"), (true, "d"), (true, "c")] {
+        scene.desk.world.clock.advance(Duration::from_secs(1));
+        scene.replaces(&ann, is(active, role)).await.expect("it is said");
+    }
+    let now = json!(scene.desk.world.clock.now());
+    assert_eq!(scene.person(&ann).await["moved"], now, "they were there as `d`");
+    // Nor has who was a user no longer those of before.
+    scene.change(&ann, &UserChange::Delete).await.expect("they are deleted");
+    scene.desk.world.clock.advance(Duration::from_secs(1));
+    assert_eq!(scene.creates(user("ann")).await, ann);
+    scene.desk.world.clock.advance(Duration::from_secs(1));
+    scene.replaces(&ann, is(true, "c")).await.expect("it is said");
+    let now = json!(scene.desk.world.clock.now());
+    assert_eq!(scene.person(&ann).await["moved"], now, "they were there as nothing");
 }

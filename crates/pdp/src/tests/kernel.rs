@@ -10,7 +10,7 @@ use model::{
     AgentState, Agreed, Binding, CLOCK_STEP_MAX, Decision, Device, DeviceState, Enrolled, Harm,
     Initiator, InstanceId, InstanceState, LEASE_MAX, MandateBasis, MandateId, Person, PersonState,
     RegisteredClient, Sha256Digest, Stops, SystemState, TaskState, TaskSubject, Thumbprint,
-    ToolState, Withdrawn,
+    Timestamp, ToolState, Withdrawn,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,13 @@ pub(super) const OPEN: &str = r#"@id("open") permit(principal, action, resource)
 pub(super) type Change = fn(&mut Case);
 
 pub(super) const INACTIVE: PersonState = PersonState::Inactive { since: NOW };
+
+/// The same with a bearer token of an agent whose client, which may use some, was said `since` then.
+fn bearer(case: &mut Case, since: Timestamp) {
+    case.facts.binding = Binding::None;
+    let id = "https://client.example/oauth.json".to_owned();
+    case.standing.agent.client = Some(RegisteredClient { id, bearer: true, since });
+}
 
 /// The same on behalf of Carla, as a system started it of which `change` is true.
 fn started(case: &mut Case, change: impl FnOnce(&mut Initiator)) {
@@ -106,11 +113,8 @@ pub(super) const CHANGES: &[(&str, Change)] = &[
             InstanceState::Quarantined { signal: "key_copied".to_owned(), since: NOW };
     }),
     ("bearer token of no client that may use one", |case| case.facts.binding = Binding::None),
-    ("bearer token of such a client", |case| {
-        case.facts.binding = Binding::None;
-        let id = "https://client.example/oauth.json".to_owned();
-        case.standing.agent.client = Some(RegisteredClient { id, bearer: true, since: NOW });
-    }),
+    ("bearer token of such a client", |case| bearer(case, at(-60))),
+    ("bearer token of such a client that was said anew since", |case| bearer(case, NOW)),
     ("vouched for by a device", |case| enrolled(case, |_| {})),
     ("device revoked", |case| {
         enrolled(case, |enrolled| {
@@ -402,6 +406,7 @@ fn the_matrix_of_built_in_rules() {
         instance quarantined: instance_quarantined (hidden) | instance_quarantined (hidden) | instance_quarantined (hidden)
         bearer token of no client that may use one: bearer_not_admitted (hidden) | bearer_not_admitted (hidden) | bearer_not_admitted (hidden)
         bearer token of such a client: permit | permit | permit
+        bearer token of such a client that was said anew since: bearer_not_admitted (hidden) | bearer_not_admitted (hidden) | bearer_not_admitted (hidden)
         vouched for by a device: permit | permit | permit
         device revoked: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)
         time of the device over now: device_not_active (hidden) | device_not_active (hidden) | device_not_active (hidden)

@@ -225,7 +225,7 @@ async fn n_012_a_client_that_is_said_anew_refreshes_nothing_of_before() {
 
 /// A client that was taken back goes on with nothing of what it kept: neither a refresh token, nor an access token,
 /// nor a code. Of its refresh token nothing is kept here but a digest; each attempt is on the record; and another
-/// registration does not bring the refresh token back.
+/// registration brings neither token back.
 #[tokio::test]
 async fn n_092_a_client_that_was_taken_back_goes_on_with_nothing_that_it_kept() {
     let stage = Stage::new().await;
@@ -260,7 +260,7 @@ async fn n_092_a_client_that_was_taken_back_goes_on_with_nothing_that_it_kept() 
     is_of(Some(RegisteredClient { id: CLIENT.to_owned(), bearer: true, since })).await;
     let told = stage.refresh(refresh_of(&last), &[], None).await;
     assert_eq!(code_of(told), Some(ErrorCode::InvalidGrant));
-    assert!(!active(refresh_of(&last)).await);
+    assert!(!active(&last.access_token).await && !active(refresh_of(&last)).await);
     assert_eq!(stage.sts.causes(4).await[3], "client_said_anew");
     assert_eq!(world.records("issuance").await.len(), 2, "none since it was taken back");
 }
