@@ -315,7 +315,7 @@ fn not_compiled(errors: &CompileErrors) -> AdminError {
 
 impl Recorded {
     /// What was answered, as far as that tells of the token.
-    fn before(&self) -> Before {
+    pub(crate) fn before(&self) -> Before {
         match self.verdict {
             Verdict::Permit => Before::Permitted { uses_token: self.is_of_token },
             Verdict::Deny if self.reason == Denial::TokenUsed.code() => Before::TokenUsed,
