@@ -289,7 +289,7 @@ mod tests {
         let of = |decision, policies: &[&str], reason: &str| ObservedSet {
             decision,
             policies: policies.iter().map(|id| PolicyId::from(*id)).collect(),
-            policy: pdp::Snapshot::empty().digest(),
+            policy: Snapshot::empty().digest(),
             reason: reason.to_owned(),
         };
         let was = of(Some(Verdict::Deny), &["guard"], "forbidden");
