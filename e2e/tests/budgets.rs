@@ -78,7 +78,7 @@ fn the_page_shows_what_works(deployment: &Deployment) {
         std::fs::write(example.join(name), text).expect("it can be written");
     }
     let told = page.run(deployment);
-    assert!(told[0].contains("5 cases, 0 of which do not hold"), "{}", told[0]);
+    assert!(told[0].contains("8 cases, 0 of which do not hold"), "{}", told[0]);
     assert!(!told[0].contains("budgets.yaml"), "{}", told[0]);
     assert!(told[1].contains("\"agent/bot\""), "{}", told[1]);
 

@@ -66,7 +66,7 @@ pub use known::Fact;
 pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
 pub use leading::{Decided, Next};
 pub use leases::{LeaseKeeper, LeaseNumbers};
-pub use observing::Observation;
+pub use observing::{Observation, observed_set, was_answered};
 pub use outcomes::{OUTCOMES_OPEN_MAX, OutcomeWriter};
 pub use permit::{
     Actor, BEGIN_WITHIN, Begun, Circumstances, Entailed, Governed, NotStarted, Permit,

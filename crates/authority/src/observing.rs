@@ -123,8 +123,7 @@ impl Observing {
             let (request, facts) = (request.clone(), facts.clone());
             tokio::task::spawn_blocking(move || {
                 let _place = place;
-                let is_known = !snapshot.looks_beyond(&in_force, &request, &facts);
-                is_known.then(|| snapshot.decide(&request, &facts))
+                asked_beside((&snapshot, &in_force), (&request, &facts))
             })
         });
         Some(Asked { observed, in_force: in_force.clone(), within, answer })
@@ -151,10 +150,46 @@ impl Asked {
     async fn answer(self, before: Before) -> Result<Decision, &'static str> {
         let answer = self.answer.ok_or(LATE)?;
         let answer = tokio::time::timeout(self.within, answer).await.map_err(|_| LATE)?;
-        let decision = answer.map_err(|_| FAILED)?.ok_or(UNKNOWN)?;
-        let then = (self.in_force.strictness(), before);
-        self.observed.snapshot.strictness().settled(decision, then).ok_or(UNKNOWN)
+        let answer = answer.map_err(|_| FAILED)?;
+        settled((&self.observed.snapshot, &self.in_force), before, answer)
     }
+}
+
+/// What the set `observed` comes to beside the one `in_force`, which answered `before`, as it is recorded where that is in
+/// time.
+pub fn observed_set(
+    (observed, in_force): (&Snapshot, &Snapshot),
+    before: Before,
+    question: (&AccessRequest, &Facts),
+) -> ObservedSet {
+    let answer = asked_beside((observed, in_force), question);
+    told_of(observed.digest(), settled((observed, in_force), before, answer))
+}
+
+/// Whether what is recorded of a set under observation follows from what it was asked: else it was not in time, or
+/// broke off.
+pub fn was_answered(recorded: &ObservedSet) -> bool {
+    ![LATE, FAILED].contains(&recorded.reason.as_str())
+}
+
+/// What the set `observed` answers; none, if it looks at what is not remembered for the one `in_force`.
+fn asked_beside(
+    (observed, in_force): (&Snapshot, &Snapshot),
+    (request, facts): (&AccessRequest, &Facts),
+) -> Option<Decision> {
+    let is_known = !observed.looks_beyond(in_force, request, facts);
+    is_known.then(|| observed.decide(request, facts))
+}
+
+/// What becomes of that `answer`, where the set in force answered `before`.
+fn settled(
+    (observed, in_force): (&Snapshot, &Snapshot),
+    before: Before,
+    answer: Option<Decision>,
+) -> Result<Decision, &'static str> {
+    let then = (in_force.strictness(), before);
+    let settled = answer.and_then(|decision| observed.strictness().settled(decision, then));
+    settled.ok_or(UNKNOWN)
 }
 
 impl Observed {

@@ -97,6 +97,11 @@ async fn replay(socket: &Path) -> anyhow::Result<ExitCode> {
             "{earlier} were permitted by an earlier build, and are denied by a rule that came later"
         );
     }
+    let number = |name: &str| told[name].as_u64().unwrap_or_default();
+    let (observed, unanswered) = (number("observed"), number("unanswered"));
+    if observed + unanswered > 0 {
+        println!("{observed} answers of sets under observation agree, {unanswered} were not given");
+    }
     let differ = told["differ"].as_array().cloned().unwrap_or_default();
     differ.iter().filter_map(Value::as_str).for_each(|line| println!("differs: {line}"));
     Ok(if differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })

@@ -50,6 +50,15 @@ struct Concerned {
     by: BTreeSet<String>,
 }
 
+/// Acts but for calls of tools that a policy concerns which is otherwise.
+#[derive(Debug, Default, Serialize)]
+struct Acts {
+    /// What agents do, with those that it concerns.
+    by_agents: BTreeMap<String, Vec<Concerned>>,
+    /// What people and directories administer, with the policies.
+    administered: BTreeMap<String, BTreeSet<String>>,
+}
+
 /// What a set changes.
 struct Planned {
     policies: Vec<PolicyChange>,
@@ -57,6 +66,8 @@ struct Planned {
     files: Vec<FileChange>,
     /// The tools that something concerns which is otherwise, with the agents that it concerns there.
     affected: BTreeMap<ToolRef, Vec<Concerned>>,
+    /// The other acts that such a policy concerns.
+    acts: Acts,
     /// The cases that do not hold.
     failed: Vec<String>,
     /// What is doubtful, and was not in the set in force.
@@ -99,6 +110,7 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     });
     Ok(Planned {
         affected: affected([&old, &new], (&changed, &parts), (&tools, &agents)),
+        acts: Acts::of([&old, &new], &changed, &agents),
         files,
         failed: failed.collect(),
         doubtful: doubtful([&old, &new], &tools),
@@ -149,6 +161,69 @@ fn affected(
     tools.iter().filter_map(of_tool).collect()
 }
 
+impl Acts {
+    /// Those that one of the `policies` of either set concerns: of what active agents do whatever they may be given, and
+    /// of what is administered.
+    fn of(sets: [&Snapshot; 2], policies: &BTreeSet<&PolicyId>, agents: &[Row]) -> Self {
+        let concerning = |agent: Option<&AgentName>| {
+            let mut acts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            for (act, ids) in sets.into_iter().flat_map(|set| set.concerning_acts(agent, policies))
+            {
+                let by = ids.into_iter().map(|id| format!("policy `{id}`"));
+                acts.entry(act.to_owned()).or_default().extend(by);
+            }
+            acts
+        };
+        let mut by_agents: BTreeMap<String, Vec<Concerned>> = BTreeMap::new();
+        for Row { name, sponsor, state, ceiling: _ } in agents {
+            if !matches!(state, AgentState::Active) {
+                continue;
+            }
+            for (act, by) in concerning(Some(name)) {
+                let (agent, sponsor) = (name.clone(), sponsor.clone());
+                by_agents.entry(act).or_default().push(Concerned { agent, sponsor, by });
+            }
+        }
+        Self { by_agents, administered: concerning(None) }
+    }
+}
+
+/// Whom something concerns, those together whom the same does: by what, and the agents with who answers for them.
+fn alike(concerned: &[Concerned]) -> Vec<(String, String)> {
+    let mut alike: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for Concerned { agent, sponsor, by } in concerned {
+        alike.entry(by).or_default().push(format!("{agent} (sponsor {sponsor})"));
+    }
+    alike.into_iter().map(|(by, agents)| (listed(by), agents.join(", "))).collect()
+}
+
+fn listed(by: &BTreeSet<String>) -> String {
+    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    mcp::render_untrusted(&by.join(", "))
+}
+
+impl fmt::Display for Acts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut by_agents: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for (act, concerned) in &self.by_agents {
+            for who in alike(concerned) {
+                by_agents.entry(who).or_default().push(act);
+            }
+        }
+        for ((by, agents), acts) in by_agents {
+            writeln!(f, "concerns {}, by {by}: agents {agents}", acts.join(", "))?;
+        }
+        let mut administered: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for (act, by) in &self.administered {
+            administered.entry(listed(by)).or_default().push(act);
+        }
+        for (by, acts) in administered {
+            writeln!(f, "concerns who administers, by {by}: {}", acts.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
 /// What is doubtful in the second set, and not in the first, wherever it stands.
 fn doubtful(sets: [&Snapshot; 2], tools: &Tools) -> Vec<String> {
     let harm = tools.iter().map(|(name, tool)| (name.clone(), tool.harm.clone())).collect();
@@ -164,6 +239,7 @@ impl Planned {
             "policies": self.policies,
             "files": self.files,
             "affected": self.affected,
+            "acts": self.acts,
             "failed": self.failed,
             "doubtful": self.doubtful,
             "replayed": self.replayed.told(),
@@ -183,16 +259,11 @@ impl fmt::Display for Planned {
             }
         }
         for (tool, concerned) in &self.affected {
-            let mut alike: BTreeMap<_, Vec<String>> = BTreeMap::new();
-            for Concerned { agent, sponsor, by } in concerned {
-                alike.entry(by).or_default().push(format!("{agent} (sponsor {sponsor})"));
-            }
-            for (by, agents) in alike {
-                let by: Vec<_> = by.iter().map(String::as_str).collect();
-                let (by, agents) = (mcp::render_untrusted(&by.join(", ")), agents.join(", "));
+            for (by, agents) in alike(concerned) {
                 writeln!(f, "concerns {tool}, by {by}: agents {agents}")?;
             }
         }
+        write!(f, "{}", self.acts)?;
         for failed in &self.failed {
             writeln!(f, "does not hold: {failed}")?;
         }
@@ -270,7 +341,8 @@ mod tests {
             let [before, after] = &sets;
             let affected = affected([before, after], (&changed, &parts), (&tools, &agents));
             let (failed, doubtful, replayed) = (Vec::new(), Vec::new(), Replayed::default());
-            let planned = Planned { policies, files, affected, failed, doubtful, replayed };
+            let acts = Acts::of([before, after], &changed, &agents);
+            let planned = Planned { policies, files, affected, acts, failed, doubtful, replayed };
             let told = planned.to_string();
             told.lines()
                 .filter(|line| !line.contains(" alike; "))
@@ -295,6 +367,17 @@ mod tests {
         assert!(owes.starts_with("policy `all` owes something else: a widening\n"), "{owes}");
         let by = "concerns crm/refund, by policy `all`: agents billing (sponsor sam), reader (sponsor kim)\n";
         assert!(owes.contains(by), "{owes}");
+        // It is of all at that server, and so of whoever administers it.
+        let acts = "prompts/get, prompts/list, resources/list, resources/read, ";
+        let by = ", by policy `all`: agents billing (sponsor sam), reader (sponsor kim)\n";
+        let of_agents = owes.lines().find(|line| line.contains(acts)).expect("acts are told");
+        assert!(
+            format!("{of_agents}\n").ends_with(by) && of_agents.contains("token/issue"),
+            "{owes}"
+        );
+        assert!(!of_agents.contains("delegate") && !of_agents.contains("gone"), "{owes}");
+        let administered = "concerns who administers, by policy `all`: label/remove, server/add, ";
+        assert!(owes.contains(administered), "{owes}");
     }
 
     #[test]

@@ -130,9 +130,11 @@ impl fmt::Display for Replayed {
             let kind = &flip["kind"];
             let text = |name: &str| kind[name].as_str().unwrap_or("-").to_owned();
             let widening = widening(&text("flip"));
+            let by = kind["administrator"].as_str();
+            let by = by.map(|by| format!("asked by {by}, ")).unwrap_or_default();
             writeln!(
                 f,
-                "{} {times}{widening}: agent {}, sponsor {}, {} on {}: {} (such as {})",
+                "{} {times}{widening}: {by}agent {}, sponsor {}, {} on {}: {} (such as {})",
                 text("flip"),
                 text("agent"),
                 text("sponsor"),
@@ -199,17 +201,24 @@ mod tests {
         let flip = |flip: &str, agent: &str, times: u64| json!({ "kind": { "flip": flip, "agent": agent }, "times": times, "example": "dec_1" });
         let (one, other) = (flip("owes_less", "billing", 2), flip("owes_less", "reader", 3));
         let more = flip("owes_more", "reader", 1);
-        let replayed =
-            replayed(&[json!({ "flips": [one, more] }), json!({ "flips": [one, other] })]);
+        let kind = json!({
+            "flip": "owes_more", "administrator": "ann", "agent": "reader", "sponsor": "kim",
+        });
+        let administered = json!({ "kind": kind, "times": 4, "example": "dec_2" });
+        let replayed = replayed(&[
+            json!({ "flips": [one, more, administered] }),
+            json!({ "flips": [one, other] }),
+        ]);
         let told = replayed.to_string();
         for says in [
             "owes_less 4, a widening: agent billing, ",
             "owes_more 1: agent reader, ",
-            "in all owes_less 7, a widening\nin all owes_more 1\n",
+            "owes_more 4: asked by ann, agent reader, sponsor kim, ",
+            "in all owes_less 7, a widening\nin all owes_more 5\n",
         ] {
             assert!(told.contains(says), "{says}: {told}");
         }
-        assert_eq!(replayed.told()["totals"], json!({ "owes_less": 7, "owes_more": 1 }));
+        assert_eq!(replayed.told()["totals"], json!({ "owes_less": 7, "owes_more": 5 }));
         assert!(!replayed.passes(false));
     }
 

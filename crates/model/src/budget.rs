@@ -81,6 +81,13 @@ impl Amount {
         self.0.checked_add(other.0).map(Self)
     }
 
+    /// The one as often as the other says, unless that is finer than an amount can be, or more.
+    pub fn times(self, other: Self) -> Option<Self> {
+        let (product, parts) = (i128::from(self.0) * i128::from(other.0), i128::from(PARTS));
+        let is_exact = product % parts == 0;
+        i64::try_from(product / parts).ok().filter(|_| is_exact).map(Self)
+    }
+
     /// What is left of it once `used` is used up.
     #[must_use]
     pub fn less(self, used: Self) -> Self {
@@ -228,6 +235,25 @@ mod tests {
         let places = |text: &str, most: u8| text.parse::<Amount>().unwrap().has_places(most);
         assert!(places("1", 0) && places("1.00", 0) && places("1.5", 1) && places("1.0001", 4));
         assert!(!places("1.5", 0) && !places("1.55", 1) && !places("1.0001", 3));
+    }
+
+    #[test]
+    fn a_product_is_exact_or_there_is_none() {
+        let check = |one: &str, other: &str, expected: Option<&str>| {
+            let [one, other] = [one, other].map(|text| text.parse::<Amount>().unwrap());
+            let product = one.times(other).map(|amount| amount.to_string());
+            assert_eq!(product.as_deref(), expected, "{one} {other}");
+            assert_eq!(one.times(other), other.times(one), "{one} {other}");
+        };
+        check("3", "9.99", Some("29.97"));
+        check("0.5", "0.5", Some("0.25"));
+        check("0.01", "0.01", Some("0.0001"));
+        check("0", "99999999999999.9999", Some("0"));
+        check("0.01", "0.001", None);
+        check("1.0001", "1.0001", None);
+        check("92233720368547", "10", Some("922337203685470"));
+        check("92233720368548", "10", None);
+        check("99999999999999.9999", "99999999999999", None);
     }
 
     #[test]

@@ -121,6 +121,9 @@ pub(crate) struct Tried {
 struct Kind {
     /// `newly_denied` or `newly_permitted`; of what is permitted as before, `owes_more` or `owes_less`.
     flip: &'static str,
+    /// Who asked for an act of administration: a person, or a directory.
+    administrator: Option<String>,
+    /// Who acts; of administration, the agent that it is done to.
     agent: Option<String>,
     sponsor: Option<String>,
     action: String,
@@ -315,7 +318,7 @@ fn not_compiled(errors: &CompileErrors) -> AdminError {
 
 impl Recorded {
     /// What was answered, as far as that tells of the token.
-    fn before(&self) -> Before {
+    pub(crate) fn before(&self) -> Before {
         match self.verdict {
             Verdict::Permit => Before::Permitted { uses_token: self.is_of_token },
             Verdict::Deny if self.reason == Denial::TokenUsed.code() => Before::TokenUsed,
@@ -345,15 +348,21 @@ impl Page {
                 return;
             }
         };
-        let (agent, sponsor) = match &facts.principal {
+        let concerned = facts.agent.as_ref().map(|it| (&it.agent, &it.sponsor));
+        let (administrator, concerned) = match &facts.principal {
             PrincipalFacts::Instance(standing) => {
-                (Some(standing.agent.name.to_string()), Some(standing.sponsor.id.to_string()))
+                (None, Some((&standing.agent, &standing.sponsor)))
             }
-            PrincipalFacts::Administrator(_) | PrincipalFacts::Directory(..) => (None, None),
+            PrincipalFacts::Administrator(person) => (Some(person.id.to_string()), concerned),
+            PrincipalFacts::Directory(directory, _) => {
+                (Some(format!("directory {}", directory.name)), concerned)
+            }
         };
+        let agent = concerned.map(|(agent, _)| agent.name.to_string());
+        let sponsor = concerned.map(|(_, sponsor)| sponsor.id.to_string());
         let (action, resource) =
             (request.action.to_string(), authority::resource_text(&request.resource));
-        let kind = Kind { flip, agent, sponsor, action, resource, by };
+        let kind = Kind { flip, administrator, agent, sponsor, action, resource, by };
         self.count(kind, recorded.id.to_string());
     }
 
@@ -433,6 +442,7 @@ mod tests {
     fn flips_of_kinds_beyond_those_that_are_told_are_counted() {
         let kind = |at: usize| Kind {
             flip: if at == KINDS_MAX { "newly_permitted" } else { "newly_denied" },
+            administrator: None,
             agent: None,
             sponsor: None,
             action: "crm/lookup".to_owned(),

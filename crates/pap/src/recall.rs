@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use authority::{LogEntry, SharedCompiler};
-use model::record::{AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, Verdict};
+use model::record::{
+    AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, ObservedSet, Verdict,
+};
 use model::{
     AccessRequest, ActionName, Answers, Binding, BudgetName, DecisionId, Directory, ElevationId,
     FactKey, Facts, Obligation, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts,
@@ -31,6 +33,8 @@ pub(crate) struct Recorded {
     pub(crate) budget: Option<BudgetName>,
     /// Whether it commits to the token that it used up or was denied with.
     pub(crate) is_of_token: bool,
+    /// What a set under observation came to, if one was asked by all rules of this build.
+    pub(crate) observed_set: Option<ObservedSet>,
     /// What else the record of an act tells of the answer, if it was made with all rules of this build.
     pub(crate) told: Option<Told>,
 }
@@ -96,6 +100,7 @@ impl Recorded {
                 elevation: record.elevation,
                 budget: record.budget.clone(),
                 is_of_token: record.commitments.contains_key("token"),
+                observed_set: record.observed_set.clone().filter(|_| record.v >= DECISION_VERSION),
                 told: (record.v >= DECISION_VERSION).then(|| Told::by(record)),
             },
             Read::Administration(record) => Self {
@@ -108,6 +113,7 @@ impl Recorded {
                 elevation: None,
                 budget: None,
                 is_of_token: false,
+                observed_set: record.observed_set.clone(),
                 told: None,
             },
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::record::Verdict;
+use model::record::{ObservedSet, Verdict};
 use model::{AccessRequest, Decision, Denial, Facts, PolicyId};
 use pdp::Snapshot;
 use serde_json::{Value, json};
@@ -27,9 +27,23 @@ struct Tally {
     by_commit: u64,
     /// Permits of an earlier build that a later rule denies.
     earlier: u64,
+    /// Answers of sets under observation that come out again.
+    observed: u64,
+    /// How often such a set was not in time, or broke off: that is not made again.
+    unanswered: u64,
     /// Whether a decision of this build was seen: none of an earlier one comes after it.
     is_current: bool,
     differ: Vec<String>,
+}
+
+/// What came of asking a set under observation again.
+enum Beside {
+    /// None was asked, or nobody knows what it was asked.
+    Nothing,
+    Agrees,
+    /// It was not in time, or broke off.
+    Unanswered,
+    Differs(String),
 }
 
 /// What came of making one decision again.
@@ -53,6 +67,12 @@ impl Administration {
             for (recorded, question) in recalled {
                 tally.is_current |= recorded.told.is_some();
                 let id = recorded.id;
+                match self.beside(&recorded, &question, &mut recall).await? {
+                    Beside::Nothing => {}
+                    Beside::Agrees => tally.observed += 1,
+                    Beside::Unanswered => tally.unanswered += 1,
+                    Beside::Differs(why) => tally.differ.push(format!("{id}: {why}")),
+                }
                 match self.again(&recorded, question, &mut recall).await? {
                     Again::DeniedLater(_) if !tally.is_current => tally.earlier += 1,
                     Again::DeniedLater(rule) => {
@@ -69,11 +89,40 @@ impl Administration {
             }
             from += records as u64;
         }
-        let Tally { agreed, erased, by_commit, earlier, differ, .. } = tally;
+        let Tally { agreed, erased, by_commit, earlier, observed, unanswered, differ, .. } = tally;
         Ok(json!({
             "agreed": agreed, "erased": erased, "by_commit": by_commit, "earlier": earlier,
-            "differ": differ,
+            "observed": observed, "unanswered": unanswered, "differ": differ,
         }))
+    }
+
+    /// Puts the question to the policy set that was under observation, if one was.
+    async fn beside(
+        &self,
+        recorded: &Recorded,
+        question: &Question,
+        recall: &mut Recall,
+    ) -> Result<Beside, AdminError> {
+        let (Some(was), Question::Known(known)) = (&recorded.observed_set, question) else {
+            return Ok(Beside::Nothing);
+        };
+        if !authority::was_answered(was) {
+            return Ok(Beside::Unanswered);
+        }
+        let Some(in_force) = self.snapshot(recorded.policy, recall).await? else {
+            // That is told of the decision.
+            return Ok(Beside::Nothing);
+        };
+        let Some(observed) = self.snapshot(was.policy, recall).await? else {
+            let why = format!("the policy set {} under observation is not kept", was.policy);
+            return Ok(Beside::Differs(why));
+        };
+        let (request, mut facts) = (**known).clone();
+        // What is left of budgets is no matter of it.
+        facts.session.used.clear();
+        let sets = (observed.as_ref(), in_force.as_ref());
+        let now = authority::observed_set(sets, recorded.before(), (&request, &facts));
+        Ok(held_beside(was, &now))
     }
 
     /// Puts the question to the policy set that answered it, if that is kept.
@@ -169,6 +218,18 @@ impl Recorded {
     }
 }
 
+/// Whether the set under observation comes to what `was` recorded of it.
+fn held_beside(was: &ObservedSet, now: &ObservedSet) -> Beside {
+    if was == now {
+        return Beside::Agrees;
+    }
+    Beside::Differs(if was.reason == now.reason {
+        "other policies of the set under observation determine its answer now".to_owned()
+    } else {
+        format!("the set under observation was recorded {}, now {}", was.reason, now.reason)
+    })
+}
+
 impl Told {
     fn held_against(&self, now: &Self) -> Again {
         let differs = |why: &str| Again::Differs(why.to_owned());
@@ -221,5 +282,31 @@ mod tests {
         check(|told| told.remedies.clear(), "something else lifts it now");
         let observed = "other policies under observation have a part in it now";
         check(|told| told.observed.clear(), observed);
+    }
+
+    #[test]
+    fn r_38_whatever_is_recorded_of_a_set_under_observation_is_held_against_it() {
+        let of = |decision, policies: &[&str], reason: &str| ObservedSet {
+            decision,
+            policies: policies.iter().map(|id| PolicyId::from(*id)).collect(),
+            policy: Snapshot::empty().digest(),
+            reason: reason.to_owned(),
+        };
+        let was = of(Some(Verdict::Deny), &["guard"], "forbidden");
+        let check = |now: &ObservedSet, expected: &str| {
+            let again = match held_beside(&was, now) {
+                Beside::Differs(why) => why,
+                _ => "it agrees".to_owned(),
+            };
+            assert_eq!(again, expected);
+        };
+        check(&was, "it agrees");
+        let others = "other policies of the set under observation determine its answer now";
+        check(&of(Some(Verdict::Deny), &["guard", "more"], "forbidden"), others);
+        check(&of(Some(Verdict::Deny), &[], "forbidden"), others);
+        let otherwise =
+            |now: &str| format!("the set under observation was recorded forbidden, now {now}");
+        check(&of(Some(Verdict::Permit), &["guard"], "granted"), &otherwise("granted"));
+        check(&of(None, &[], "unknown"), &otherwise("unknown"));
     }
 }

@@ -4,9 +4,11 @@
 //! said what a call uses; the commit that permits the call counts it, or refuses it.
 //!
 //! INVARIANT: a call of which it cannot be read what it uses is denied (`n_088_…`): an amount that is missing,
-//! of another type, below zero or finer than the budget counts, a currency that is another one, and a
+//! of another type, below zero or finer than the budget counts, more than an amount can be, a currency that is another one, and a
 //! condition that fails, or looks at what has no exact value.
 
+mod expression;
+mod path;
 mod read;
 mod used;
 mod when;
@@ -88,7 +90,7 @@ pub struct Shown<'a> {
     pub budget: &'a BudgetName,
     /// What it is for.
     pub description: &'a str,
-    /// `calls`, or the arguments that say how much.
+    /// `calls`, or what of the arguments says how much.
     pub amount: String,
     /// How much there is.
     pub cap: Amount,

@@ -8,13 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::annotations;
-use crate::candidates::{Constraint, Placed};
+use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::context::OUTSIDE_PURPOSE;
 use crate::entities::{agent_uid, server_uid, tool_uid};
+use crate::extent::lets_in;
 use crate::format::policies;
 use crate::reads;
 use crate::report::Finding;
-use crate::schema::type_name;
+use crate::schema::{Action, AskedBy, type_name};
 use crate::snapshot::Snapshot;
 
 /// The annotation by which a policy is only observed.
@@ -106,6 +107,45 @@ impl Snapshot {
         let asked = asked.filter(|at| could_be(&self.index.scope(*at).principal, &agent));
         asked.map(|at| &self.policies[at].id).collect()
     }
+
+    /// The acts but for calls of tools, each with those of `policies` that can be asked of it: when an instance of
+    /// `agent` does it, for itself or on behalf of whomever; or, where no agent is named, when somebody administers.
+    pub fn concerning_acts(
+        &self,
+        agent: Option<&AgentName>,
+        policies: &BTreeSet<&PolicyId>,
+    ) -> BTreeMap<&str, BTreeSet<&PolicyId>> {
+        let agent = agent.map(agent_uid);
+        let mut concerned: BTreeMap<&str, BTreeSet<&PolicyId>> = BTreeMap::new();
+        for (at, policy) in self.policies.iter().enumerate() {
+            if !policies.contains(&policy.id) {
+                continue;
+            }
+            let scope = self.index.scope(at);
+            for (name, action) in &self.vocabulary.actions {
+                if action.tool.is_none() && could_be_asked(scope, action, agent.as_ref()) {
+                    concerned.entry(name.as_str()).or_default().insert(&policy.id);
+                }
+            }
+        }
+        concerned
+    }
+}
+
+/// Whether a policy of this scope can be asked when an instance of `agent` does `action`; without one, when somebody
+/// administers so.
+fn could_be_asked(scope: &ScopeOf, action: &Action, agent: Option<&EntityUid>) -> bool {
+    let is_by_agents = action.asked_by == AskedBy::Instance;
+    let is_by = match agent {
+        Some(agent) => is_by_agents && could_be(&scope.principal, agent),
+        None => {
+            let mut kinds = action.principals().into_iter();
+            !is_by_agents && kinds.any(|kind| lets_in(&scope.principal, &type_name(kind)))
+        }
+    };
+    is_by
+        && scope.action.matches(&action.placed)
+        && action.resources.iter().any(|kind| lets_in(&scope.resource, kind))
 }
 
 fn changes_of(old: Option<&Policy>, new: Option<&Policy>) -> Vec<Change> {

@@ -150,19 +150,22 @@ impl Part {
     }
 }
 
+/// Whether `constraint` can match something of this type, as the hierarchy has it.
+pub(crate) fn lets_in(constraint: &Constraint, kind: &EntityTypeName) -> bool {
+    let below = |uid: &EntityUid| can_be_in(&kind.to_string(), &uid.type_name().to_string());
+    match constraint {
+        Constraint::Any => true,
+        Constraint::Eq(uid) => uid.type_name() == kind,
+        Constraint::In(uids) => uids.iter().any(below),
+        Constraint::Is(wanted) => wanted == kind,
+        Constraint::IsIn(wanted, uid) => wanted == kind && below(uid),
+    }
+}
+
 impl Span {
     /// What `constraint` can match of these types, if anything.
     fn of(constraint: &Constraint, kinds: BTreeSet<EntityTypeName>) -> Option<Self> {
-        let below = |kind: &EntityTypeName, uid: &EntityUid| {
-            can_be_in(&kind.to_string(), &uid.type_name().to_string())
-        };
-        let could = |kind: &EntityTypeName| match constraint {
-            Constraint::Any => true,
-            Constraint::Eq(uid) => uid.type_name() == kind,
-            Constraint::In(uids) => uids.iter().any(|uid| below(kind, uid)),
-            Constraint::Is(wanted) => wanted == kind,
-            Constraint::IsIn(wanted, uid) => wanted == kind && below(kind, uid),
-        };
+        let could = |kind: &EntityTypeName| lets_in(constraint, kind);
         let kinds: BTreeSet<_> = kinds.into_iter().filter(could).collect();
         (!kinds.is_empty()).then(|| Self { constraint: constraint.clone(), kinds })
     }

@@ -63,11 +63,32 @@ async fn r_39_a_release_is_observed_before_it_is_in_force() {
     assert_eq!(told(&house).await["digest"], observed["digest"]);
     let replayed = house.desk.run(Command::LogReplay).await.expect("it is replayed");
     assert_eq!(replayed["differ"], json!([]));
+    assert!(replayed["observed"].as_u64().is_some_and(|observed| observed > 0), "{replayed}");
 
     // Once it is in force, it is not observed any more.
     house.activate(2).await.expect("it is in force");
     assert_eq!(looked_up(&house).await, ("forbidden".to_owned(), Value::Null));
     assert_eq!(told(&house).await, Value::Null);
+}
+
+/// What is recorded of a set under observation follows from that set, which is kept.
+#[tokio::test]
+async fn r_38_what_a_set_under_observation_came_to_is_made_again() {
+    let house = approved().await;
+    observe(&house, Some(2)).await.expect("it is observed");
+    assert_eq!(looked_up(&house).await.1, json!(["closed"]));
+    let digest = told(&house).await["digest"].clone();
+    let digest = serde_json::from_value(digest).expect("a digest");
+    let replayed = house.desk.run(Command::LogReplay).await.expect("it is replayed");
+    assert_eq!(replayed["differ"], json!([]));
+    assert!(replayed["observed"].as_u64().is_some_and(|observed| observed > 0), "{replayed}");
+    house.desk.world.put(FactKey::policy(&digest), &pdp::Bundle::default()).await;
+    let replayed = house.desk.run(Command::LogReplay).await.expect("it is replayed");
+    let differ = replayed["differ"].as_array().expect("a list");
+    assert!(!differ.is_empty(), "{replayed}");
+    let is_told = |it: &Value| it.as_str().is_some_and(|it| it.ends_with("is not kept"));
+    assert!(differ.iter().all(is_told), "{replayed}");
+    assert_eq!(replayed["observed"], 0);
 }
 
 #[tokio::test]

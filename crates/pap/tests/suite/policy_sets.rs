@@ -75,6 +75,24 @@ async fn r_48_the_same_set_flips_nothing_and_another_says_what_and_by_which_rule
     assert!(!desk.world.log().await.is_empty());
 }
 
+/// What else is decided flips as calls do: with who administers, and the agent that it is done to.
+#[tokio::test]
+async fn what_is_administered_flips_with_whom_it_concerns() {
+    let desk = Desk::new().await;
+    let (agent, by) =
+        (desk.world.standing.agent.name.clone(), desk.world.standing.sponsor.id.clone());
+    let (name, reason) = (agent.to_string(), "review".to_owned());
+    desk.run(Command::AgentSuspend { name, reason }).await.expect("it is suspended");
+    let nobody =
+        r#"@id("nobody") forbid (principal, action == Action::"agent/suspend", resource);"#;
+    let (_, _, flips) = tried(&desk, &format!("{POLICY}{nobody}")).await;
+    let kinds: Vec<_> = flips.iter().map(|flip| &flip["kind"]).collect();
+    let [kind] = kinds.as_slice() else { panic!("{flips:?}") };
+    assert_eq!((&kind["flip"], &kind["action"]), (&json!("newly_denied"), &json!("agent/suspend")));
+    assert_eq!((&kind["administrator"], &kind["agent"]), (&json!(by), &json!(agent)));
+    assert_eq!(kind["sponsor"], json!(desk.world.standing.sponsor.id));
+}
+
 /// What is permitted as before, and for more or for less, is no act that is decided alike.
 #[tokio::test]
 async fn what_permits_owe_otherwise_is_told_with_who_acts() {

@@ -73,10 +73,13 @@ impl Step {
 async fn replayed(steps: &[Step], has_budgets: bool) {
     let desk = Desk::new().await;
     let mut calls = 0;
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         desk.world.clock.advance(Duration::from_secs(1));
         let since = desk.world.clock.now();
         desk.publisher.replace(step.files(has_budgets)).await.expect("it is in force");
+        // Another one decides beside it.
+        let beside = steps[(at + 1) % steps.len()].files(has_budgets);
+        desk.publisher.observe(Some(beside.into())).await.expect("it is observed");
         for tool in &step.calls {
             desk.call(tool).await;
             calls += 1;
@@ -92,6 +95,9 @@ async fn replayed(steps: &[Step], has_budgets: bool) {
     assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)), "{steps:?}");
     let count = |name: &str| told[name].as_u64().expect("a number");
     assert!(count("agreed") + count("by_commit") >= calls, "{told}");
+    // Of what a budget denied nothing is told of the set beside.
+    let beside = count("observed") + count("unanswered") + count("by_commit");
+    assert!(has_budgets || beside >= calls, "{told}");
 }
 
 proptest! {

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AgentName, Amount, BudgetName, Harm, PurposeId, ToolPattern};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::used::{Path, Unread, Used};
+use super::expression::Expression;
+use super::path::Path;
+use super::used::{Unread, Used};
 use super::when::When;
 use super::{Budget, Budgets, Every, Of, Per};
 use crate::Bundle;
@@ -39,9 +42,9 @@ struct Written {
     description: String,
     #[serde(rename = "match")]
     of: WrittenOf,
-    /// `calls`, or where the arguments are that say it.
-    amount: Spanned<Path>,
-    /// How many places such an argument may have.
+    /// `calls`, or what arguments say.
+    amount: Spanned<Value>,
+    /// How many places that may have.
     #[serde(default)]
     places: u8,
     currency: Option<Currency>,
@@ -107,13 +110,9 @@ impl Check<'_> {
     fn budget(&mut self, name: BudgetName, written: Written) -> Option<(BudgetName, Budget)> {
         let found_before = self.wrong.len();
         let used = self.used(&name, &written);
-        let places = match &used {
-            Used::Argument { places, .. } => *places,
-            Used::Call => 0,
-        };
         let cap = written.cap.value;
         let mut wrong = |line, message: &str| self.wrong.push(finding(&name, line, message));
-        if !cap.has_places(places) {
+        if !cap.has_places(written.places) {
             let line = written.cap.referenced.line();
             wrong(
                 line,
@@ -130,47 +129,50 @@ impl Check<'_> {
                 ),
             );
         }
-        if self.wrong.len() == found_before {
+        let used = used.filter(|_| self.wrong.len() == found_before);
+        if let Some(used) = &used {
             for tool in &tools {
-                self.tools(&name, tool, &used);
+                self.tools(&name, tool, used);
             }
         }
         let tools: Vec<_> = tools.into_iter().map(|tool| tool.value).collect();
         let when = when.and_then(|when| self.when(&name, &when, &tools));
         let of = Of { tools, harm, agents, purposes, when };
         let Written { description, per, every, .. } = written;
-        let budget = Budget { description, of, used, cap, per, every };
-        (self.wrong.len() == found_before).then_some((name, budget))
+        let used = used.filter(|_| self.wrong.len() == found_before)?;
+        Some((name, Budget { description, of, used, cap, per, every }))
     }
 
-    /// What a call uses of it.
-    fn used(&mut self, name: &BudgetName, written: &Written) -> Used {
+    /// What a call uses of it, if nothing is wrong with what is written for the amount.
+    fn used(&mut self, name: &BudgetName, written: &Written) -> Option<Used> {
         let Written { amount, places, currency, .. } = written;
         let mut wrong = |line, message: &str| self.wrong.push(finding(name, line, message));
         let line = amount.referenced.line();
-        if amount.value.is_calls() {
+        if amount.value.as_str() == Some(CALLS) {
             if *places > 0 || currency.is_some() {
                 wrong(line, "calls have no `places` and no `currency`: take these out");
             }
-            return Used::Call;
+            return Some(Used::Call);
         }
-        for place in [Some(amount), currency.as_ref().map(|it| &it.argument)] {
-            let Some(Spanned { value, referenced, .. }) = place else { continue };
-            if let Err(message) = value.is_right() {
-                wrong(referenced.line(), &message);
-            }
+        let read = Expression::read(&amount.value, *places);
+        let amount = read.map_err(|message| wrong(line, &message)).ok();
+        if let Some(Currency { argument: Spanned { value, referenced, .. }, .. }) = currency
+            && let Err(message) = value.is_right()
+        {
+            wrong(referenced.line(), &message);
         }
         if *places > Amount::PLACES_MAX {
             wrong(line, &format!("more than {} `places`: say fewer", Amount::PLACES_MAX));
         }
-        if let Some(currency) = currency
-            && !currency.argument.value.goes_with(&amount.value)
+        let amount = amount?;
+        if let Some(Currency { argument, .. }) = currency
+            && !amount.paths().iter().all(|path| argument.value.goes_with(path))
         {
             wrong(line, "its `currency` is in other lists than its amount: name both in the same");
         }
         let currency = currency.as_ref();
         let currency = currency.map(|it| (it.argument.value.clone(), it.equals.clone()));
-        Used::Argument { path: amount.value.clone(), places: *places, currency }
+        Some(Used::Arguments { amount, places: *places, currency })
     }
 
     /// What else must be so for it to be for a call of `tools`.
@@ -207,7 +209,7 @@ impl Check<'_> {
         }
         for (tool, schema) in covered {
             let arguments = shape::of_arguments(&schema.input_schema);
-            let Err(why) = used.can_be_read(&arguments) else { continue };
+            let Some(why) = used.unread(&arguments) else { continue };
             let found = finding(name, line, &format!("calls of `{tool}` {why}"));
             let is_always = matches!(why, Unread::Always(_)) && pattern.exact().is_some();
             if is_always { &mut self.wrong } else { &mut self.doubtful }.push(found);

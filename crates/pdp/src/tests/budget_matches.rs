@@ -169,7 +169,7 @@ fn where_amounts_are_in_a_list_is_held_against_the_tools() {
     check(
         "amount: 5",
         expect![
-            "budgets.yaml:2: expected a JSON pointer, or a list of them at line 2, column 88: see docs/budgets.md"
+            "budgets.yaml:2: budget `it`: it is the same of every call: name an argument, or write `calls`"
         ],
     );
 }

@@ -220,6 +220,7 @@ fn a_budget_limits_as_much_as_another_one_if_it_counts_all_of_its_calls_alike() 
         ("amount: /amount", "amount: /other", neither),
         ("amount: /amount", "amount: /amount, places: 2", neither),
         ("amount: /amount", "amount: calls", neither),
+        ("amount: /amount", "amount: { product: [/amount, 2] }", neither),
         // Who counts elsewhere begins anew.
         ("b: ", "c: ", neither),
         ("per: agent", "per: task", neither),

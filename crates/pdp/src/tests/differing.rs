@@ -1,5 +1,7 @@
 //! How two sets differ, and whom a policy can concern.
 
+use std::collections::BTreeSet;
+
 use expect_test::{Expect, expect};
 
 use super::fixtures::{bundle, snapshot};
@@ -170,4 +172,54 @@ fn a_policy_concerns_whom_its_scope_lets_in() {
     ] {
         assert_eq!(asked(scope), concerns, "{scope}");
     }
+}
+
+/// Of other acts than calls it is said which ones, of what agents do and of what is administered.
+#[test]
+fn a_policy_concerns_the_acts_that_its_scope_lets_in() {
+    let check = |scope: &str, by_agents: &[&str], administered: &[&str]| {
+        let set = snapshot(&format!("@id(\"it\") permit ({scope});"));
+        let agent = "billing".parse().expect("an agent");
+        let (it, other) = ("it".into(), "other".into());
+        for (agent, expected) in [(Some(&agent), by_agents), (None, administered)] {
+            let told = set.concerning_acts(agent, &BTreeSet::from([&it]));
+            let acts: Vec<_> = told.keys().copied().collect();
+            assert_eq!(acts, expected, "{scope} {agent:?}");
+            assert!(told.values().all(|by| by.contains(&it)), "{scope}");
+            assert!(set.concerning_acts(agent, &BTreeSet::from([&other])).is_empty());
+        }
+    };
+    check("principal, action == Action::\"delegate\", resource", &["delegate"], &[]);
+    check(
+        "principal, action == Action::\"token/issue\", resource in Server::\"crm\"",
+        &["token/issue"],
+        &[],
+    );
+    let (elevate, policy) = ("elevation/approve", "policy/approve");
+    let both = format!("principal, action in [Action::{elevate:?}, Action::{policy:?}], resource");
+    check(&both, &[], &[elevate, policy]);
+    check(
+        &both.replace("principal,", "principal in Group::\"founders\","),
+        &[],
+        &[elevate, policy],
+    );
+    // A call is told of its tool.
+    check("principal, action == Action::\"crm/lookup\", resource", &[], &[]);
+    check("principal, action in Action::\"tools/call\", resource", &[], &[]);
+    // It is somebody else, or done to something else.
+    check("principal in Agent::\"other\", action == Action::\"delegate\", resource", &[], &[]);
+    check(
+        "principal in Agent::\"billing\", action == Action::\"delegate\", resource",
+        &["delegate"],
+        &[],
+    );
+    let acts = "[Action::\"delegate\", Action::\"agent/stop\", Action::\"person/add\"]";
+    let on_desk = format!("principal, action in {acts}, resource in Agent::\"desk\"");
+    check(&on_desk, &["delegate"], &["agent/stop"]);
+    check("principal, action, resource is Prompt", &["prompts/get"], &[]);
+    check(
+        "principal is Directory, action, resource is Person",
+        &[],
+        &["person/provision", "person/restrict"],
+    );
 }

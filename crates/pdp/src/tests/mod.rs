@@ -11,6 +11,7 @@ mod agentcore;
 mod agreed;
 mod arguments;
 mod at_risk;
+mod budget_amounts;
 mod budget_matches;
 mod budgets;
 mod compared;
