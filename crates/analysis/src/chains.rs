@@ -21,6 +21,9 @@ use crate::prove::{Found, Subject, Unproved, Work, in_force};
 use crate::report::{Chains, Counterexample, Step, Why};
 use crate::solver::{Session, Solver};
 
+/// The most agents that policies and properties can name where chains are looked at.
+pub const CHAIN_AGENTS_MAX: usize = 100;
+
 /// What is known of one claim over chains.
 pub(crate) struct Searched {
     /// Which claim, by its position.
@@ -85,22 +88,24 @@ impl Work<'_> {
 impl Search<'_> {
     async fn all(mut self, claim: usize, (solver, at_once): (&Solver, usize)) -> Searched {
         let mut session = solver.session();
-        let mut found = Vec::new();
         let mut chains =
             Chains { agents: BTreeSet::new(), others: false, steps: 0, is_closed: false };
-        match self.delegating() {
-            Some(delegating) => {
+        let (delegating, named) = (self.delegating(), self.work.agents.len());
+        let result = match delegating {
+            Some(delegating) if named <= CHAIN_AGENTS_MAX => {
                 let reached = Box::pin(self.reach(delegating, &mut session)).await;
                 let (steps, is_closed, unknown) = reached;
-                (chains.steps, chains.is_closed) = (steps, is_closed);
-                let result = unknown.map_or(Ok(()), |why| Err(why.into()));
-                found.push(Found { environment: delegating, claim, result });
+                (chains.steps, chains.is_closed) = (steps, is_closed && unknown.is_none());
+                unknown.map_or(Ok(()), Err)
             }
-            None => {
-                let why = Why::Unsupported("nobody can be asked to hand work on".to_owned());
-                found.push(Found { environment: 0, claim, result: Err(why.into()) });
-            }
-        }
+            Some(_) => Err(Why::Unsupported(format!(
+                "{named} agents are named, and chains are looked at among {CHAIN_AGENTS_MAX}"
+            ))),
+            None => Err(Why::Unsupported("nobody can be asked to hand work on".to_owned())),
+        };
+        let (environment, result) =
+            (delegating.unwrap_or_default(), result.map_err(Unproved::from));
+        let mut found = vec![Found { environment, claim, result }];
         for Reached { who, .. } in &self.reached {
             match who {
                 Who::Agent(agent) => {

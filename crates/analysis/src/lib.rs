@@ -17,6 +17,7 @@ mod prove;
 mod report;
 mod solver;
 
+pub use chains::CHAIN_AGENTS_MAX;
 pub use claims::Claim;
 pub use examples::{Chaining, Said, Saying};
 pub use prove::{Subject, prove};

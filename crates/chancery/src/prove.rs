@@ -242,7 +242,7 @@ fn told(report: &Report) -> anyhow::Result<Vec<String>> {
         if *unknown > 0 {
             lines.push(format!("  unknown in {unknown} of {environments} environments"));
         }
-        lines.extend(chains.as_ref().map(chains_told));
+        lines.extend(chains.as_ref().filter(|_| *unknown == 0).map(chains_told));
     }
     lines.extend(assumptions_told(&report.assumptions));
     Ok(lines)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use analysis::{Chains, Counterexample, Report, Verdict};
+use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict};
 use pdp::{Posed, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -156,6 +156,25 @@ async fn steps_that_no_one_task_has_are_not_proved() {
         assert!(example.case.is_none() && example.handed_on.len() == 1, "{example:?}");
         assert!(example.handed_on.iter().all(|it| it.case.is_none()), "{example:?}");
     }
+}
+
+#[tokio::test]
+async fn so_many_agents_are_looked_at_and_no_more() {
+    // The reader and who refunds are two.
+    let others = |count: usize| -> String {
+        let lookup = |number| {
+            format!(
+                r#"@id("l{number}") permit (principal in Agent::"l{number}", action == Action::"crm/lookup", resource);
+            "#
+            )
+        };
+        (2..count).map(lookup).collect()
+    };
+    let set = [REFUNDS, &others(CHAIN_AGENTS_MAX)].concat();
+    check(asked(&set), "proved").await;
+    let set = [REFUNDS, &others(CHAIN_AGENTS_MAX + 1)].concat();
+    let why = "it cannot be compiled for the solver: 101 agents are named, and chains are looked at among 100";
+    check(asked(&set), why).await;
 }
 
 const AGENTS: [&str; 4] = ["reader", "writer", "billing", "another"];
