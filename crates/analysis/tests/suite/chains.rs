@@ -158,6 +158,18 @@ async fn steps_that_no_one_task_has_are_not_proved() {
     }
 }
 
+/// Whoever may be in a team is followed. No case says teams, so it is told apart.
+#[tokio::test]
+async fn whoever_is_in_a_team_is_followed() {
+    let never = NEVER.replace(r#"Agent::"reader""#, r#"Team::"readers""#);
+    let set = [REFUNDS, &hands_on("writer", "billing", "")].concat();
+    let report = report(Asked { set: &set, properties: Some(&never), ..Asked::default() }).await;
+    let last = report.shown.last().expect("something is claimed");
+    let Verdict::Unconfirmed { example, .. } = &last.verdict else { panic!("{last:?}") };
+    let by: Vec<_> = example.handed_on.iter().flat_map(|it| &it.by).collect();
+    assert!(by.len() == 1 && by[0].as_str() == "writer-billing", "{by:?}");
+}
+
 #[tokio::test]
 async fn so_many_agents_are_looked_at_and_no_more() {
     // The reader and who refunds are two.

@@ -20,7 +20,7 @@ use super::{NAME, Question, Tools, wanted};
 const OPTIONAL: [&str; 6] = ["ends", "subject", "registered", "depth", "now", "attestation"];
 
 /// A case, with what it asks and the facts that it is decided on.
-pub(super) type Said = (Value, AccessRequest, Facts);
+type Said = (Value, AccessRequest, Facts);
 
 /// The cases that ask what is `posed`, as far as cases can say it, and expect another answer; the one that says most of
 /// it comes first. Of one that asks what cannot be asked it is why.
