@@ -44,7 +44,7 @@ fn chancery(deployment: &Deployment, arguments: &[&str], solver: Option<&str>) -
 fn the_page_on_proofs_shows_what_works() {
     let deployment = Deployment::start(&Options::default());
     let told = Page::read("proving.md", &[]).run(&deployment);
-    let [shipped, narrowed, widened, own] = told.as_slice() else { panic!("{told:?}") };
+    let [shipped, narrowed, widened, own, chain] = told.as_slice() else { panic!("{told:?}") };
     for proved in [shipped, narrowed, own] {
         assert!(proved.contains("proved: the set evaluates each of its policies"), "{proved}");
         assert!(!proved.contains("not proved"), "{proved}");
@@ -59,6 +59,15 @@ fn the_page_on_proofs_shows_what_works() {
     assert!(widened.contains("does not hold: the set permits nothing"), "{widened}");
     assert!(widened.contains("expect: deny") && widened.contains("agent: billing"), "{widened}");
     assert!(own.contains("proved: the set never permits what `nothing-at-high-risk` matches"));
+    for line in [
+        "proved: the set never permits what `reader-moves-no-money` matches",
+        "does not hold: the set never lets whom `reader-moves-no-money` names reach what it matches",
+        "step 1 of 3, the set permits, by `reader-asks-desk`",
+        "step 2 of 3, the set permits, by `desk-asks-anybody`",
+        "step 3 of 3, the set permits, by `refunds`",
+    ] {
+        assert!(chain.contains(line), "{line}: {chain}");
+    }
 }
 
 /// What is found is a case, which the very set does not hold, and holds once it is narrowed.

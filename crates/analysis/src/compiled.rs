@@ -1,5 +1,6 @@
 //! Policies of one environment, each under what is assumed there, compiled to terms.
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
@@ -86,11 +87,56 @@ impl Guarded {
         Ok(Self { is_permit: true, policy, ..self.clone() })
     }
 
+    /// The same policy, whoever is asked about.
+    pub(crate) fn by_anybody(&self) -> Result<Self, Why> {
+        let mut form = parts(&self.policy)?;
+        form["principal"] = json!({ "op": "All" });
+        Ok(Self { policy: policy(form)?, ..self.clone() })
+    }
+
+    /// The same policy, where these expressions hold, too.
+    pub(crate) fn also(&self, expressions: &[String]) -> Result<Self, Why> {
+        let mut form = parts(&self.policy)?;
+        let more = expressions.iter().map(|it| condition(it)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(own) = form["conditions"].as_array_mut() {
+            own.extend(more);
+        }
+        Ok(Self { policy: policy(form)?, ..self.clone() })
+    }
+
+    /// The one of `agents` whose instances it is about, if its scope says so.
+    pub(crate) fn agent(&self, agents: &BTreeSet<String>) -> Option<String> {
+        let [who, _] = &self.scope;
+        let entity = who.get("entity").or_else(|| who.get("in")?.get("entity"))?;
+        uid(entity).filter(|it| agents.contains(it))
+    }
+
+    /// The same policy, of whoever is of none of the other `agents`, if its scope names one: an instance is of one.
+    pub(crate) fn of_one(&self, agents: &BTreeSet<String>) -> Result<Self, Why> {
+        let Some(named) = self.agent(agents) else { return Ok(self.clone()) };
+        let others = agents.iter().filter(|it| **it != named);
+        let others: Vec<_> = others.map(|it| format!("!(principal in {it})")).collect();
+        self.also(&others)
+    }
+
     /// Whether it is asked whenever `other` is.
     pub(crate) fn is_asked_with(&self, other: &Self) -> bool {
         let mut parts = self.scope.iter().zip(&other.scope);
         parts.all(|(own, theirs)| own.is_null() || own == theirs)
     }
+}
+
+/// The agents that policies name, as Cedar writes them.
+pub(crate) fn agents<'a>(sets: impl IntoIterator<Item = &'a Provable>) -> BTreeSet<String> {
+    let texts = sets.into_iter().flat_map(|set| &set.policies);
+    let policies = texts.filter_map(|it| Policy::from_str(&it.text).ok());
+    let named = policies.flat_map(|it| it.entity_literals());
+    named.filter(|it| it.type_name().basename() == "Agent").map(|it| it.to_string()).collect()
+}
+
+/// The name of an entity in JSON form, as Cedar writes it.
+pub(crate) fn uid(entity: &Value) -> Option<String> {
+    cedar_policy::EntityUid::from_json(entity.clone()).ok().map(|it| it.to_string())
 }
 
 /// The policies of `set` in `environment`.

@@ -18,6 +18,15 @@ pub type Said = (Value, AccessRequest, Facts);
 /// decided so is told; or why there are none.
 pub type Saying<'a> = dyn Fn(&Posed, bool) -> Vec<Result<Said, String>> + Sync + 'a;
 
+/// Says the steps of a chain, in their order, as cases of one task, in each way that is to be tried, and has each step
+/// decided: the cases of the first way in which each is decided as it should be, one for each step, or why there is none.
+pub type Chaining<'a> = dyn Fn(
+        &[Posed],
+        &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>,
+    ) -> Result<Vec<Value>, String>
+    + Sync
+    + 'a;
+
 /// Whether a decision on these facts is as a counterexample has it; else why not.
 pub(crate) type Deciding<'a> = dyn Fn(&AccessRequest, &Facts) -> Result<(), String> + 'a;
 
@@ -82,7 +91,8 @@ impl<'a> Trial<'a> {
             }
         }
         let is_confirmed = case.is_some();
-        let example = Box::new(Counterexample { by, is_permitted, case, posed: self.posed });
+        let (posed, handed_on) = (self.posed, Vec::new());
+        let example = Box::new(Counterexample { by, is_permitted, case, posed, handed_on });
         if is_confirmed {
             return Unproved::Refuted(example);
         }

@@ -8,6 +8,7 @@
 //! It is a proof about the policies alone, asked by one principal at a time. What the built-in rules deny
 //! stays denied; what they guarantee is assumed where [`pdp::Environment::assumes`] says so.
 
+mod chains;
 mod claims;
 mod compiled;
 mod examples;
@@ -16,8 +17,11 @@ mod prove;
 mod report;
 mod solver;
 
+pub use chains::CHAIN_AGENTS_MAX;
 pub use claims::Claim;
-pub use examples::{Said, Saying};
+pub use examples::{Chaining, Said, Saying};
 pub use prove::{Subject, prove};
-pub use report::{Assumptions, Counterexample, Mapping, Report, Shown, Unshown, Verdict, Why};
+pub use report::{
+    Assumptions, Chains, Counterexample, Mapping, Report, Shown, Step, Unshown, Verdict, Why,
+};
 pub use solver::{Solver, SolverMissing, program};

@@ -11,9 +11,9 @@ use pdp::{
     Snapshot,
 };
 
-use crate::claims::Claim;
-use crate::compiled::{Guarded, Place, guarded};
-use crate::examples::{Saying, Trial, denies, fails, permits};
+use crate::claims::{Claim, stated};
+use crate::compiled::{Guarded, Place, agents, guarded};
+use crate::examples::{Chaining, Saying, Trial, denies, fails, permits};
 use crate::report::{Assumptions, Counterexample, Mapping, Report, Shown, Unshown, Verdict, Why};
 use crate::solver::{Session, Solver};
 
@@ -35,6 +35,8 @@ pub struct Subject<'a> {
     pub mappings: BTreeMap<ToolRef, Mapping>,
     /// Says what is found as facts, so that it is decided.
     pub saying: &'a Saying<'a>,
+    /// Says a chain as facts, so that each of its steps is decided.
+    pub chaining: &'a Chaining<'a>,
 }
 
 /// Proves, or refutes, that no policy of the set can fail, that it permits no more than the other, and its
@@ -55,7 +57,8 @@ pub async fn prove(
     let properties = subject.properties.map(|it| it.provable(subject.tools)).transpose()?;
     let (schema, _) = Schema::from_cedarschema_str(&set.schema)
         .map_err(|error| format!("the schema of the set cannot be read: {error}"))?;
-    let work = Work { subject, set, against, properties, schema };
+    let named = agents([Some(&set), against.as_ref(), properties.as_ref()].into_iter().flatten());
+    let work = Work { subject, set, against, properties, schema, agents: named };
     let claims = work.claims();
     let total = work.set.environments.len();
     let mut done: Vec<_> = Vec::with_capacity(total);
@@ -66,15 +69,25 @@ pub async fn prove(
         progress(done.len(), total);
     }
     drop(looking);
-    let queries: u64 = done.iter().map(|(queries, _)| queries).sum();
-    let found = done.into_iter().flat_map(|(_, found)| found).collect();
+    let mut queries: u64 = done.iter().map(|(queries, _)| queries).sum();
+    let mut found: Vec<_> = done.into_iter().flat_map(|(_, found)| found).collect();
+    let chains = Box::pin(work.over_chains(&claims, (solver, at_once))).await;
+    let mut over = BTreeMap::new();
+    for it in chains {
+        queries += it.queries;
+        found.extend(it.found);
+        over.insert(it.claim, it.chains);
+    }
     let mut shown = together(claims, found, &work.set.environments);
+    for (claim, shown) in shown.iter_mut().enumerate() {
+        shown.chains = over.remove(&claim);
+    }
     if let (Some(why), Some(claim)) = (differ, shown.get_mut(1)) {
         claim.verdict = everywhere(None, why);
     }
     let mut session = solver.session();
     Box::pin(work.look_for_matches(&mut shown, &mut session)).await;
-    let queries = queries + session.queries;
+    queries += session.queries;
     Ok(Report { shown, assumptions: work.assumptions(solver, queries) })
 }
 
@@ -114,10 +127,12 @@ pub(crate) fn everywhere(policy: Option<PolicyId>, why: Why) -> Verdict {
 /// What there is to be looked at, compiled once.
 pub(crate) struct Work<'a> {
     pub(crate) subject: &'a Subject<'a>,
-    set: Provable,
+    pub(crate) set: Provable,
     against: Option<Provable>,
     pub(crate) properties: Option<Provable>,
     pub(crate) schema: Schema,
+    /// The agents that policies and properties name.
+    pub(crate) agents: BTreeSet<String>,
 }
 
 /// One environment, while it is looked at.
@@ -130,11 +145,11 @@ struct Looking<'w> {
 }
 
 /// What is known of one claim in one environment.
-struct Found {
-    environment: usize,
+pub(crate) struct Found {
+    pub(crate) environment: usize,
     /// Which claim, by its position.
-    claim: usize,
-    result: Result<(), Unproved>,
+    pub(crate) claim: usize,
+    pub(crate) result: Result<(), Unproved>,
 }
 
 /// What is no proof, and of which policy.
@@ -175,6 +190,7 @@ impl Work<'_> {
                 .map(|(it, _)| tighter(self.subject.set, it))
                 .unwrap_or_default(),
             steps: DELEGATIONS_MAX,
+            agents: self.agents.clone(),
             schema: Sha256Digest::of(self.set.schema.as_bytes()),
             tools: self.subject.tools.clone(),
             mappings: self.subject.mappings.clone(),
@@ -201,15 +217,17 @@ impl Work<'_> {
                 (looking.session.queries, known(results))
             }
             (Err(why), _) | (_, Err(why)) => {
-                let unknown = |_| Err(Unproved::from(why.clone()));
-                (0, known(self.claims().iter().map(unknown).collect()))
+                // Chains are looked at by themselves, and their claims come last.
+                let claims = self.claims();
+                let alone = claims.iter().filter(|it| !matches!(it, Claim::NeverReaches { .. }));
+                (0, known(alone.map(|_| Err(Unproved::from(why.clone()))).collect()))
             }
         }
     }
 }
 
 /// The policies of a set that have a say in an environment: none, if the act cannot be asked for.
-fn in_force(set: &Provable, environment: &Environment) -> Result<Vec<Guarded>, Why> {
+pub(crate) fn in_force(set: &Provable, environment: &Environment) -> Result<Vec<Guarded>, Why> {
     match environment {
         Environment { is_callable: false, .. } => Ok(Vec::new()),
         Environment { is_crowded: true, .. } => Err(Why::Unsupported(format!(
@@ -220,7 +238,7 @@ fn in_force(set: &Provable, environment: &Environment) -> Result<Vec<Guarded>, W
 }
 
 impl Looking<'_> {
-    /// In the order of [`Work::claims`].
+    /// In the order of [`Work::claims`], without those over chains, which come last.
     async fn all(&mut self, position: usize) -> Vec<Result<(), Unproved>> {
         let nothing_fails = self.nothing_fails().await;
         let mut results = Vec::new();
@@ -233,7 +251,7 @@ impl Looking<'_> {
         }
         if let Some(properties) = &self.work.properties {
             let environment = &properties.environments[position];
-            for (number, property) in properties.policies.iter().enumerate() {
+            for (number, property) in stated(properties) {
                 // One whose scope cannot match says nothing here.
                 if !environment.policies.contains(&number) {
                     results.push(Ok(()));
@@ -241,7 +259,10 @@ impl Looking<'_> {
                 }
                 let alone = Environment { policies: vec![number], ..environment.clone() };
                 let fails = nothing_fails.as_ref().err();
-                results.push(match guarded(properties, &alone) {
+                let of_one = |it: &Guarded| it.of_one(&self.work.agents);
+                let property_alone = guarded(properties, &alone)
+                    .and_then(|all| all.iter().map(of_one).collect::<Result<Vec<_>, _>>());
+                results.push(match property_alone {
                     Ok(it) if property.is_permit => self.always(&it, fails).await,
                     Ok(it) => self.never(&it).await,
                     Err(why) => Err(why.into()),
@@ -460,7 +481,7 @@ fn together(claims: Vec<Claim>, found: Vec<Found>, environments: &[Environment])
             (None, None) if unknown == 0 => Verdict::Proved,
             (None, None) => Verdict::NotProved { because },
         };
-        Shown { claim, verdict, environments: environments.len(), unknown }
+        Shown { claim, verdict, environments: environments.len(), unknown, chains: None }
     })
     .collect()
 }

@@ -31,6 +31,23 @@ pub struct Shown {
     pub environments: usize,
     /// In how many of these nothing is known.
     pub unknown: usize,
+    /// Of a claim over chains, over which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chains: Option<Chains>,
+}
+
+/// Over which chains a claim was looked at: all those along which the policies let work be handed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Chains {
+    /// The agents that the work can come to, of those that policies name, as Cedar writes them.
+    pub agents: BTreeSet<String>,
+    /// Whether it can come to agents that no policy names.
+    pub others: bool,
+    /// In how many steps all these are reached.
+    pub steps: usize,
+    /// Whether a further step reaches nobody else: then it is so however often work is handed on. Else `steps` is how often
+    /// it can be.
+    pub is_closed: bool,
 }
 
 /// What came of one claim.
@@ -78,6 +95,21 @@ pub struct Counterexample {
     /// Whether the set permits it.
     pub is_permitted: bool,
     /// The case that was decided so, which expects another answer; none, if no decision confirms it.
+    pub case: Option<Value>,
+    /// The question, as the solver found it.
+    pub posed: Posed,
+    /// The steps before it, by which work is handed on to who asks it; most have none. Where there are some, the cases of all
+    /// steps expect what is answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub handed_on: Vec<Step>,
+}
+
+/// A step of a chain, by which work is handed on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// The policies that permit it.
+    pub by: BTreeSet<PolicyId>,
+    /// The case that was decided so; none, if no decisions confirm the chain.
     pub case: Option<Value>,
     /// The question, as the solver found it.
     pub posed: Posed,
@@ -132,6 +164,8 @@ pub struct Assumptions {
     pub tighter: BTreeSet<&'static str>,
     /// How often work can be handed on: for how many steps a claim of whoever acts holds.
     pub steps: usize,
+    /// The agents that policies and properties name, as Cedar writes them: an instance is of one at most.
+    pub agents: BTreeSet<String>,
     /// The schema: methods, and the arguments of the tools.
     pub schema: Sha256Digest,
     /// What each tool can do.

@@ -1,6 +1,6 @@
 //! `chancery policy prove`: what is proved of a set, or an act that shows that it is otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use analysis::{
-    Assumptions, Counterexample, Mapping, Report, Shown, Solver, Subject, Unshown, Verdict,
+    Assumptions, Chains, Counterexample, Mapping, Report, Shown, Solver, Step, Subject, Unshown,
+    Verdict,
 };
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{ReleaseTerms, Sha256Digest, ToolRef};
+use model::{AccessRequest, Facts, PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
@@ -120,6 +121,11 @@ pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<R
     let properties = set.compiled_properties(&BTreeMap::new())?;
     let (tools, all) = (set.harm(), set.all_tools());
     let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
+    let chaining =
+        |steps: &[Posed],
+         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
+            pap::chained(steps, (&compiled, &all), deciding)
+        };
     let subject = Subject {
         set: &compiled,
         against: None,
@@ -127,6 +133,7 @@ pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<R
         tools: &tools,
         mappings: mappings(&compiled, &all),
         saying: &saying,
+        chaining: &chaining,
     };
     Box::pin(proved(&subject, solver)).await
 }
@@ -153,6 +160,11 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     }
     let (tools, all) = (set.harm(), set.all_tools());
     let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
+    let chaining =
+        |steps: &[Posed],
+         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
+            pap::chained(steps, (&compiled, &all), deciding)
+        };
     let subject = Subject {
         set: &compiled,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
@@ -160,6 +172,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
         tools: &tools,
         mappings: mappings(&compiled, &all),
         saying: &saying,
+        chaining: &chaining,
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {
@@ -206,7 +219,7 @@ fn tell(report: &Report) -> anyhow::Result<()> {
 fn told(report: &Report) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     for shown in &report.shown {
-        let Shown { claim, verdict, environments, unknown } = shown;
+        let Shown { claim, verdict, environments, unknown, chains } = shown;
         lines.extend(holds(shown));
         match verdict {
             Verdict::Proved | Verdict::Guaranteed => {}
@@ -229,6 +242,7 @@ fn told(report: &Report) -> anyhow::Result<Vec<String>> {
         if *unknown > 0 {
             lines.push(format!("  unknown in {unknown} of {environments} environments"));
         }
+        lines.extend(chains.as_ref().filter(|_| *unknown == 0).map(chains_told));
     }
     lines.extend(assumptions_told(&report.assumptions));
     Ok(lines)
@@ -258,21 +272,50 @@ fn unshown_told(Unshown { environment, policy, why }: &Unshown) -> String {
     format!("  {place}{why}")
 }
 
+/// To whom the work can come, and in how many steps.
+fn chains_told(Chains { agents, others, steps, is_closed }: &Chains) -> String {
+    let others = others.then_some("agents that no policy names");
+    let reached: Vec<_> = agents.iter().map(String::as_str).chain(others).collect();
+    let reached = if reached.is_empty() { "nobody".to_owned() } else { reached.join(", ") };
+    let however = if *is_closed { "however often it is handed on" } else { "which is the most" };
+    format!("  over chains: the policies let work come to {reached} (steps: {steps}, {however})")
+}
+
 fn example_told(example: &Counterexample) -> anyhow::Result<Vec<String>> {
-    let Counterexample { by, is_permitted, case, posed } = example;
+    let Counterexample { by, is_permitted, case, posed, handed_on } = example;
+    let answers = if *is_permitted { "the set permits" } else { "the set denies" };
+    if handed_on.is_empty() {
+        let mut lines = vec![format!("  {answers}{}:", by_told(by))];
+        let case = case.as_ref().map(|it| (it, "which holds once the set answers otherwise"));
+        lines.extend(asked_told(case, posed)?);
+        return Ok(lines);
+    }
+    let all = handed_on.len() + 1;
+    let before = handed_on.iter().map(|Step { by, case, posed }| (by, case, posed));
+    let mut lines = Vec::new();
+    for (number, (by, case, posed)) in before.chain([(by, case, posed)]).enumerate() {
+        lines.push(format!("  step {} of {all}, {answers}{}:", number + 1, by_told(by)));
+        let case = case.as_ref().map(|it| (it, "which holds as the set is"));
+        lines.extend(asked_told(case, posed)?);
+    }
+    Ok(lines)
+}
+
+fn by_told(by: &BTreeSet<PolicyId>) -> String {
     let by: Vec<_> = by.iter().map(|id| format!("`{id}`")).collect();
-    let by = if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) };
-    let mut lines = vec![format!(
-        "  {}{by}:",
-        if *is_permitted { "the set permits" } else { "the set denies" }
-    )];
-    if let Some(case) = case {
-        lines.push("  as a case, which holds once the set answers otherwise:".to_owned());
+    if by.is_empty() { String::new() } else { format!(", by {}", by.join(", ")) }
+}
+
+/// What is asked: as a case, if it is one, with when that holds; else in words.
+fn asked_told(case: Option<(&Value, &str)>, posed: &Posed) -> anyhow::Result<Vec<String>> {
+    if let Some((case, holds)) = case {
+        let mut lines = vec![format!("  as a case, {holds}:")];
         let text = serde_saphyr::to_string(&json!([case]))?;
         lines.extend(text.lines().map(|line| format!("    {line}")));
         return Ok(lines);
     }
-    lines.push(format!("  {} asks for {} of {}", posed.principal, posed.action, posed.resource));
+    let Posed { principal, action, resource, .. } = posed;
+    let mut lines = vec![format!("  {principal} asks for {action} of {resource}")];
     lines.extend(words(posed).iter().map(|(path, value)| format!("    {path}: {value}")));
     Ok(lines)
 }
@@ -291,6 +334,12 @@ fn assumptions_told(assumed: &Assumptions) -> Vec<String> {
         "each act by itself, whoever does it, by work that was handed on up to {} times",
         assumed.steps
     ));
+    if !assumed.agents.is_empty() {
+        let named = assumed.agents.len();
+        lines.push(format!(
+            "assumes that an instance is of one agent, of the {named} named or another"
+        ));
+    }
     lines.extend(assumed.tools.iter().map(|(tool, harm)| {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
         format!("assumes that {tool} is {}", harm.join(", "))

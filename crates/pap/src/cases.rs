@@ -6,6 +6,7 @@
 
 mod administrative;
 mod by_instance;
+mod chained;
 mod found;
 mod made_up;
 mod recorded;
@@ -29,6 +30,7 @@ use serde_json::{Map, Value, json};
 use crate::flips::PolicyFiles;
 use administrative::Administrative;
 use by_instance::ByInstance;
+pub use chained::chained;
 pub use found::{plain, posed};
 pub(crate) use recorded::recorded;
 pub use result::{CaseError, CaseResult};

@@ -370,21 +370,21 @@ pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
     Ok(())
 }
 
-/// The second parts of the properties that hold over chains.
+/// The further parts of the properties that hold over chains.
 fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, CompileErrors> {
-    let part = |property: &Source<'a>| {
-        let compiled = property.policy.as_ref().ok()?;
-        let part = properties::handed_on(compiled.alone.policies().next()?)?;
-        Some(match part {
-            Ok(policy) => Ok(Source {
-                digest: Sha256Digest::of(policy.to_string().as_bytes()),
-                policy: compile_policy(policy, Role::Properties).map(Arc::new),
-                ..*property
-            }),
-            Err(why) => Err(CompileErrors::from(property.finding(why))),
-        })
-    };
-    properties.iter().filter_map(part).collect()
+    let mut all = Vec::new();
+    for property in properties {
+        let compiled = property.policy.as_ref().ok();
+        let Some(policy) = compiled.and_then(|it| it.alone.policies().next()) else { continue };
+        let parts = properties::over_chains(policy);
+        let parts = parts.map_err(|why| CompileErrors::from(property.finding(why)))?;
+        all.extend(parts.into_iter().map(|policy| Source {
+            digest: Sha256Digest::of(policy.to_string().as_bytes()),
+            policy: compile_policy(policy, Role::Properties).map(Arc::new),
+            ..*property
+        }));
+    }
+    Ok(all)
 }
 
 /// The line, counted from 1, in which the byte at `offset` stands.

@@ -22,6 +22,7 @@ use crate::candidates::{Asked, CANDIDATES_MAX, Placed};
 use crate::entities::{server_uid, tool_uid};
 use crate::evaluate::{Question, Said, action_entity};
 use crate::kernel;
+use crate::properties::{self, NEVER_REACHES, PROPERTY};
 use crate::reads::InputReads;
 use crate::schema::{Action, AskedBy, chain, type_name};
 use crate::snapshot::Snapshot;
@@ -48,6 +49,9 @@ pub struct PolicyText {
     pub is_permit: bool,
     /// The arguments that it looks at.
     pub reads: InputReads,
+    /// Of a property that holds over chains its further parts, which are policies beside it: that whom it names hands
+    /// work on, and that whoever it is does what it matches.
+    pub over_chains: Option<[PolicyId; 2]>,
     /// Cedar.
     pub text: String,
 }
@@ -117,13 +121,15 @@ impl Snapshot {
         let mut policies = Vec::new();
         for (position, policy) in in_force {
             let alone = policy.alone.policies().next();
+            let kind = alone.and_then(|it| it.annotation(PROPERTY));
             let text = alone.and_then(cedar_policy::Policy::to_cedar);
             let text = text.ok_or_else(|| format!("policy `{}` has no text", policy.id))?;
             texts.insert(position, policies.len());
             let is_permit = policy.effect == Effect::Permit;
             let (id, description) = (policy.id.clone(), policy.description.clone());
             let reads = policy.reads.clone();
-            policies.push(PolicyText { id, description, is_permit, reads, text });
+            let over_chains = (kind == Some(NEVER_REACHES)).then(|| properties::parts(&id));
+            policies.push(PolicyText { id, description, is_permit, reads, over_chains, text });
         }
         let actions: BTreeMap<_, _> = self.vocabulary.actions.iter().collect();
         let actions = actions.into_iter().filter(|(name, _)| !kernel::asks_no_policy(name));

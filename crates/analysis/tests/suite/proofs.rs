@@ -240,23 +240,6 @@ async fn a_set_with_tighter_budgets_is_held_against_the_other() {
     check(widened, r#"Instance Action::"payments/refund" by refunds"#).await;
 }
 
-/// What somebody in particular never does, they could have others do.
-#[tokio::test]
-async fn over_chains_whom_a_property_names_hands_nothing_on() {
-    let never = r#"@id("it") @property("never-reaches")
-        forbid (principal in Agent::"reader", action == Action::"payments/refund", resource);"#;
-    let refunds = r#"@id("refunds") permit (principal in Agent::"billing", action == Action::"payments/refund", resource);
-        @id("unlike") forbid (principal in Agent::"reader", action in Action::"tools/call", resource)
-        when { resource.harm.contains("moves-money") };"#;
-    let hands_on = r#"@id("hands-on") permit (principal in Agent::"reader", action == Action::"delegate", resource == Agent::"billing");"#;
-    let asked = |set| Asked { set, properties: Some(never), ..Asked::default() };
-    check(asked(refunds), "proved").await;
-    let set = sets(&[refunds, hands_on]);
-    check(asked(&set), r#"Instance Action::"delegate" by hands-on"#).await;
-    // The act itself is denied all the same.
-    assert!(matches!(report(asked(&set)).await.shown[1].verdict, Verdict::Proved));
-}
-
 /// A policy under observation decides nothing, and proofs say nothing of it.
 #[tokio::test]
 async fn what_is_only_observed_has_no_say() {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use analysis::{Solver, Why};
+use analysis::{Solver, Verdict, Why};
 
 use crate::support::{Asked, cvc5, report_by, why};
 
@@ -50,6 +50,25 @@ async fn what_the_solver_does_not_say_is_not_proved() {
     check("while read -r line; do echo '(error \"out of memory\")'; done", failed).await;
     // That there is an example, and then none.
     check("while read -r line; do echo sat; done", failed).await;
+}
+
+/// Nor does nothing that is found over chains then: to whom work can come is not known.
+#[tokio::test]
+async fn chains_that_the_solver_says_nothing_of_are_not_proved() {
+    let script = "while read -r line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done";
+    let (_folder, program) = pretending(script);
+    let set = r#"@id("on") permit (principal in Agent::"reader", action == Action::"delegate", resource)
+        when { context.purpose == "it" };"#;
+    let never = r#"@id("it") @property("never-reaches")
+        forbid (principal in Agent::"reader", action in Action::"tools/call", resource);"#;
+    let asked = Asked { set, properties: Some(never), ..Asked::default() };
+    let report = report_by(asked, program, Duration::from_millis(50)).await;
+    assert_eq!(*why(&report), Why::TooLong);
+    let last = report.shown.last().expect("something is claimed");
+    assert_eq!(last.unknown, 1, "{last:?}");
+    let Verdict::NotProved { because } = &last.verdict else { panic!("{last:?}") };
+    let place = because[0].environment.as_ref().expect("a place");
+    assert_eq!((&*place.principal, &*place.action), ("Instance", "delegate"));
 }
 
 /// The environment of the service is nothing that a solver sees.

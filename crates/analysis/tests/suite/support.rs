@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
-use model::{Harm, ToolRef};
+use model::{AccessRequest, Facts, Harm, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, Posed, PosedAnswer, Snapshot, ToolSchema};
 use serde_json::json;
@@ -82,6 +82,11 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
     let cases: Tools =
         set.bundle().tools.iter().map(|(name, it)| (name.clone(), tool(name, it))).collect();
     let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&set, &cases));
+    let chaining =
+        |steps: &[Posed],
+         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
+            pap::chained(steps, (&set, &cases), deciding)
+        };
     let subject = Subject {
         set: &set,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
@@ -89,6 +94,7 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
         tools: &tools,
         mappings: BTreeMap::new(),
         saying: &saying,
+        chaining: &chaining,
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")
 }

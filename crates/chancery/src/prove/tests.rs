@@ -19,8 +19,8 @@ outsiders: [private]
 
 const OPEN: &str = r#"@id("open") permit (principal, action == Action::"crm/lookup", resource)"#;
 
-/// What is proved of the set with this policy, and of this property of it.
-async fn proved(policy: &str, property: &str) -> Report {
+/// The set with this policy, and with this property of it.
+fn written(policy: &str, property: &str) -> PolicySet {
     let home = tempfile::tempdir().expect("a directory can be made");
     let write = |name: &str, text: &str| {
         fs::write(home.path().join(name), text).expect("it can be written");
@@ -30,7 +30,12 @@ async fn proved(policy: &str, property: &str) -> Report {
     write("tools.yaml", TOOLS);
     write("labels.yaml", LABELS);
     write("properties/it.cedar", property);
-    let set = PolicySet::read(home.path()).expect("it can be read");
+    PolicySet::read(home.path()).expect("it can be read")
+}
+
+/// What is proved of the set with this policy, and of this property of it.
+async fn proved(policy: &str, property: &str) -> Report {
+    let set = written(policy, property);
     let program = analysis::program(std::env::var_os("CVC5"), &path());
     let solver = Solver::at(program, TIME).await.expect("there is a solver");
     Box::pin(report(&set, &solver)).await.expect("it can be asked")
@@ -119,6 +124,37 @@ async fn what_no_decision_confirms_is_no_breach_and_is_told_apart() {
         let because = format!("  what was found is not confirmed by a decision, because {why}");
         assert!(lines.contains(&because), "{lines:#?}");
         assert!(!report.is_refuted() && !report.is_proved(), "{property}");
+    }
+}
+
+/// A chain is told step by step, each as a case that the very set holds.
+#[tokio::test]
+async fn a_chain_is_told_as_cases_that_the_set_holds() {
+    let property = r#"@id("it") @property("never-reaches")
+        forbid (principal in Agent::"reader", action == Action::"crm/lookup", resource);"#;
+    let policy = r#"@id("lookup")
+        permit (principal in Agent::"billing", action == Action::"crm/lookup", resource)
+        when { context.session.labels.contains("private") };
+        @id("on") permit (principal in Agent::"reader", action == Action::"delegate", resource == Agent::"billing")
+        when { context.attestation == "host" };"#;
+    let report = proved(policy, property).await;
+    let Verdict::Counterexample(example) = last(&report) else { panic!("{:?}", last(&report)) };
+    let before = example.handed_on.iter().map(|it| &it.case);
+    let cases: Vec<_> = before.chain([&example.case]).flatten().collect();
+    assert_eq!(cases.len(), 2);
+    let file: pap::CaseFile = serde_json::from_value(json!({ "cases": cases })).expect("cases");
+    let set = written(policy, property);
+    let results = file.run(&set.files, &set.all_tools()).expect("they can be asked");
+    assert!(results.len() == 2 && results.iter().all(|it| it.held.is_ok()), "{results:?}");
+    let lines = told(&report).expect("it can be told");
+    for line in [
+        "  step 1 of 2, the set permits, by `on`:",
+        "  step 2 of 2, the set permits, by `lookup`:",
+        "  as a case, which holds as the set is:",
+        "  over chains: the policies let work come to Agent::\"billing\" (steps: 1, however often it is handed on)",
+        "assumes that an instance is of one agent, of the 2 named or another",
+    ] {
+        assert!(lines.iter().any(|it| it == line), "{line}: {lines:#?}");
     }
 }
 

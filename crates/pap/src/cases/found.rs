@@ -51,20 +51,22 @@ pub fn posed(
 }
 
 /// What was found, of a set and its tools.
-struct Found<'a> {
-    posed: &'a Posed,
-    set: (&'a Snapshot, &'a Tools),
+pub(super) struct Found<'a> {
+    pub(super) posed: &'a Posed,
+    pub(super) set: (&'a Snapshot, &'a Tools),
 }
 
 impl Found<'_> {
-    fn said(&self, case: Map<String, Value>) -> Result<Said, String> {
+    /// The case with what it asks, and the facts that it is decided on.
+    pub(super) fn said(&self, case: Map<String, Value>) -> Result<Said, String> {
         let mut question = case.clone();
         question.retain(|member, _| member != NAME && !wanted::is_said(member));
         let (request, facts) = Question::read(question)?.possible(self.set)?;
         Ok((case.into(), request, facts))
     }
 
-    fn case(&self, is_permitted: bool) -> Result<Map<String, Value>, String> {
+    /// The case that asks it, as far as cases can, and expects another answer.
+    pub(super) fn case(&self, is_permitted: bool) -> Result<Map<String, Value>, String> {
         let context = &self.posed.context;
         let is_by_instance = context.get("session").is_some();
         let mut case = if is_by_instance { self.by_instance()? } else { self.administrative()? };

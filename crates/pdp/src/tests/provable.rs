@@ -100,7 +100,10 @@ fn a_property_is_no_policy_and_a_policy_no_property() {
     refused(properties(&reaches), "names no principal");
     let named = reaches.replace("principal", r#"principal in Agent::"billing""#);
     let ids: Vec<_> = properties(&named).expect("it compiles").ids_of_all().cloned().collect();
-    assert_eq!(ids, ["x", "x/handed-on"].map(model::PolicyId::from));
+    assert_eq!(ids, ["x", "x/handed-on", "x/by-others"].map(model::PolicyId::from));
+    for people in [r#"principal in Group::"clerks""#, "principal is Person"] {
+        refused(properties(&reaches.replace("principal", people)), "for whom work is done stays");
+    }
     let observed = never.replace("forbid", r#"@mode("observe") forbid"#);
     refused(properties(&observed), "`@mode` means nothing of a property");
 }
