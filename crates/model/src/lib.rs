@@ -63,8 +63,8 @@ pub use decision::{
 pub use departure::{Declared, Departed, Departure, WeekHours};
 pub use device::{Device, DeviceAsked, DeviceState, Enrolled};
 pub use digest::{
-    ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
-    Thumbprint,
+    ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest,
+    SessionDigest, Sha256Digest, Thumbprint,
 };
 pub use directory::{
     DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, Gives,
@@ -98,7 +98,10 @@ pub use names::{
 };
 pub use network::network;
 pub use object::{OBJECT_PATTERNS_MAX, OBJECTS_OF_CALL_MAX, ObjectPattern, Objects};
-pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use person::{
+    LoginSession, PeopleSource, PeopleVersion, Person, PersonState, SESSIONS_OVER_MAX,
+    VERSION_STEP_MAX,
+};
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{

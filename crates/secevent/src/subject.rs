@@ -101,6 +101,14 @@ impl Subject {
         }
     }
 
+    /// The identifiers of the session that it names as one of somebody's.
+    pub fn session(&self) -> &[Identifier] {
+        match self {
+            Self::Simple(_) => &[],
+            Self::Complex(complex) => complex.others.get("session").map_or(&[], Vec::as_slice),
+        }
+    }
+
     /// Its parts that are not defined.
     pub fn unknown(&self) -> &[String] {
         match self {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::rating::{Rated, Rates};
 use super::registered::active;
-use super::subjects::Named;
+use super::subjects::{Named, sessions_of};
 use super::{KnownStream, NotTaken, later};
 use crate::command::{AdminError, Administration};
 use crate::directory::{Becomes, has_shown, is_changed_meanwhile, is_user_active, kept_of};
@@ -380,16 +380,16 @@ async fn updated(
     Ok(Comes::Nothing(status.as_str(), kept))
 }
 
-/// All that was begun in the person's login sessions by then is over; the future is not.
+/// What was begun by then in those of the person's login sessions that it is about is over; the future is not.
 fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
     // The transmitter's clock may be behind: what may have been begun before that is over.
     let until = taking.set.until().saturating_add(SKEW_MS);
     let cutoff = Timestamp::from_millis(until).min(taking.now);
-    if was.sessions_cutoff.is_some_and(|known| known >= cutoff) {
+    let is = was.clone().logged_out(&sessions_of(taking.set), cutoff);
+    if is == was {
         return Comes::Nothing("ended_already", Vec::new());
     }
-    let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
-    Comes::Becomes(Box::new(was), is, Vec::new())
+    Comes::Becomes(Box::new(was), Box::new(is), Vec::new())
 }
 
 /// What people are told of a transmitter that tells what has to be understood and is not.

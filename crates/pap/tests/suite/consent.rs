@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::{AdminAct, ChangedBy};
 use model::{
-    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
-    Person, PersonId, PersonState, Purpose, ResourceRef, Tool,
+    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, LoginSession, Mandate,
+    MandateBasis, Person, PersonId, PersonState, Purpose, ResourceRef, SessionDigest, Tool,
 };
 use pap::{AdminError, Answer, Answered};
 use store::{Store as _, Unit};
@@ -71,7 +71,7 @@ async fn n_090_nobody_consents_for_another() {
     let read = shown(&desk, &carla, &asked).await;
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");
     let mandate = mandate.expect("she did");
-    let MandateBasis::Consented { subject, request, once, agreed } = &mandate.basis else {
+    let MandateBasis::Consented { subject, request, once, agreed, .. } = &mandate.basis else {
         panic!("{mandate:?}");
     };
     assert_eq!((subject, request.to_string(), *once), (&carla, read, true));
@@ -214,8 +214,8 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     let key = FactKey::login("https://idp.example", "00u1");
     desk.world.put(key, &carla).await;
     for subject in ["00u1", "carla@example.com"] {
-        let now = desk.world.clock.now();
-        let known = desk.administration.logged_in(("https://idp.example", subject), now).await;
+        let session = LoginSession { id: None, since: desk.world.clock.now() };
+        let known = desk.administration.logged_in(("https://idp.example", subject), session).await;
         assert_eq!(known.expect("it can be read"), None, "{subject}");
     }
 }
@@ -290,13 +290,66 @@ async fn n_012_a_stop_while_somebody_consents_is_seen() {
     }
 }
 
+/// What a person consents to in a login session is kept with that session, and nothing is consented to in one that
+/// ended since they came in by it.
+#[tokio::test]
+async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
+    let one = SessionDigest::of(b"one");
+    let check = async |ended: &str, is_given: bool| {
+        let (desk, carla, asked) = desk().await;
+        let session = LoginSession { id: Some(one), since: desk.world.clock.now() };
+        desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
+        desk.world.clock.advance(Duration::from_secs(1));
+        let ended = BTreeSet::from([SessionDigest::of(ended.as_bytes())]);
+        let person = crate::support::person("carla", &[]);
+        let person = person.logged_out(&ended, desk.world.clock.now());
+        desk.world.put(FactKey::person(&carla), &person).await;
+        let who = ("https://idp.example", "00u1");
+        let known = desk.administration.logged_in(who, session).await.expect("it can be read");
+        assert_eq!(known.is_some(), is_given);
+        let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
+        let by = pap::By { person: &carla, groups: None, session: Some(session) };
+        match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
+            Ok(reply) => {
+                let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
+                assert_eq!((mandate.basis.session(), is_given), (Some(one), true));
+                assert_eq!(mandate.begun(), session.since);
+            }
+            Err(error) => {
+                assert!(matches!(error, AdminError::Conflict(_)), "{error:?}");
+                assert!(!is_given);
+                desk.has_refused_for("session_outdated").await;
+            }
+        }
+    };
+    check("one", false).await;
+    check("two", true).await;
+}
+
+/// A signal that is taken while somebody consents in the session that it ends is in force first.
+#[tokio::test]
+async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
+    let (desk, carla, asked) = desk().await;
+    let read = shown(&desk, &carla, &asked).await;
+    let (one, since) = (SessionDigest::of(b"one"), desk.world.clock.now());
+    let person = crate::support::person("carla", &[]).logged_out(&BTreeSet::from([one]), since);
+    let effects = vec![crate::support::put(FactKey::person(&carla), &person)];
+    desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
+    let session = Some(LoginSession { id: Some(one), since });
+    let by = pap::By { person: &carla, groups: None, session };
+    let id = asked.id.to_string();
+    let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
+    assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
+}
+
 /// Who comes back logs in again: a session of before is nobody's.
 #[tokio::test]
 async fn a_session_does_not_outlast_who_left_and_came_back() {
     let (desk, carla, _) = desk().await;
     desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
     let known = async |since| {
-        let known = desk.administration.logged_in(("https://idp.example", "00u1"), since).await;
+        let session = LoginSession { id: None, since };
+        let known = desk.administration.logged_in(("https://idp.example", "00u1"), session).await;
         known.expect("it can be read")
     };
     let begun = desk.world.clock.now();
@@ -410,7 +463,7 @@ async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
         desk.world.publish(&format!("{STAFF}{adding}")).await;
         let groups: Option<BTreeSet<String>> =
             in_token.map(|groups| groups.iter().map(|&group| group.to_owned()).collect());
-        let by = pap::By { person: &carla, groups: groups.as_ref() };
+        let by = pap::By { person: &carla, groups: groups.as_ref(), session: None };
         let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
         let told = format!("{registered:?} {in_token:?}: {given:?}");
