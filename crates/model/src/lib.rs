@@ -24,6 +24,7 @@ mod founder;
 mod host;
 mod ids;
 mod lease;
+mod login_session;
 mod marked;
 mod names;
 mod network;
@@ -90,6 +91,7 @@ pub use ids::{
     ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
+pub use login_session::LoginSession;
 pub use marked::Marked;
 pub use names::{
     AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,
@@ -99,8 +101,7 @@ pub use names::{
 pub use network::network;
 pub use object::{OBJECT_PATTERNS_MAX, OBJECTS_OF_CALL_MAX, ObjectPattern, Objects};
 pub use person::{
-    LoginSession, PeopleSource, PeopleVersion, Person, PersonState, SESSIONS_OVER_MAX,
-    VERSION_STEP_MAX,
+    PeopleSource, PeopleVersion, Person, PersonState, SESSIONS_OVER_MAX, VERSION_STEP_MAX,
 };
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};

@@ -67,17 +67,6 @@ pub struct Person {
     pub state: PersonState,
 }
 
-/// A login session in which a person does something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoginSession {
-    /// Which, if their provider names it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<SessionDigest>,
-    /// When they authenticated for it.
-    pub since: Timestamp,
-}
-
 /// Whether a person is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]

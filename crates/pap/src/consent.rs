@@ -150,7 +150,6 @@ impl Administration {
         }
         let agent = self.open(&mut reader, (person, id)).await?.agent;
         let mut draft = self.draft(by, "mandate/give", ResourceRef::Agent(agent)).await?;
-        self.is_in_session(&mut draft, by).await?;
         let asked = self.open(&mut draft.reader, (person, id)).await?;
         let offer = self.offer(&mut draft.reader, (person, &asked)).await?;
         if offer.terms.digest().to_string() != shown {
@@ -186,6 +185,7 @@ impl Administration {
         (mut asked, by): (Consent, By<'_>),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
     ) -> Result<Reply, AdminError> {
+        let session_of = self.in_session(&mut draft, by).await?;
         let (now, person) = (self.now(), by.person);
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
@@ -208,12 +208,13 @@ impl Administration {
         let by = (self.issuer.as_str(), now, self.authority.entropy().as_ref());
         let goes_to =
             asked.client.as_mut().map(|sent| sent::coded(sent, asked.id, by)).transpose()?;
-        let effects = vec![
+        let mut effects = vec![
             put(FactKey::mandate(mandate.id), &mandate),
             put(FactKey::consented(person, mandate.id), &mandate.id),
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
+        effects.extend(session_of);
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
         Ok(Reply { answered: Answered::Given(Box::new(mandate)), goes_to })

@@ -109,6 +109,16 @@ impl Subject {
         }
     }
 
+    /// The identifiers of the session that it is about without saying whose. One thing that is not said to be a part of
+    /// anything may be one.
+    pub fn session_of_nobody(&self) -> &[Identifier] {
+        match self {
+            Self::Simple(all) => all,
+            Self::Complex(complex) if complex.user.is_empty() => self.session(),
+            Self::Complex(_) => &[],
+        }
+    }
+
     /// Its parts that are not defined.
     pub fn unknown(&self) -> &[String] {
         match self {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use authority::Reader;
-use model::{FactKey, PersonId, ScimResource, SessionDigest, SourceName, Stream};
-use secevent::{Identifier, Set};
+use model::{FactKey, PersonId, ScimResource, SourceName, Stream};
+use secevent::Identifier;
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
@@ -109,27 +109,6 @@ impl Administration {
         }
         Ok(Some(all))
     }
-}
-
-/// Which login sessions of the person `set` is about; none, if it is about all. RISC tells of accounts as a whole, and
-/// what names a session as no provider does in an ID token may be about any.
-pub(super) fn sessions_of(set: &Set) -> BTreeSet<SessionDigest> {
-    if !set.event.kind.starts_with("caep/") {
-        return BTreeSet::new();
-    }
-    let sid = |identifier: &Identifier| match identifier {
-        Identifier::Opaque(sid) | Identifier::IssSub { sub: sid, .. } => {
-            Some(SessionDigest::of(sid.as_bytes()))
-        }
-        Identifier::Email(_)
-        | Identifier::Account(_)
-        | Identifier::Uri(_)
-        | Identifier::PhoneNumber(_)
-        | Identifier::Did(_)
-        | Identifier::Scim { .. }
-        | Identifier::Other => None,
-    };
-    set.subject.session().iter().filter_map(sid).collect()
 }
 
 fn has_address(user: &ScimResource, email: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use authority::{AdminAct, ChangedBy};
 use model::{
     AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, LoginSession, Mandate,
-    MandateBasis, Person, PersonId, PersonState, Purpose, ResourceRef, SessionDigest, Tool,
+    MandateBasis, Person, PersonId, PersonState, Purpose, ResourceRef, Tool,
 };
 use pap::{AdminError, Answer, Answered};
 use store::{Store as _, Unit};
@@ -18,10 +18,16 @@ use crate::support::stores::OnCommit;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A deployment with the person `carla`, of whom the agent asks something.
-async fn desk() -> (Desk, PersonId, Consent) {
+pub(crate) async fn desk() -> (Desk, PersonId, Consent) {
     let desk = Desk::new().await;
     let command = pap::Command::PersonAdd { id: "carla".to_owned(), groups: Vec::new() };
     desk.run(command).await.expect("she is added");
+    let asked = asked(&desk).await;
+    (desk, "carla".parse().expect("a person"), asked)
+}
+
+/// The agent asks somebody something.
+pub(crate) async fn asked(desk: &Desk) -> Consent {
     let (facts, now) = (&desk.world.standing, desk.world.clock.now());
     let mut scope = facts.purpose.scope.clone();
     scope.tools = BTreeSet::from(["crm/lookup".parse().unwrap(), "crm/refund".parse().unwrap()]);
@@ -41,11 +47,11 @@ async fn desk() -> (Desk, PersonId, Consent) {
         client: None,
     };
     desk.world.put(FactKey::consent(consent.id), &consent).await;
-    (desk, "carla".parse().expect("a person"), consent)
+    consent
 }
 
 /// The digest of what `person` is shown.
-async fn shown(desk: &Desk, person: &PersonId, asked: &Consent) -> String {
+pub(crate) async fn shown(desk: &Desk, person: &PersonId, asked: &Consent) -> String {
     let shown = desk.administration.consent_show(person, &asked.id.to_string()).await;
     shown.expect("it can be answered").terms.digest().to_string()
 }
@@ -288,58 +294,6 @@ async fn n_012_a_stop_while_somebody_consents_is_seen() {
         let given = desk.administration.consent_answer(&carla, &id, (Answer::Once, &read)).await;
         assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
     }
-}
-
-/// What a person consents to in a login session is kept with that session, and nothing is consented to in one that
-/// ended since they came in by it.
-#[tokio::test]
-async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
-    let one = SessionDigest::of(b"one");
-    let check = async |ended: &str, is_given: bool| {
-        let (desk, carla, asked) = desk().await;
-        let session = LoginSession { id: Some(one), since: desk.world.clock.now() };
-        desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
-        desk.world.clock.advance(Duration::from_secs(1));
-        let ended = BTreeSet::from([SessionDigest::of(ended.as_bytes())]);
-        let person = crate::support::person("carla", &[]);
-        let person = person.logged_out(&ended, desk.world.clock.now());
-        desk.world.put(FactKey::person(&carla), &person).await;
-        let who = ("https://idp.example", "00u1");
-        let known = desk.administration.logged_in(who, session).await.expect("it can be read");
-        assert_eq!(known.is_some(), is_given);
-        let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By { person: &carla, groups: None, session: Some(session) };
-        match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
-            Ok(reply) => {
-                let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
-                assert_eq!((mandate.basis.session(), is_given), (Some(one), true));
-                assert_eq!(mandate.begun(), session.since);
-            }
-            Err(error) => {
-                assert!(matches!(error, AdminError::Conflict(_)), "{error:?}");
-                assert!(!is_given);
-                desk.has_refused_for("session_outdated").await;
-            }
-        }
-    };
-    check("one", false).await;
-    check("two", true).await;
-}
-
-/// A signal that is taken while somebody consents in the session that it ends is in force first.
-#[tokio::test]
-async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
-    let (desk, carla, asked) = desk().await;
-    let read = shown(&desk, &carla, &asked).await;
-    let (one, since) = (SessionDigest::of(b"one"), desk.world.clock.now());
-    let person = crate::support::person("carla", &[]).logged_out(&BTreeSet::from([one]), since);
-    let effects = vec![crate::support::put(FactKey::person(&carla), &person)];
-    desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
-    let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session };
-    let id = asked.id.to_string();
-    let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
-    assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
 }
 
 /// Who comes back logs in again: a session of before is nobody's.

@@ -1,21 +1,24 @@
 //! A logout ends what was begun in the login session that it names, and nothing of any other of that person's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
     Clock as _, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, SessionDigest,
     Sha256Digest, TaskId, Thumbprint,
 };
-use pap::Command;
+use pap::{AdminError, Answer, Answered, Command};
 use serde_json::{Value, json};
+use store::{CounterKey, Store as _, Unit};
 
+use crate::consent;
 use crate::desk::Desk;
 use crate::directories::Scene;
 use crate::elevations::consented;
 use crate::handed_on::{CHILD, calls, hand_on};
 use crate::streams::{CAEP, ISSUER, RISC, Signals};
-use crate::support::World;
+use crate::support::stores::OnCommit;
+use crate::support::{World, person, put};
 
 /// What works under what a person consented to in the session `one`; a part of it is handed on to [`CHILD`].
 const ONE: [u8; 16] = [1; 16];
@@ -75,6 +78,10 @@ async fn deployment() -> Signals {
     desk.world.put(FactKey::login(ISSUER, "x-ann"), person).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: person.to_string() };
     desk.run(adopt).await.expect("they are the directory's");
+    for name in ["one", "two"] {
+        let place = FactKey::session_of(&signals.scene.okta.name, session(name));
+        desk.world.put(place, person).await;
+    }
     signals.later();
     signals
 }
@@ -142,14 +149,15 @@ async fn check(event: &str, of: &Value, expected: &[&str]) {
 #[tokio::test]
 async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
     let (revoked, changed) = ("caep/session-revoked", "caep/credential-change");
-    let all = ["one", "child of one", "two", "unnamed"].as_slice();
-    let one = ["one", "child of one", "unnamed"].as_slice();
-    let two = ["two", "unnamed"].as_slice();
+    let all: &[&str] = &["one", "child of one", "two", "unnamed"];
+    let one: &[&str] = &["one", "child of one", "unnamed"];
+    let two: &[&str] = &["two", "unnamed"];
+    let (unnamed, none): (&[&str], &[&str]) = (&["unnamed"], &[]);
     let mut with_tenant = opaque("one");
     with_tenant["tenant"] = json!({ "format": "opaque", "id": "t" });
     let named = json!({ "session": { "format": "iss_sub", "iss": ISSUER, "sub": "two" } });
     let unlike_any = json!({ "session": { "format": "email", "email": "a@b" } });
-    let alone = json!({ "format": "complex", "session": opaque("three")["session"] });
+    let alone = |name: &str| json!({ "format": "complex", "session": opaque(name)["session"] });
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -157,14 +165,18 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         (revoked, complex(&with_tenant), one),
         (revoked, complex(&named), two),
         // Nobody knows it: only what may have been begun in it ends.
-        (revoked, complex(&opaque("three")), &["unnamed"]),
+        (revoked, complex(&opaque("three")), unnamed),
         // Of no session, of one that is named as none is, or of the account: of all.
         (revoked, complex(&json!({})), all),
         (revoked, complex(&unlike_any), all),
         ("risc/sessions-revoked", complex(&opaque("one")), all),
+        // Whose it is is known here, though it is not said.
+        (revoked, alone("one"), one),
+        (changed, opaque("two")["session"].clone(), two),
         // Nothing ends, or nobody's does.
-        ("caep/session-presented", complex(&opaque("one")), &[]),
-        (revoked, alone, &[]),
+        ("risc/sessions-revoked", alone("one"), none),
+        ("caep/session-presented", complex(&opaque("one")), none),
+        (revoked, alone("three"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
     }
@@ -206,4 +218,120 @@ async fn sc_02_what_is_under_way_in_an_ended_session_is_cut_and_the_person_stays
             (&json!("dead"), &json!("person/restrict"))
         );
     }
+}
+
+/// A session that is named alone, while somebody is logged in by it of whom nothing is known yet, is over for them, for
+/// as long as they could stay logged in; nothing is consented to in it.
+#[tokio::test]
+async fn sc_02_a_session_that_ended_before_anybody_knew_it_is_over() {
+    let signals = Box::pin(deployment()).await;
+    let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
+    let begun = desk.world.clock.now();
+    let logged_in = async |name: &str, since| {
+        let (who, id) = ((ISSUER, "x-ann"), Some(session(name)));
+        let known = desk.administration.logged_in(who, LoginSession { id, since }).await;
+        known.expect("it can be read").is_some()
+    };
+    signals.later();
+    assert!(logged_in("three", begun).await);
+    let event = format!("{CAEP}session-revoked");
+    // Also if it is told twice.
+    for _ in 0..2 {
+        let mut claims = signals.claims(&event, signals.now());
+        claims["sub_id"] = opaque("three")["session"].clone();
+        signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
+    }
+    assert_eq!(signals.outcomes().await, ["unknown_subject", "unknown_subject"]);
+    assert_eq!(states(desk).await, ended(&[]));
+    assert!(!logged_in("three", begun).await);
+    desk.has_refused_for("session_outdated").await;
+    assert!(logged_in("two", begun).await);
+    signals.later();
+    assert!(logged_in("three", desk.world.clock.now()).await, "they logged in anew");
+    // It is forgotten with the tokens that told of it, all of them.
+    let place = FactKey::session_over(okta, session("three"));
+    assert!(desk.fact(place.clone()).await.is_some());
+    desk.world.clock.advance(Duration::from_hours(8 * 24));
+    desk.administration.forget_signals(desk.world.clock.now()).await.expect("they are forgotten");
+    assert_eq!(desk.fact(place).await, None);
+    let counter = CounterKey("taken/caep".to_owned());
+    let left = desk.world.store.counters(&[counter]).await.expect("it can be read");
+    assert_eq!(left, [0]);
+}
+
+/// What a person consents to in a login session is kept with that session, and nothing is consented to in one that
+/// ended since they came in by it.
+#[tokio::test]
+async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
+    let one = session("one");
+    let check = async |ended: &str, is_given: bool| {
+        let (desk, carla, asked) = consent::desk().await;
+        let session_here = LoginSession { id: Some(one), since: desk.world.clock.now() };
+        desk.world.put(FactKey::login(ISSUER, "00u1"), &carla).await;
+        desk.world.clock.advance(Duration::from_secs(1));
+        let ended = BTreeSet::from([session(ended)]);
+        let person = person("carla", &[]).logged_out(&ended, desk.world.clock.now());
+        desk.world.put(FactKey::person(&carla), &person).await;
+        let who = (ISSUER, "00u1");
+        let known = desk.administration.logged_in(who, session_here).await.expect("it can be read");
+        assert_eq!(known.is_some(), is_given);
+        let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
+        let by = pap::By { person: &carla, groups: None, session: Some(session_here) };
+        match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
+            Ok(reply) => {
+                let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
+                assert_eq!(
+                    (mandate.basis.session(), mandate.begun()),
+                    (Some(one), session_here.since)
+                );
+                assert!(is_given);
+            }
+            Err(error) => {
+                assert!(matches!(error, AdminError::Conflict(_)), "{error:?}");
+                assert!(!is_given);
+                desk.has_refused_for("session_outdated").await;
+            }
+        }
+    };
+    check("one", false).await;
+    check("two", true).await;
+}
+
+/// A signal that is taken while somebody consents in the session that it ends is in force first.
+#[tokio::test]
+async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
+    let (desk, carla, asked) = consent::desk().await;
+    let read = consent::shown(&desk, &carla, &asked).await;
+    let (one, since) = (session("one"), desk.world.clock.now());
+    let person = person("carla", &[]).logged_out(&BTreeSet::from([one]), since);
+    let effects = vec![put(FactKey::person(&carla), &person)];
+    desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
+    let session = Some(LoginSession { id: Some(one), since });
+    let by = pap::By { person: &carla, groups: None, session };
+    let id = asked.id.to_string();
+    let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
+    assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
+}
+
+/// Whose a session is, is known here once something was consented to in it: its end ends that, also where it is not said
+/// whose it is.
+#[tokio::test]
+async fn sc_02_who_consents_in_a_session_is_known_by_it() {
+    let signals = Box::pin(deployment()).await;
+    let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
+    let (asked, person) = (consent::asked(desk).await, &desk.world.standing.other.id);
+    let session_here = LoginSession { id: Some(session("four")), since: desk.world.clock.now() };
+    let by = pap::By { person, groups: None, session: Some(session_here) };
+    let (read, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
+    signals.later();
+    let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
+    given.expect("it is given");
+    let whose = desk.fact(FactKey::session_of(okta, session("four"))).await;
+    assert_eq!(whose, Some(json!(person)));
+    let mut claims = signals.claims(&format!("{CAEP}session-revoked"), signals.now());
+    claims["sub_id"] = opaque("four")["session"].clone();
+    signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
+    let is = signals.person(person.as_str()).await;
+    assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
+    assert_eq!(states(desk).await, ended(&["unnamed"]));
 }
