@@ -220,6 +220,27 @@ async fn sc_02_what_is_under_way_in_an_ended_session_is_cut_and_the_person_stays
     }
 }
 
+/// No session at the pages is kept: which of a person's are over, until when, is told, and that others may count.
+#[tokio::test]
+async fn r_19_a_report_says_which_sessions_at_the_pages_are_over() {
+    let signals = Box::pin(deployment()).await;
+    let desk = &signals.scene.desk;
+    let mut claims = signals.claims(&format!("{CAEP}session-revoked"), signals.now());
+    claims["sub_id"] = complex(&opaque("one"));
+    signals.take(&signals.sign(&claims)).await.expect("it is taken");
+    let over = desk.world.clock.now();
+    let id = desk.world.standing.other.id.to_string();
+    let report = desk.run(Command::PersonOffboard { id, since: None }).await.expect("a report");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let rows = rows.iter().filter(|row| row["kind"] == "page_sessions");
+    let rows = rows.map(|row| (&row["id"], &row["state"], &row["by"]["action"]));
+    let ended = json!(format!("of session {}, begun by {over}", session("one")));
+    let (dead, valid) = (json!("dead"), json!("valid"));
+    let (any, restricted) = (json!("any"), json!("person/restrict"));
+    let expected = [(&ended, &dead, &restricted), (&any, &valid, &Value::Null)];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+}
+
 /// A session that is named alone, while somebody is logged in by it of whom nothing is known yet, is over for them, for
 /// as long as they could stay logged in; nothing is consented to in it.
 #[tokio::test]
