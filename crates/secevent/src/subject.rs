@@ -109,13 +109,13 @@ impl Subject {
         }
     }
 
-    /// The identifiers of the session that it is about without saying whose. One thing that is not said to be a part of
-    /// anything may be one.
+    /// The identifiers of the session that it is about without saying whose. One thing that has an opaque name alone may
+    /// be one (CAEP 1.0 §3.1.1).
     pub fn session_of_nobody(&self) -> &[Identifier] {
         match self {
-            Self::Simple(all) => all,
+            Self::Simple(all) if all.iter().all(|it| matches!(it, Identifier::Opaque(_))) => all,
             Self::Complex(complex) if complex.user.is_empty() => self.session(),
-            Self::Complex(_) => &[],
+            Self::Simple(_) | Self::Complex(_) => &[],
         }
     }
 

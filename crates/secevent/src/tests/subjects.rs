@@ -112,6 +112,7 @@ fn of_a_complex_subject_the_user_is_who_it_is_about() {
     let simple = read(tenant.clone()).unwrap();
     assert_eq!((simple.session(), simple.session_of_nobody()), (&[][..], &opaque[..]));
     assert_eq!(of_tenant.session_of_nobody(), []);
+    assert_eq!(read(user.clone()).unwrap().session_of_nobody(), []);
     let of_nobody = complex(json!({ "device": { "format": "iss_sub", "iss": "i", "sub": "s" } }));
     assert_eq!(of_nobody.unwrap().person(), []);
     assert_eq!(complex(json!({})), Err(SetError::Claim("sub_id")));
