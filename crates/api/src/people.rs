@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, Prompt, ReturnPath, SessionId, Sessions};
-use model::{Clock, PersonId, Timestamp};
+use model::{Clock, LoginSession, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 use sts::TokenService;
 
@@ -73,11 +73,13 @@ pub(crate) struct Visitor {
     /// The groups that the provider says they are in, if its word on that counts.
     groups: Option<BTreeSet<String>>,
     pub(crate) session: SessionId,
+    /// The same, as the provider names it.
+    login: LoginSession,
 }
 
 impl Visitor {
     pub(crate) fn by(&self) -> By<'_> {
-        By { person: &self.person, groups: self.groups.as_ref() }
+        By { person: &self.person, groups: self.groups.as_ref(), session: Some(self.login) }
     }
 }
 
@@ -178,9 +180,10 @@ impl People {
         path: &str,
     ) -> Result<Visitor, Response> {
         let ConsoleSession { who, since } = found;
-        let login = (who.issuer.as_str(), who.subject.as_str());
-        match self.administration.logged_in(login, *since).await {
-            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session }),
+        let name = (who.issuer.as_str(), who.subject.as_str());
+        let login = LoginSession { id: who.session, since: *since };
+        match self.administration.logged_in(name, login).await {
+            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session, login }),
             Ok(None) => {
                 // A newer one, in another browser, may be somebody's.
                 door.sessions.end(&session);

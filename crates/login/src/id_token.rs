@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest;
-use model::{Sha256Digest, Timestamp};
+use model::{SessionDigest, Sha256Digest, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::error::IdTokenError;
@@ -46,6 +46,9 @@ pub struct LoggedIn {
     pub acr: Option<String>,
     /// Its methods (RFC 8176).
     pub amr: BTreeSet<String>,
+    /// The session at the provider (`sid`, OpenID Connect Front-Channel Logout 1.0 §3), if it names one as signals of
+    /// its end could.
+    pub session: Option<SessionDigest>,
     /// What to call the person in a page. It identifies nobody.
     pub name: Option<String>,
 }
@@ -107,7 +110,8 @@ pub(crate) fn verify(
         auth_time,
         acr: class(&claims, &settings.acr_values)?,
         amr: optional(&claims, "amr", |amr| texts(amr, LIST_MAX))?.unwrap_or_default(),
-        name: name(&claims),
+        session: line(&claims, "sid").map(|sid| SessionDigest::of(sid.as_bytes())),
+        name: line(&claims, "name"),
     })
 }
 
@@ -220,10 +224,10 @@ fn groups(
     }
 }
 
-/// What to call the person; nothing rather than something that does not fit a line.
-fn name(claims: &Map<String, Value>) -> Option<String> {
-    let name = claims.get("name").and_then(short)?;
-    (!name.chars().any(char::is_control)).then_some(name)
+/// The claim `name`, without which there is a login too; nothing rather than something that does not fit a line.
+fn line(claims: &Map<String, Value>, name: &str) -> Option<String> {
+    let line = claims.get(name).and_then(short)?;
+    (!line.chars().any(char::is_control)).then_some(line)
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, IdTokenError> {

@@ -120,6 +120,10 @@ digest!(
     MandateDigest
 );
 digest!(
+    /// Names a login session of a person at their provider: by what the provider calls it (`sid`).
+    SessionDigest
+);
+digest!(
     /// Names the canonical arguments of one call.
     ArgumentsDigest
 );

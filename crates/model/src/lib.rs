@@ -24,6 +24,7 @@ mod founder;
 mod host;
 mod ids;
 mod lease;
+mod login_session;
 mod marked;
 mod names;
 mod network;
@@ -63,8 +64,8 @@ pub use decision::{
 pub use departure::{Declared, Departed, Departure, WeekHours};
 pub use device::{Device, DeviceAsked, DeviceState, Enrolled};
 pub use digest::{
-    ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest, Sha256Digest,
-    Thumbprint,
+    ActDigest, ArgumentsDigest, MandateDigest, PinDigest, PolicyDigest, RecordDigest,
+    SessionDigest, Sha256Digest, Thumbprint,
 };
 pub use directory::{
     DIRECTORY_TOKENS_MAX, Directory, DirectoryState, DirectoryToken, DirectoryTokens, Gives,
@@ -90,6 +91,7 @@ pub use ids::{
     ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
+pub use login_session::LoginSession;
 pub use marked::Marked;
 pub use names::{
     AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,
@@ -98,7 +100,9 @@ pub use names::{
 };
 pub use network::network;
 pub use object::{OBJECT_PATTERNS_MAX, OBJECTS_OF_CALL_MAX, ObjectPattern, Objects};
-pub use person::{PeopleSource, PeopleVersion, Person, PersonState, VERSION_STEP_MAX};
+pub use person::{
+    PeopleSource, PeopleVersion, Person, PersonState, SESSIONS_OVER_MAX, VERSION_STEP_MAX,
+};
 pub use process_memory::{ProcessMemory, REMEMBERED_TASKS_MAX};
 pub use provenance::{Origin, Provenance};
 pub use receiver::{

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    GroupName, PersonId, Rated, Risk, RiskLevel, Risks, Sha256Digest, SourceName, Speaker,
-    Timestamp, UnitName, Waits,
+    GroupName, PersonId, Rated, Risk, RiskLevel, Risks, SessionDigest, Sha256Digest, SourceName,
+    Speaker, Timestamp, UnitName, Waits,
 };
+
+/// The most login sessions of a person of which it is known one by one that they are over.
+pub const SESSIONS_OVER_MAX: usize = 16;
 
 /// A natural person known to this deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,10 @@ pub struct Person {
     /// too. What they sponsor stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions_cutoff: Option<Timestamp>,
+    /// Which of their login sessions are over beyond that, and until when. What was begun in one that nobody knows may
+    /// have been begun in any of these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sessions_over: BTreeMap<SessionDigest, Timestamp>,
     /// What is said of them and does not count yet.
     #[serde(default, skip_serializing_if = "Waits::is_empty")]
     pub waits: Waits,
@@ -93,6 +100,7 @@ impl Person {
             risk: None,
             rated: Rated::by_nobody(),
             sessions_cutoff: None,
+            sessions_over: BTreeMap::new(),
             waits: Waits { returns: None, joins: BTreeMap::new() },
             state,
         }
@@ -109,9 +117,51 @@ impl Person {
     }
 
     /// Whether what was `begun` then on behalf of the person, by their own word, still counts: they are
-    /// active, and that login session of theirs may not be over.
-    pub fn stands_by(&self, begun: Timestamp) -> bool {
-        self.answers_for(begun) && self.sessions_cutoff.is_none_or(|cutoff| begun > cutoff)
+    /// active, and the `session` of theirs in which it was begun is not over. Where none is known, none may be.
+    pub fn stands_by(&self, begun: Timestamp, session: Option<SessionDigest>) -> bool {
+        let alone = match session {
+            Some(session) => self.sessions_over.get(&session).copied(),
+            None => self.sessions_over.values().copied().max(),
+        };
+        let over = self.sessions_cutoff.max(alone);
+        self.answers_for(begun) && over.is_none_or(|over| begun > over)
+    }
+
+    /// The person, of whose login sessions `ended` are over, as far as they had begun by `until`: all, where none is
+    /// named.
+    #[must_use]
+    pub fn logged_out(mut self, ended: &BTreeSet<SessionDigest>, until: Timestamp) -> Self {
+        if ended.is_empty() {
+            self.sessions_cutoff = self.sessions_cutoff.max(Some(until));
+        }
+        self.end_sessions(ended.iter().map(|session| (*session, until)));
+        self
+    }
+
+    /// Takes it that these sessions are over until then, beside those that are.
+    ///
+    /// INVARIANT: what is over stays over. Which sessions were over longest ago is forgotten only where all of the
+    /// person's are over until then (`i_18_no_ended_session_is_forgotten_while_it_matters`).
+    fn end_sessions(&mut self, ended: impl IntoIterator<Item = (SessionDigest, Timestamp)>) {
+        for (session, until) in ended {
+            let known = self.sessions_over.entry(session).or_insert(until);
+            *known = until.max(*known);
+        }
+        loop {
+            let cutoff = self.sessions_cutoff;
+            self.sessions_over.retain(|_, until| Some(*until) > cutoff);
+            if self.sessions_over.len() <= SESSIONS_OVER_MAX {
+                return;
+            }
+            self.sessions_cutoff = self.sessions_over.values().copied().min();
+        }
+    }
+
+    /// The same person, whose sessions that are over of `other` are over too.
+    fn with_sessions_of(mut self, other: &Self) -> Self {
+        self.sessions_cutoff = self.sessions_cutoff.max(other.sessions_cutoff);
+        self.end_sessions(other.sessions_over.clone());
+        self
     }
 
     /// The same person, whose source says at `now` what `is` says: who comes back revives nothing, and
@@ -131,8 +181,7 @@ impl Person {
         is.narrowed = if leaves { Some(now) } else { self.narrowed };
         is.risk.clone_from(&self.risk);
         is.rated.clone_from(&self.rated);
-        is.sessions_cutoff = self.sessions_cutoff.max(is.sessions_cutoff);
-        is
+        is.with_sessions_of(self)
     }
 
     /// What is left of the person where of what `is` says only that counts which takes away.
@@ -141,7 +190,7 @@ impl Person {
         let both = |was: &BTreeSet<GroupName>| was.intersection(&is.groups).cloned().collect();
         let mut joined = self.joined.clone();
         joined.retain(|group, _| is.groups.contains(group));
-        Self {
+        let restricted = Self {
             groups: both(&self.groups),
             joined,
             unit: self.unit.clone().filter(|unit| is.unit.as_ref() == Some(unit)),
@@ -150,11 +199,11 @@ impl Person {
             moved: is.moved,
             narrowed: is.narrowed,
             rated: self.rated.raised_to(&is.rated),
-            sessions_cutoff: self.sessions_cutoff.max(is.sessions_cutoff),
             waits: self.waits.restricted_to(&is.as_told()),
             state: if is.is_active() { self.state } else { is.state },
             ..self.clone()
-        }
+        };
+        restricted.with_sessions_of(is)
     }
 
     /// Whether any transmitter rated them a greater risk than `is` has it of that one, whatever others say.
@@ -250,5 +299,94 @@ impl PeopleSource {
             version > begun.version || (version == begun.version && *file == begun.file)
         });
         is_newer && goes_on
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn session(number: u8) -> SessionDigest {
+        SessionDigest::of(&[number])
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn ann() -> Person {
+        Person::new("ann".parse().expect("a person"), BTreeSet::new())
+    }
+
+    /// Ann, of whom `count` sessions ended one after the other, each at its second.
+    fn after(count: u8) -> Person {
+        (1..=count).fold(ann(), |ann, number| {
+            ann.logged_out(&BTreeSet::from([session(number)]), at(i64::from(number)))
+        })
+    }
+
+    #[test]
+    fn i_18_no_ended_session_is_forgotten_while_it_matters() {
+        let most = u8::try_from(SESSIONS_OVER_MAX).expect("few");
+        let (full, other) = (after(most), Some(session(0)));
+        assert_eq!((full.sessions_over.len(), full.sessions_cutoff), (SESSIONS_OVER_MAX, None));
+        assert!(full.stands_by(at(1), other));
+        let beyond = after(most + 1);
+        assert_eq!(beyond.sessions_over.len(), SESSIONS_OVER_MAX);
+        // What was begun by when the one ended that is forgotten is over in all.
+        assert_eq!(beyond.sessions_cutoff, Some(at(1)));
+        assert!(!beyond.stands_by(at(1), other) && beyond.stands_by(at(2), other));
+        assert!(!beyond.stands_by(at(1), Some(session(1))));
+    }
+
+    /// What is kept of a person without sessions is read as it was kept before they were.
+    #[test]
+    fn who_has_no_ended_session_is_kept_as_before() {
+        let kept = serde_json::to_value(ann()).expect("JSON");
+        assert!(kept.get("sessions_over").is_none(), "{kept}");
+        assert_eq!(serde_json::from_value::<Person>(kept).expect("a person"), ann());
+        let ended = serde_json::to_string(&after(2)).expect("JSON");
+        assert_eq!(serde_json::from_str::<Person>(&ended).expect("a person"), after(2));
+    }
+
+    /// A logout: of the sessions of these numbers, or of all, until when.
+    fn logouts() -> impl Strategy<Value = Vec<(BTreeSet<u8>, i64)>> {
+        let which = prop_oneof![
+            3 => prop::collection::btree_set(0_u8..24, 1..3),
+            1 => Just(BTreeSet::new()),
+        ];
+        prop::collection::vec((which, 0_i64..60), 0..40)
+    }
+
+    proptest! {
+        /// Whatever ends in whatever order, in whichever of two places it was told: nothing that was begun in a session
+        /// that is over stands, of no session known in any, and as long as few ended, everything else does.
+        #[test]
+        fn sc_02_nothing_stands_that_was_begun_in_an_ended_session(
+            (here, there) in (logouts(), logouts()),
+            (number, begun) in (prop::option::of(0_u8..24), 0_i64..60),
+        ) {
+            let ended = |all: &[(BTreeSet<u8>, i64)]| {
+                all.iter().fold(ann(), |ann, (which, until)| {
+                    let which = which.iter().copied().map(session).collect();
+                    ann.logged_out(&which, at(*until))
+                })
+            };
+            let (told, known) = (ended(&there), ended(&here));
+            let is_of = |which: &BTreeSet<u8>| {
+                which.is_empty() || number.is_none_or(|number| which.contains(&number))
+            };
+            let mut all = here.iter().chain(&there);
+            let is_over = all.any(|(which, until)| is_of(which) && begun <= *until);
+            let named: BTreeSet<_> = here.iter().chain(&there).flat_map(|(which, _)| which).collect();
+            for ann in [known.becomes(told.clone(), at(60)), known.restricted_to(&told)] {
+                prop_assert!(ann.sessions_over.len() <= SESSIONS_OVER_MAX);
+                let stands = ann.stands_by(at(begun), number.map(session));
+                prop_assert!(!(is_over && stands), "{ann:?}");
+                prop_assert!(is_over || stands || named.len() > SESSIONS_OVER_MAX, "{ann:?}");
+            }
+        }
     }
 }

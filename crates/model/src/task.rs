@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Agreed, DataCategory, DecisionId, InstanceId, MandateDigest, MandateId, Person,
-    PersonId, PurposeId, Scope, Sha256Digest, SystemName, TaskId, Timestamp, Tool,
+    AgentName, Agreed, DataCategory, DecisionId, InstanceId, LoginSession, MandateDigest,
+    MandateId, Person, PersonId, PurposeId, Scope, SessionDigest, Sha256Digest, SystemName, TaskId,
+    Timestamp, Tool,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -113,6 +114,10 @@ pub enum MandateBasis {
         /// What they were shown beside the scope; nothing, in what was given before it was kept.
         #[serde(default)]
         agreed: Agreed,
+        /// The login session in which they gave it, if they logged in for that and it was kept: what is done under it
+        /// ends with that one. Where their provider does not name it, with any of theirs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<LoginSession>,
     },
 }
 
@@ -124,6 +129,14 @@ impl MandateBasis {
             Self::Initiated { subject, .. } | Self::Consented { subject, .. } => {
                 TaskSubject::OnBehalfOf { person: subject.clone() }
             }
+        }
+    }
+
+    /// The login session in which a person gave it, if that is known.
+    pub fn session(&self) -> Option<SessionDigest> {
+        match self {
+            Self::Consented { session, .. } => session.and_then(|session| session.id),
+            Self::Standing { .. } | Self::Initiated { .. } => None,
         }
     }
 }
@@ -140,6 +153,16 @@ impl Mandate {
     /// record.
     pub fn digest(&self) -> MandateDigest {
         MandateDigest::of(&json::canonical_of(&Self { withdrawn: None, ..self.clone() }))
+    }
+
+    /// When that was begun by which it was given: a person's login session, which may have been over already when they
+    /// gave it. Where none is known, when it was given.
+    pub fn begun(&self) -> Timestamp {
+        if let MandateBasis::Consented { session: Some(session), .. } = &self.basis {
+            session.since.min(self.given)
+        } else {
+            self.given
+        }
     }
 
     /// Whether a call of `tool`, as that is now, is of what a person was shown who consented, if it rests

@@ -7,7 +7,9 @@ use authority::{
     AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
-use model::{FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger};
+use model::{
+    FactKey, Finding, LoginSession, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger,
+};
 use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
@@ -111,16 +113,18 @@ pub struct By<'a> {
     pub person: &'a PersonId,
     /// The groups, if the provider's word on them counts: it takes some away, and gives none.
     pub groups: Option<&'a BTreeSet<String>>,
+    /// The login session in which they act, if it is in one.
+    pub session: Option<LoginSession>,
 }
 
 impl<'a> From<&'a PersonId> for By<'a> {
     fn from(person: &'a PersonId) -> Self {
-        Self { person, groups: None }
+        Self { person, groups: None, session: None }
     }
 }
 
 impl From<By<'_>> for ChangedBy {
-    fn from(By { person, groups }: By<'_>) -> Self {
+    fn from(By { person, groups, .. }: By<'_>) -> Self {
         Self::Person { id: person.clone(), groups: groups.cloned() }
     }
 }

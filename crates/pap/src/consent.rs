@@ -9,8 +9,8 @@ use std::time::Duration;
 use authority::{FactsError, Reader, Refused};
 use model::{
     Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate,
-    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope, ServerName,
-    Sha256Digest, Timestamp, Tool, Withdrawn,
+    MandateBasis, MandateId, PersonId, Purpose, ResourceRef, Scope, ServerName, Sha256Digest,
+    Timestamp, Tool, Withdrawn,
 };
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
@@ -95,29 +95,6 @@ impl Terms {
 }
 
 impl Administration {
-    /// The active person whom `issuer` vouched for as `subject` at `since`. Of anybody else, and of who
-    /// left and came back meanwhile, a record says that they were refused, not who they are.
-    pub async fn logged_in(
-        &self,
-        (issuer, subject): (&str, &str),
-        since: Timestamp,
-    ) -> Result<Option<PersonId>, AdminError> {
-        let mut reader = self.reader();
-        let id = reader.find::<PersonId>(FactKey::login(issuer, subject)).await;
-        let person = match id.map_err(AdminError::unavailable)? {
-            Some(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            None => Ok(None),
-        };
-        let cause = match person.map_err(AdminError::unavailable)? {
-            Some(person) if person.stands_by(since) => return Ok(Some(person.id)),
-            Some(person) if person.is_active() => "session_outdated",
-            Some(_) => "person_not_active",
-            None => "person_unknown",
-        };
-        self.refuse_person(cause);
-        Ok(None)
-    }
-
     /// Records that somebody in a browser was refused for `cause`.
     pub fn refuse_person(&self, cause: &'static str) {
         let place = ("people", cause);
@@ -184,7 +161,7 @@ impl Administration {
             Answer::Refuse => self.refuse(draft, (asked, person)).await,
             Answer::Once => {
                 let until = asked.until.min(self.now().plus(TASK_MAX));
-                self.give(draft, (asked, person), (offer, until, true)).await
+                self.give(draft, (asked, by), (offer, until, true)).await
             }
             // What a client asks for is one task: what began by its code.
             Answer::Until(_) if asked.client.is_some() => {
@@ -193,7 +170,7 @@ impl Administration {
             }
             Answer::Until(until) if until > self.now() => {
                 let until = asked.until.min(until);
-                self.give(draft, (asked, person), (offer, until, false)).await
+                self.give(draft, (asked, by), (offer, until, false)).await
             }
             Answer::Until(_) => {
                 self.refuse_person("consent_day_past");
@@ -205,14 +182,15 @@ impl Administration {
     async fn give(
         &self,
         mut draft: Draft<'_>,
-        (mut asked, person): (Consent, &PersonId),
+        (mut asked, by): (Consent, By<'_>),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
     ) -> Result<Reply, AdminError> {
-        let now = self.now();
+        let session_of = self.in_session(&mut draft, by).await?;
+        let (now, person) = (self.now(), by.person);
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
             id: MandateId::new(now, self.authority.entropy().as_ref()),
-            basis: MandateBasis::Consented { subject, request, once, agreed },
+            basis: MandateBasis::Consented { subject, request, once, agreed, session: by.session },
             agent: asked.agent.clone(),
             purpose: asked.purpose.clone(),
             scope: asked.scope.clone(),
@@ -230,12 +208,13 @@ impl Administration {
         let by = (self.issuer.as_str(), now, self.authority.entropy().as_ref());
         let goes_to =
             asked.client.as_mut().map(|sent| sent::coded(sent, asked.id, by)).transpose()?;
-        let effects = vec![
+        let mut effects = vec![
             put(FactKey::mandate(mandate.id), &mandate),
             put(FactKey::consented(person, mandate.id), &mandate.id),
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
+        effects.extend(session_of);
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
         Ok(Reply { answered: Answered::Given(Box::new(mandate)), goes_to })

@@ -26,6 +26,7 @@ mod isolation;
 mod labels;
 mod lease;
 mod log;
+mod logged_in;
 mod loose;
 mod offboard;
 mod origin;

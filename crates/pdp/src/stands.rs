@@ -92,8 +92,8 @@ pub(crate) fn actor(
     }
     // A person who has left has nobody acting on their behalf, who comes back revives nothing, and what
     // was begun in a login session ends with it: the root task was opened before all others.
-    let opened = standing.root().opened;
-    if standing.subject.as_ref().is_some_and(|subject| !subject.stands_by(opened)) {
+    let (opened, session) = (standing.root().opened, mandate.basis.session());
+    if standing.subject.as_ref().is_some_and(|subject| !subject.stands_by(opened, session)) {
         return Err(KernelRule::MandateNotValid);
     }
     let valid = counts(mandate, now)
@@ -193,10 +193,10 @@ fn is_vouched(
         (MandateBasis::Initiated { system, .. }, Some(initiator)) => {
             initiator.system.name == *system && initiator.answers_for(mandate, now)
         }
-        // Who came back, or whose login session ended, since they consented has not consented to what is
-        // begun now.
-        (MandateBasis::Consented { .. }, None) => {
-            subject.is_some_and(|subject| subject.stands_by(mandate.given))
+        // Who came back since they consented, or in whose login session that was that ended, has not consented to what
+        // is begun now.
+        (basis @ MandateBasis::Consented { .. }, None) => {
+            subject.is_some_and(|subject| subject.stands_by(mandate.begun(), basis.session()))
         }
         _ => false,
     }

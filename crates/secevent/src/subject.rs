@@ -101,6 +101,24 @@ impl Subject {
         }
     }
 
+    /// The identifiers of the session that it names as one of somebody's.
+    pub fn session(&self) -> &[Identifier] {
+        match self {
+            Self::Simple(_) => &[],
+            Self::Complex(complex) => complex.others.get("session").map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// The identifiers of the session that it is about without saying whose. One thing that has an opaque name alone may
+    /// be one (CAEP 1.0 §3.1.1).
+    pub fn session_of_nobody(&self) -> &[Identifier] {
+        match self {
+            Self::Simple(all) if all.iter().all(|it| matches!(it, Identifier::Opaque(_))) => all,
+            Self::Complex(complex) if complex.user.is_empty() => self.session(),
+            Self::Simple(_) | Self::Complex(_) => &[],
+        }
+    }
+
     /// Its parts that are not defined.
     pub fn unknown(&self) -> &[String] {
         match self {

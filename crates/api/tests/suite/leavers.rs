@@ -145,6 +145,7 @@ impl Stage {
             auth_time: None,
             acr: None,
             amr: BTreeSet::new(),
+            session: None,
             name: None,
         };
         self.door.sessions.begin(who).expect("there is room")

@@ -87,7 +87,8 @@ fn consented(facts: &mut Facts) {
         ..Agreed::default()
     };
     let request = Sha256Digest::of(b"what they were shown");
-    facts.mandate.basis = MandateBasis::Consented { subject, request, once: true, agreed };
+    facts.mandate.basis =
+        MandateBasis::Consented { subject, request, once: true, agreed, session: None };
     mandated(facts);
 }
 

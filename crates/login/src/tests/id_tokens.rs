@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use model::Timestamp;
+use model::{SessionDigest, Timestamp};
 use serde_json::{Value, json};
 
 use super::provider::Key;
@@ -247,6 +247,21 @@ fn what_else_is_told_is_of_bearable_size() {
         let who = World::new().log_in(|claims| claims["name"] = name).unwrap();
         assert_eq!(who.name, None);
     }
+}
+
+/// The provider's session is known by the digest of its name; what no signal could name is none, and the person
+/// logs in all the same.
+#[test]
+fn a_session_is_known_as_the_provider_names_it() {
+    let session = |sid: Value| World::new().log_in(|claims| claims["sid"] = sid).unwrap().session;
+    for sid in ["08a5019c", "x".repeat(TEXT_MAX).as_str()] {
+        assert_eq!(session(json!(sid)), Some(SessionDigest::of(sid.as_bytes())));
+    }
+    for sid in [json!("x".repeat(TEXT_MAX + 1)), json!("a\u{1b}"), json!(7), json!(""), Value::Null]
+    {
+        assert_eq!(session(sid), None);
+    }
+    assert_eq!(World::new().log_in(|_| ()).unwrap().session, None);
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn who(issuer: &str, subject: &str) -> LoggedIn {
         auth_time: None,
         acr: None,
         amr: std::iter::empty::<String>().collect(),
+        session: None,
         name: None,
     }
 }

@@ -222,6 +222,7 @@ fn consented(person: &Person, server: Option<&ServerName>) -> MandateBasis {
         request: Sha256Digest::of(b""),
         once: false,
         agreed: Agreed { resources, delegable: true, ..Agreed::default() },
+        session: None,
     }
 }
 

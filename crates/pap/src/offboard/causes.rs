@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use model::{
     Agent, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis, Person,
-    PersonId, Standing, Stop, StopTarget, Stopped, SystemState, TaskState, Timestamp,
+    PersonId, SessionDigest, Standing, Stop, StopTarget, Stopped, SystemState, TaskState,
+    Timestamp,
 };
 
 use super::Died;
@@ -17,8 +18,8 @@ use super::signals::{Root, Signals};
 pub(super) enum Cause {
     /// It was taken away, at this time or after it.
     Taken(Root, Timestamp),
-    /// The person's login sessions were ended, of which one began it at this time.
-    LoggedOut(PersonId, Timestamp),
+    /// The person's login session was ended in which it was begun at this time; any, where it is not known which.
+    LoggedOut(PersonId, (Timestamp, Option<SessionDigest>)),
     /// Its time was over.
     Over(Timestamp),
 }
@@ -96,7 +97,7 @@ impl Signals {
     pub(super) fn of_standing(&self, standing: &Standing, stops: &AllStops) -> Vec<Cause> {
         let mut causes: Vec<_> = standing.hops().flat_map(|hop| self.of_hop(hop, stops)).collect();
         let subject = standing.subject.as_ref();
-        let opened = standing.root().opened;
+        let opened = (standing.root().opened, standing.mandate.basis.session());
         causes.extend(subject.into_iter().flat_map(|subject| no_longer_by(subject, opened)));
         causes.extend(of_mandate(&standing.mandate, subject, standing.initiator.as_ref()));
         causes
@@ -137,11 +138,14 @@ pub(super) fn left(person: &Person, given: Timestamp) -> Option<Cause> {
     is_gone.then(|| Cause::Taken(Root::Left(person.id.clone()), given))
 }
 
-/// What may have ended what `person` began themselves at `begun`: that they left, or that the login session
+/// What may have ended what `person` began themselves at `begun`: that they left, or that the login `session`
 /// is over.
-pub(super) fn no_longer_by(person: &Person, begun: Timestamp) -> impl Iterator<Item = Cause> {
-    let is_over = !person.stands_by(begun);
-    let ended = is_over.then(|| Cause::LoggedOut(person.id.clone(), begun));
+pub(super) fn no_longer_by(
+    person: &Person,
+    (begun, session): (Timestamp, Option<SessionDigest>),
+) -> impl Iterator<Item = Cause> {
+    let is_over = !person.stands_by(begun, session);
+    let ended = is_over.then(|| Cause::LoggedOut(person.id.clone(), (begun, session)));
     left(person, begun).into_iter().chain(ended)
 }
 
@@ -171,7 +175,8 @@ pub(super) fn of_mandate(
     }
     match mandate.basis {
         MandateBasis::Consented { .. } => {
-            causes.extend(subject.into_iter().flat_map(|it| no_longer_by(it, mandate.given)));
+            let begun = (mandate.begun(), mandate.basis.session());
+            causes.extend(subject.into_iter().flat_map(|it| no_longer_by(it, begun)));
         }
         MandateBasis::Initiated { .. } => {
             causes.extend(subject.and_then(|subject| left(subject, mandate.given)));

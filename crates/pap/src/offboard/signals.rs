@@ -6,8 +6,8 @@ use authority::LogEntry;
 use model::record::{AdministrationRecord, Disclosure, SignalRecord, SystemRecord, Verdict};
 use model::{
     Agent, AgentName, AgentState, Certification, Device, ElevationId, InstanceId, MandateId,
-    Person, PersonId, PersonState, ResourceRef, RiskLevel, RiskTarget, SignalRef, StopTarget,
-    SystemName, TaskId, Thumbprint, Timestamp,
+    Person, PersonId, PersonState, ResourceRef, RiskLevel, RiskTarget, SessionDigest, SignalRef,
+    StopTarget, SystemName, TaskId, Thumbprint, Timestamp,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -106,8 +106,17 @@ pub(super) struct Signals {
     lapsed: BTreeMap<AgentName, Vec<Timestamp>>,
     /// When each last moved, as far as it was read.
     moved: BTreeMap<PersonId, Timestamp>,
-    /// Until when each one's login sessions are over, by which record; later ones reach further.
-    logged_out: BTreeMap<PersonId, Vec<(Timestamp, Signal)>>,
+    /// Until when each one's login sessions are over, by which record.
+    logged_out: BTreeMap<PersonId, Vec<LoggedOut>>,
+}
+
+/// Login sessions that a record ended.
+#[derive(Debug)]
+struct LoggedOut {
+    /// Which; all, if it is none.
+    session: Option<SessionDigest>,
+    until: Timestamp,
+    signal: Signal,
 }
 
 impl Signals {
@@ -123,10 +132,19 @@ impl Signals {
         signals.find(|signal| signal.time >= since && signal.time < until)
     }
 
-    /// The first record that ended the login session of `person` in which something was `begun` then.
-    pub(super) fn logged_out(&self, person: &PersonId, begun: Timestamp) -> Option<&Signal> {
+    /// The first record that ended the login `session` of `person` in which something was `begun` then; where none is
+    /// known, any.
+    pub(super) fn logged_out(
+        &self,
+        person: &PersonId,
+        (begun, session): (Timestamp, Option<SessionDigest>),
+    ) -> Option<&Signal> {
         let mut all = self.logged_out.get(person)?.iter();
-        all.find(|(until, _)| *until >= begun).map(|(_, signal)| signal)
+        let is_that = |ended: &&LoggedOut| {
+            let is_of = ended.session.is_none() || session.is_none() || ended.session == session;
+            is_of && ended.until >= begun
+        };
+        all.find(is_that).map(|ended| &ended.signal)
     }
 
     /// Those from whom `agent` was taken over after `since`, the first of them first, each with when.
@@ -230,10 +248,14 @@ impl Signals {
         if let PersonState::Inactive { .. } = person.state {
             self.note(Root::Left(person.id.clone()), signal);
         }
-        if let Some(until) = person.sessions_cutoff {
+        let ended = person.sessions_over.iter().map(|(session, until)| (Some(*session), *until));
+        for (session, until) in
+            person.sessions_cutoff.map(|until| (None, until)).into_iter().chain(ended)
+        {
             let all = self.logged_out.entry(person.id.clone()).or_default();
-            if all.last().is_none_or(|(known, _)| *known < until) {
-                all.push((until, signal.clone()));
+            // Records tell of what was ended again and again: the first one ended it.
+            if !all.iter().any(|known| known.session == session && known.until >= until) {
+                all.push(LoggedOut { session, until, signal: signal.clone() });
             }
         }
         // Records tell of a move again and again: the first one is of it.

@@ -9,6 +9,7 @@
 mod managed;
 mod rating;
 mod registered;
+mod sessions;
 mod subjects;
 mod taking;
 

@@ -9,10 +9,12 @@ use model::{
     TakenUntil, Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
+use serde::Serialize;
 use serde_json::json;
 
 use super::rating::{Rated, Rates};
 use super::registered::active;
+use super::sessions::{sessions_ended, sessions_of, sessions_of_nobody};
 use super::subjects::Named;
 use super::{KnownStream, NotTaken, later};
 use crate::command::{AdminError, Administration};
@@ -87,13 +89,34 @@ impl Taking<'_> {
 
     /// What is written so that it is taken once.
     pub(super) fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
+        let place = FactKey::taken(&self.stream.name, &self.set.jti);
+        let taken = Taken { token, until: self.until() };
+        self.as_long_as_the_token(&place.clone(), (place, &taken))
+    }
+
+    /// Until when the token could come again.
+    fn until(&self) -> Timestamp {
+        Timestamp::from_millis(self.set.issued.saturating_add(AGE_MAX_MS + 1))
+    }
+
+    /// A name of what the token alone leaves at `place`.
+    pub(super) fn name_of(&self, place: &FactKey) -> FactKey {
+        let taken = FactKey::taken(&self.stream.name, &self.set.jti);
+        FactKey::from_text(&format!("{taken}/{place}"))
+    }
+
+    /// What is written so that a fact is at a place for as long as the token could come again. No other is forgotten by
+    /// `name`.
+    pub(super) fn as_long_as_the_token<T: Serialize>(
+        &self,
+        name: &FactKey,
+        (place, fact): (FactKey, &T),
+    ) -> [Effect; 3] {
         let stream = &self.stream.name;
-        let until = Timestamp::from_millis(self.set.issued.saturating_add(AGE_MAX_MS + 1));
-        let place = FactKey::taken(stream, &self.set.jti);
-        let later = FactKey::taken_until(until, &place);
+        let later = FactKey::taken_until(self.until(), name);
         let forget = TakenUntil { stream: stream.clone(), taken: place.clone() };
         let count = Effect::Count { counter: counter(stream), amount: 1, limit: Some(TAKEN_MAX) };
-        [put(place, &Taken { token, until }), put(later, &forget), count]
+        [put(place, fact), put(later, &forget), count]
     }
 }
 
@@ -239,13 +262,16 @@ impl Administration {
         let of = (&taking.stream, taking.base);
         let person = match self.named(reader, of, subject.person()).await? {
             Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
+            Named::Nobody("unknown_subject") if event.meaning == Meaning::SessionsEnded => {
+                return sessions_of_nobody(reader, taking).await;
+            }
             Named::Nobody(why) => return nothing(why),
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
         let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
         match event.meaning {
-            Meaning::SessionsEnded => Ok(sessions_ended(taking, was)),
+            Meaning::SessionsEnded => Ok(sessions_ended(taking, was, &sessions_of(taking.set))),
             Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),
             Meaning::Returned => returned(reader, taking, was).await,
             _ => left(reader, taking, was).await,
@@ -378,18 +404,6 @@ async fn updated(
     }
     let kept = vec![put(place, &StreamTells { at, enabled })];
     Ok(Comes::Nothing(status.as_str(), kept))
-}
-
-/// All that was begun in the person's login sessions by then is over; the future is not.
-fn sessions_ended(taking: &Taking<'_>, was: Person) -> Comes {
-    // The transmitter's clock may be behind: what may have been begun before that is over.
-    let until = taking.set.until().saturating_add(SKEW_MS);
-    let cutoff = Timestamp::from_millis(until).min(taking.now);
-    if was.sessions_cutoff.is_some_and(|known| known >= cutoff) {
-        return Comes::Nothing("ended_already", Vec::new());
-    }
-    let is = Box::new(Person { sessions_cutoff: Some(cutoff), ..was.clone() });
-    Comes::Becomes(Box::new(was), is, Vec::new())
 }
 
 /// What people are told of a transmitter that tells what has to be understood and is not.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::{AdminAct, ChangedBy};
 use model::{
-    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, Mandate, MandateBasis,
-    Person, PersonId, PersonState, Purpose, ResourceRef, Tool,
+    AskedOf, Clock as _, Consent, ConsentId, ConsentState, FactKey, Harm, LoginSession, Mandate,
+    MandateBasis, Person, PersonId, PersonState, Purpose, ResourceRef, Tool,
 };
 use pap::{AdminError, Answer, Answered};
 use store::{Store as _, Unit};
@@ -18,10 +18,16 @@ use crate::support::stores::OnCommit;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A deployment with the person `carla`, of whom the agent asks something.
-async fn desk() -> (Desk, PersonId, Consent) {
+pub(crate) async fn desk() -> (Desk, PersonId, Consent) {
     let desk = Desk::new().await;
     let command = pap::Command::PersonAdd { id: "carla".to_owned(), groups: Vec::new() };
     desk.run(command).await.expect("she is added");
+    let asked = asked(&desk).await;
+    (desk, "carla".parse().expect("a person"), asked)
+}
+
+/// The agent asks somebody something.
+pub(crate) async fn asked(desk: &Desk) -> Consent {
     let (facts, now) = (&desk.world.standing, desk.world.clock.now());
     let mut scope = facts.purpose.scope.clone();
     scope.tools = BTreeSet::from(["crm/lookup".parse().unwrap(), "crm/refund".parse().unwrap()]);
@@ -41,11 +47,11 @@ async fn desk() -> (Desk, PersonId, Consent) {
         client: None,
     };
     desk.world.put(FactKey::consent(consent.id), &consent).await;
-    (desk, "carla".parse().expect("a person"), consent)
+    consent
 }
 
 /// The digest of what `person` is shown.
-async fn shown(desk: &Desk, person: &PersonId, asked: &Consent) -> String {
+pub(crate) async fn shown(desk: &Desk, person: &PersonId, asked: &Consent) -> String {
     let shown = desk.administration.consent_show(person, &asked.id.to_string()).await;
     shown.expect("it can be answered").terms.digest().to_string()
 }
@@ -71,7 +77,7 @@ async fn n_090_nobody_consents_for_another() {
     let read = shown(&desk, &carla, &asked).await;
     let mandate = answer(&desk, &carla, &asked, Answer::Once).await.expect("she may");
     let mandate = mandate.expect("she did");
-    let MandateBasis::Consented { subject, request, once, agreed } = &mandate.basis else {
+    let MandateBasis::Consented { subject, request, once, agreed, .. } = &mandate.basis else {
         panic!("{mandate:?}");
     };
     assert_eq!((subject, request.to_string(), *once), (&carla, read, true));
@@ -214,8 +220,8 @@ async fn n_040g_who_is_not_active_or_not_permitted_consents_to_nothing() {
     let key = FactKey::login("https://idp.example", "00u1");
     desk.world.put(key, &carla).await;
     for subject in ["00u1", "carla@example.com"] {
-        let now = desk.world.clock.now();
-        let known = desk.administration.logged_in(("https://idp.example", subject), now).await;
+        let session = LoginSession { id: None, since: desk.world.clock.now() };
+        let known = desk.administration.logged_in(("https://idp.example", subject), session).await;
         assert_eq!(known.expect("it can be read"), None, "{subject}");
     }
 }
@@ -296,7 +302,8 @@ async fn a_session_does_not_outlast_who_left_and_came_back() {
     let (desk, carla, _) = desk().await;
     desk.world.put(FactKey::login("https://idp.example", "00u1"), &carla).await;
     let known = async |since| {
-        let known = desk.administration.logged_in(("https://idp.example", "00u1"), since).await;
+        let session = LoginSession { id: None, since };
+        let known = desk.administration.logged_in(("https://idp.example", "00u1"), session).await;
         known.expect("it can be read")
     };
     let begun = desk.world.clock.now();
@@ -410,7 +417,7 @@ async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
         desk.world.publish(&format!("{STAFF}{adding}")).await;
         let groups: Option<BTreeSet<String>> =
             in_token.map(|groups| groups.iter().map(|&group| group.to_owned()).collect());
-        let by = pap::By { person: &carla, groups: groups.as_ref() };
+        let by = pap::By { person: &carla, groups: groups.as_ref(), session: None };
         let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
         let told = format!("{registered:?} {in_token:?}: {given:?}");

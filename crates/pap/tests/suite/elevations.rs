@@ -289,7 +289,8 @@ pub(crate) fn consented(facts: &mut Facts, harm: &[Harm]) {
     let harm = [(refund, harm.iter().copied().collect())].into();
     let agreed = Agreed { harm, delegable: true, ..Agreed::default() };
     let request = Sha256Digest::of(b"what they were shown");
-    facts.mandate.basis = MandateBasis::Consented { subject, request, once: true, agreed };
+    facts.mandate.basis =
+        MandateBasis::Consented { subject, request, once: true, agreed, session: None };
 }
 
 /// What the kernel would deny all the same is refused when it is asked for, and what to do is said.

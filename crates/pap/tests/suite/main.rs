@@ -31,6 +31,7 @@ mod lifecycle_model;
 mod lifecycle_people;
 mod lifecycle_steps;
 mod log;
+mod logouts;
 mod matrix;
 mod observed;
 mod offboard;

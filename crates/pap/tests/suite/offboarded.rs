@@ -42,7 +42,8 @@ async fn gives_all(desk: &Desk) {
     let system = "portal".parse().expect("a system");
     let initiated = MandateBasis::Initiated { system, request, subject: subject.clone() };
     let agreed = Agreed::default();
-    let consented = MandateBasis::Consented { subject, request, once: false, agreed };
+    let consented =
+        MandateBasis::Consented { subject, request, once: false, agreed, session: None };
     for (id, basis) in [([31; 16], initiated), ([32; 16], consented)] {
         let id = MandateId::from_bytes(id);
         let mandate = Mandate { id, basis, given: now, ..facts.mandate.clone() };

@@ -191,8 +191,9 @@ async fn r_49_a_consent_bounds_which_resources_are_in_reach() {
         let world = World::with(|facts| {
             let (subject, request) = (facts.other.id.clone(), Sha256Digest::of(b""));
             let person = subject.clone();
-            let once = false;
-            facts.mandate.basis = MandateBasis::Consented { subject, request, once, agreed };
+            let (once, session) = (false, None);
+            facts.mandate.basis =
+                MandateBasis::Consented { subject, request, once, agreed, session };
             facts.task.subject = TaskSubject::OnBehalfOf { person };
             facts.task.mandate_digest = facts.mandate.digest();
         })

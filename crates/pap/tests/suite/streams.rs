@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keys::{KeyAlgorithm, SigningKey, VerifyingKey};
-use model::{Clock as _, FactKey, Person, Risk, RiskLevel, Sha256Digest, Speaker, Timestamp};
+use model::{
+    Clock as _, FactKey, LoginSession, Person, Risk, RiskLevel, Sha256Digest, Speaker, Timestamp,
+};
 use pap::streams::{Key, NoKey, NotTaken, Receiver, TAKEN_MAX, TransmitterKeys};
 use pap::{Command, StreamRegistration};
 use serde_json::{Value, json};
@@ -317,8 +319,8 @@ async fn sc_02_a_revoked_session_ends_what_was_begun_in_it() {
     let began = signals.scene.desk.world.clock.now();
     signals.scene.desk.world.clock.advance(Duration::from_mins(10));
     let logged_in = async |since: Timestamp| {
-        let who = ("https://idp.example", "x-ann");
-        signals.scene.desk.administration.logged_in(who, since).await.unwrap().is_some()
+        let (who, session) = (("https://idp.example", "x-ann"), LoginSession { id: None, since });
+        signals.scene.desk.administration.logged_in(who, session).await.unwrap().is_some()
     };
     assert!(logged_in(began).await);
     // The transmitter's clock is ahead: what is begun after it is taken counts all the same.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use model::{Agreed, Harm, MandateBasis, ResourceRef, Standing};
+use model::{
+    Agreed, Harm, LoginSession, MandateBasis, ResourceRef, SessionDigest, Standing, Timestamp,
+};
 use serde_json::json;
 
-use super::fixtures::{Case, snapshot, tool, tool_ref};
+use super::fixtures::{Case, at, snapshot, tool, tool_ref};
 use super::kernel::{OPEN, consented, outcome};
 
 /// Changes what was agreed to, as if it had been so from the beginning.
@@ -113,4 +115,38 @@ fn what_somebody_consented_to_is_handed_on_only_if_the_page_said_so() {
     let handing = Case::of("delegate", helper);
     check(&handing, true, "permit");
     check(&handing, false, "not_delegable (hidden)");
+}
+
+/// What somebody consented to counts as long as the login session in which they did; also if that was over before they
+/// did, and nobody here knew. Where it is not known which that was, as long as each of theirs.
+#[test]
+fn sc_02_a_consent_ends_with_the_login_session_in_which_it_was_given() {
+    let snapshot = snapshot(OPEN);
+    let named = |name: &str| SessionDigest::of(name.as_bytes());
+    let check = |session: (Option<&str>, Timestamp), ended: (&[&str], Timestamp), counts: bool| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 1 }));
+        consented(&mut case, |case| {
+            let Standing { mandate, task, subject, .. } = &mut case.standing;
+            if let MandateBasis::Consented { session: given_in, .. } = &mut mandate.basis {
+                *given_in = Some(LoginSession { id: session.0.map(named), since: session.1 });
+            }
+            (mandate.given, task.opened) = (at(-60), at(-10));
+            task.mandate_digest = mandate.digest();
+            let all = ended.0.iter().map(|name| named(name)).collect();
+            *subject = subject.take().map(|person| person.logged_out(&all, ended.1));
+        });
+        let expected = if counts { "permit" } else { "mandate_not_valid (hidden)" };
+        assert_eq!(outcome(&case, &snapshot), expected, "{session:?} {ended:?}");
+    };
+    let one = (Some("one"), at(-100));
+    check(one, (&["one"], at(-5)), false);
+    check(one, (&["one"], at(-80)), false);
+    check(one, (&["one"], at(-100)), false);
+    check(one, (&["one"], at(-101)), true);
+    check(one, (&["two"], at(-5)), true);
+    check(one, (&["two", "one"], at(-80)), false);
+    check(one, (&[], at(-80)), false);
+    check(one, (&[], at(-101)), true);
+    check((None, at(-100)), (&["two"], at(-80)), false);
+    check((None, at(-100)), (&["two"], at(-101)), true);
 }

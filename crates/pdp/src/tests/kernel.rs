@@ -49,6 +49,7 @@ pub(super) fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
             harm: [(tool_ref("crm/lookup"), BTreeSet::from([Harm::MovesMoney]))].into(),
             ..Agreed::default()
         },
+        session: None,
     };
     (standing.task.mandate_digest, standing.initiator) = (standing.mandate.digest(), None);
     change(case);

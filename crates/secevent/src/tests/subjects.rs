@@ -106,6 +106,13 @@ fn of_a_complex_subject_the_user_is_who_it_is_about() {
     assert_eq!(alone.part("device", &["application", "session"]), []);
     assert_eq!(of_session.part("session", &[]), []);
     assert_eq!(read(tenant.clone()).unwrap().part("session", &[]), opaque);
+    // A session is somebody's who is named, or nobody says whose it is.
+    assert_eq!((of_session.session(), of_session.session_of_nobody()), (&opaque[..], &[][..]));
+    assert_eq!((alone.session(), alone.session_of_nobody()), (&opaque[..], &opaque[..]));
+    let simple = read(tenant.clone()).unwrap();
+    assert_eq!((simple.session(), simple.session_of_nobody()), (&[][..], &opaque[..]));
+    assert_eq!(of_tenant.session_of_nobody(), []);
+    assert_eq!(read(user.clone()).unwrap().session_of_nobody(), []);
     let of_nobody = complex(json!({ "device": { "format": "iss_sub", "iss": "i", "sub": "s" } }));
     assert_eq!(of_nobody.unwrap().person(), []);
     assert_eq!(complex(json!({})), Err(SetError::Claim("sub_id")));

@@ -123,7 +123,13 @@ impl Stage {
         let agreed = Agreed { resources, delegable, ..Agreed::default() };
         let mandate = Mandate {
             id: MandateId::new(now, world.entropy.as_ref()),
-            basis: MandateBasis::Consented { subject: carla(), request, once: true, agreed },
+            basis: MandateBasis::Consented {
+                subject: carla(),
+                request,
+                once: true,
+                agreed,
+                session: None,
+            },
             agent: asked.agent.clone(),
             purpose: asked.purpose.clone(),
             scope: asked.scope.clone(),

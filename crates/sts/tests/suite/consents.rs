@@ -80,6 +80,7 @@ async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> M
                 delegable: asked.delegable,
                 ..Agreed::default()
             },
+            session: None,
         },
         agent: asked.agent.clone(),
         purpose: asked.purpose.clone(),

@@ -60,18 +60,22 @@ impl Look<'_> {
         };
         let of = |which: String| Credential::new(CredentialKind::PageSessions, which, &person.id);
         let over = left.max(person.sessions_cutoff);
-        if let Some(over) = over {
+        let all = over.map(|over| (format!("begun by {over}"), (over, None)));
+        let alone = person.sessions_over.iter().map(|(session, until)| {
+            (format!("of session {session}, begun by {until}"), (*until, Some(*session)))
+        });
+        for (which, (begun, session)) in all.into_iter().chain(alone) {
             let why = if is_active { "session_outdated" } else { "person_not_active" };
-            let why = (!person.stands_by(over)).then_some(why);
+            let why = (!person.stands_by(begun, session)).then_some(why);
             let died = || {
-                let causes = no_longer_by(person, over).collect();
+                let causes = no_longer_by(person, (begun, session)).collect();
                 // Who came back left before that.
                 let root = Root::Left(person.id.clone());
-                let left = self.signals.last(&root, Timestamp::from_millis(0), over).cloned();
+                let left = self.signals.last(&root, Timestamp::from_millis(0), begun).cloned();
                 let left = left.map(|it| Died { at: it.time, signal: Some(it) });
                 self.signals.died(causes, self.now).or(left)
             };
-            let credential = of(format!("begun by {over}")).is(why, died);
+            let credential = of(which).is(why, died);
             self.held.credentials.push(credential);
         }
         if is_active {

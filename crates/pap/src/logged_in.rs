@@ -1,0 +1,72 @@
+//! Who came in by a login session, and whether that one is over since.
+
+use authority::{Effect, FactsError, Reader};
+use model::{FactKey, LoginSession, Person, PersonId, Timestamp};
+
+use crate::command::{AdminError, Administration, By, Draft};
+use crate::register::put;
+
+impl Administration {
+    /// The active person whom `issuer` vouches for as `subject` in `session`. Of anybody else, of who left and came
+    /// back meanwhile, and of whose session is over, a record says that they were refused, not who they are.
+    pub async fn logged_in(
+        &self,
+        (issuer, subject): (&str, &str),
+        session: LoginSession,
+    ) -> Result<Option<PersonId>, AdminError> {
+        let mut reader = self.reader();
+        let id = reader.find::<PersonId>(FactKey::login(issuer, subject)).await;
+        let person = match id.map_err(AdminError::unavailable)? {
+            Some(id) => reader.find::<Person>(FactKey::person(&id)).await,
+            None => Ok(None),
+        };
+        let cause = match person.map_err(AdminError::unavailable)? {
+            None => "person_unknown",
+            Some(person) if !person.is_active() => "person_not_active",
+            Some(person) => {
+                let counts = counts(&mut reader, &person, session).await;
+                if counts.map_err(AdminError::unavailable)? {
+                    return Ok(Some(person.id));
+                }
+                "session_outdated"
+            }
+        };
+        self.refuse_person(cause);
+        Ok(None)
+    }
+
+    /// Refuses who acts in a login session that has ended since they came in by it; that it has not is what the act
+    /// rests on. Gives what says whose session it is, for who tells later that it ended and not whose it was.
+    pub(crate) async fn in_session(
+        &self,
+        draft: &mut Draft<'_>,
+        by: By<'_>,
+    ) -> Result<Option<Effect>, AdminError> {
+        let Some(session) = by.session else { return Ok(None) };
+        let person = draft.reader.need::<Person>(FactKey::person(by.person)).await;
+        let person = person.map_err(AdminError::unavailable)?;
+        let counts = counts(&mut draft.reader, &person, session).await;
+        if !counts.map_err(AdminError::unavailable)? {
+            self.refuse_person("session_outdated");
+            let why = "your session has ended meanwhile: log in again";
+            return Err(AdminError::Conflict(why.to_owned()));
+        }
+        let place = person.source.as_ref().zip(session.id);
+        let place = place.map(|(directory, id)| FactKey::session_of(directory, id));
+        Ok(place.map(|place| put(place, &person.id)))
+    }
+}
+
+/// Whether `session` of `person` counts: no signal ended it, whether that named them or the session alone.
+async fn counts(
+    reader: &mut Reader<'_>,
+    person: &Person,
+    session: LoginSession,
+) -> Result<bool, FactsError> {
+    if !person.stands_by(session.since, session.id) {
+        return Ok(false);
+    }
+    let Some((directory, id)) = person.source.as_ref().zip(session.id) else { return Ok(true) };
+    let over = reader.find::<Timestamp>(FactKey::session_over(directory, id)).await?;
+    Ok(over.is_none_or(|until| session.since > until))
+}

@@ -1,0 +1,91 @@
+//! Which login sessions a signal is about, and what comes of it that they are over.
+//!
+//! INVARIANT: a session that is named is over, whoever's it is, also if nobody here knows it yet
+//! (`sc_02_a_session_that_ended_before_anybody_knew_it_is_over`).
+
+use std::collections::BTreeSet;
+
+use authority::Reader;
+use model::{FactKey, Person, PersonId, SessionDigest, Timestamp};
+use secevent::{Identifier, SKEW_MS, Set};
+
+use super::taking::{Comes, Taking, found};
+use crate::command::AdminError;
+
+/// Which login sessions of the person `set` is about; none, if it is about all. What names a session as no provider does
+/// in an ID token may be about any.
+pub(super) fn sessions_of(set: &Set) -> BTreeSet<SessionDigest> {
+    if is_of_sessions(set) { named_by(set.subject.session()) } else { BTreeSet::new() }
+}
+
+/// Whether `set` may be about some of somebody's sessions: RISC tells of accounts as a whole.
+fn is_of_sessions(set: &Set) -> bool {
+    set.event.kind.starts_with("caep/")
+}
+
+/// The login sessions that have these identifiers, by what their provider calls them.
+fn named_by(identifiers: &[Identifier]) -> BTreeSet<SessionDigest> {
+    let sid = |identifier: &Identifier| match identifier {
+        Identifier::Opaque(sid) | Identifier::IssSub { sub: sid, .. } => {
+            Some(SessionDigest::of(sid.as_bytes()))
+        }
+        Identifier::Email(_)
+        | Identifier::Account(_)
+        | Identifier::Uri(_)
+        | Identifier::PhoneNumber(_)
+        | Identifier::Did(_)
+        | Identifier::Scim { .. }
+        | Identifier::Other => None,
+    };
+    identifiers.iter().filter_map(sid).collect()
+}
+
+/// By when what was begun in a session is over. The transmitter's clock may be behind: so is what may have been begun
+/// before that; the future is not.
+fn cutoff(taking: &Taking<'_>) -> Timestamp {
+    let until = taking.set.until().saturating_add(SKEW_MS);
+    Timestamp::from_millis(until).min(taking.now)
+}
+
+/// What was begun by then in the person's login sessions that `ended`, or in all, if none is named, is over.
+pub(super) fn sessions_ended(
+    taking: &Taking<'_>,
+    was: Person,
+    ended: &BTreeSet<SessionDigest>,
+) -> Comes {
+    let is = was.clone().logged_out(ended, cutoff(taking));
+    if is == was {
+        return Comes::Nothing("ended_already", Vec::new());
+    }
+    Comes::Becomes(Box::new(was), Box::new(is), Vec::new())
+}
+
+/// Sessions ended, and whose they are is not said. Where nobody here knows it either, that they are over is remembered
+/// for longer than anybody stays logged in: nothing is begun in them.
+pub(super) async fn sessions_of_nobody(
+    reader: &mut Reader<'_>,
+    taking: &Taking<'_>,
+) -> Result<Comes, AdminError> {
+    let directory = &taking.stream.directory;
+    let subject = taking.set.subject.session_of_nobody();
+    let ended = if is_of_sessions(taking.set) { named_by(subject) } else { BTreeSet::new() };
+    let (mut whose, mut remembered) = (BTreeSet::new(), Vec::new());
+    for session in &ended {
+        let place = FactKey::session_of(directory, *session);
+        whose.extend(found::<PersonId>(reader, place).await?);
+        let place = FactKey::session_over(directory, *session);
+        let known: Option<Timestamp> = found(reader, place.clone()).await?;
+        let until = known.map_or(cutoff(taking), |known| known.max(cutoff(taking)));
+        let name = taking.name_of(&place);
+        remembered.extend(taking.as_long_as_the_token(&name, (place, &until)));
+    }
+    let person = match (whose.pop_first(), whose.is_empty()) {
+        (Some(id), true) => found::<Person>(reader, FactKey::person(&id)).await?,
+        (Some(_), false) => return Ok(Comes::Nothing("ambiguous_subject", remembered)),
+        (None, _) => None,
+    };
+    Ok(match person.filter(|person| person.source.as_ref() == Some(directory)) {
+        Some(was) => sessions_ended(taking, was, &ended),
+        None => Comes::Nothing("unknown_subject", remembered),
+    })
+}
