@@ -190,7 +190,7 @@ fn sends_on(policy: Option<&Policy>) -> bool {
         && policy.is_some_and(|it| it.annotation(REMEDY).is_some() && looks(it))
 }
 
-fn is_observed(policy: &Policy) -> bool {
+pub(crate) fn is_observed(policy: &Policy) -> bool {
     policy.annotation(MODE).is_some()
 }
 
