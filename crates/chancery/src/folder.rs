@@ -104,10 +104,13 @@ impl Folder {
         Ok(names)
     }
 
-    /// The text of the file `name`.
+    /// The text of the file `name`: what is none, a device or a pipe that somebody links to, may never end.
     pub(crate) fn text(&self, name: &str) -> anyhow::Result<String> {
-        let text = fs::read_to_string(self.place(name));
-        text.with_context(|| format!("could not read `{}`", self.shown(name)))
+        let (place, shown) = (self.place(name), self.shown(name));
+        let unread = || format!("could not read `{shown}`");
+        let is_file = place.metadata().with_context(unread)?.is_file();
+        ensure!(is_file, "could not read `{shown}`: it is no file");
+        fs::read_to_string(place).with_context(unread)
     }
 
     /// The texts of all that is in it, by name: what is no file with this extension would never be read, as if it held.
