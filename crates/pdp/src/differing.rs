@@ -1,4 +1,7 @@
 //! How one policy set differs from another, policy by policy, and whom a policy can concern.
+//!
+//! INVARIANT: where no change is named that widens, what was forbidden or not granted is not permitted
+//! (`what_is_named_no_widening_permits_no_more`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
