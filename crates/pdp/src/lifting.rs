@@ -59,6 +59,8 @@ fn walk(node: &Value, way: Way, tell: &mut impl FnMut(&'static str, Way)) {
         }
         match path.as_slice() {
             ["session", "labels", ..] => tell("context.session.labels", way),
+            // Its members are looked at elsewhere.
+            ["session"] => tell("context.session.labels", Way::Either),
             [PROVENANCE, "trusted", ..] => tell(TRUSTED, way),
             [PROVENANCE, "untrusted", ..] => tell("context.provenance.untrusted", way),
             // Of the more is known, the less is unknown.
