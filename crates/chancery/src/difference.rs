@@ -190,6 +190,7 @@ mod tests {
             &format!("{one}{two}"),
             three,
             &expect![[r#"
+            policy `two` says something else: a widening
             removed policy `one`
               - @id("one")
               - permit (principal, action, resource);

@@ -144,7 +144,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// The text of the file `name`.
+    /// The text of the file `name`: what is none, a device or a pipe that somebody links to, may never end.
     pub(crate) fn text(&self, name: &str) -> anyhow::Result<String> {
         let (path, shown) = (self.path.join(name), self.shown(name));
         let file = opened(&self.place(name), (path.as_path(), &self.reading))?;

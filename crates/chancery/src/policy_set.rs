@@ -326,6 +326,21 @@ mod tests {
         assert_eq!(PolicySet::read(home.path()).expect("it is a set").files, all);
     }
 
+    /// Of a device that never ends, nobody would ever see what is wrong with it.
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        for name in ["labels.yaml", "budgets.yaml", "more.cedar", "own.cedarschema"] {
+            let home = one();
+            symlink("/dev/null", home.path().join(name)).expect("it can be made");
+            let why = refused(home.path());
+            assert!(why.ends_with(&format!("{name}`: it is no file")), "{why}");
+        }
+        let home = one();
+        symlink("/dev/null", home.path().join("tools.yaml")).expect("it can be made");
+        let why = PolicySet::read(home.path()).err().expect("it is no set").to_string();
+        assert!(why.ends_with("tools.yaml`: it is no file"), "{why}");
+    }
+
     /// Two of them would be one, under no name.
     #[test]
     fn a_name_that_is_not_utf_8_is_refused() {

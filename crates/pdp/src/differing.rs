@@ -1,4 +1,7 @@
 //! How one policy set differs from another, policy by policy, and whom a policy can concern.
+//!
+//! INVARIANT: where no change is named that widens, what was forbidden or not granted is not permitted
+//! (`what_is_named_no_widening_permits_no_more`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +14,7 @@ use crate::annotations;
 use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::context::OUTSIDE_PURPOSE;
 use crate::entities::{agent_uid, server_uid, tool_uid};
+use crate::explain::conditions;
 use crate::extent::lets_in;
 use crate::format::policies;
 use crate::reads;
@@ -68,9 +72,10 @@ pub struct PolicyChange {
     pub is: Change,
     /// Whether that alone may permit more, or for less: a permit that is new permits, a forbid that is gone forbids no
     /// more, a policy that is only observed neither forbids nor fails any more, a permit that is not only observed any
-    /// more permits, one that owed something may not owe it any more, something may lift a forbid that did not, and a
-    /// forbid that looks at whether an act is outside of its purpose may have that lifted, which nothing did.
-    /// What a policy says otherwise is not judged, unless it permits now what it forbade.
+    /// more permits, one that owed something may not owe it any more, or be gone beside others that do not, something may
+    /// lift a forbid that did not, and a forbid that looks at whether an act is outside of its purpose may have that
+    /// lifted, which nothing did. A policy that says something else does, unless it surely holds back as much: its scope
+    /// is the same, and a permit only asks for more in the end, a forbid for less.
     pub widens: bool,
 }
 
@@ -172,10 +177,13 @@ fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> boo
             !old.is_subset(&new)
         }
         Change::Lifted => new.is_some_and(|it| it.annotation(REMEDY).is_some()),
-        Change::Gone => decides(old, Effect::Forbid),
+        Change::Gone => {
+            decides(old, Effect::Forbid)
+                || (decides(old, Effect::Permit) && old.is_some_and(|it| !owed(it).is_empty()))
+        }
         Change::Changed => {
-            let permits = decides(old, Effect::Forbid) && decides(new, Effect::Permit);
-            permits || (sends_on(new) && !sends_on(old))
+            let holds_back = old.zip(new).is_none_or(|(old, new)| holds_back_as_much(old, new));
+            !holds_back || (sends_on(new) && !sends_on(old))
         }
     }
 }
@@ -183,6 +191,37 @@ fn widens(change: Change, (old, new): (Option<&Policy>, Option<&Policy>)) -> boo
 /// Whether `policy` is one of this effect, and not only observed.
 fn decides(policy: Option<&Policy>, effect: Effect) -> bool {
     policy.is_some_and(|it| it.effect() == effect && !is_observed(it))
+}
+
+/// Whether `new` surely lets no more be done than `old` did, and for no less. That either is only observed is a change of
+/// its own.
+fn holds_back_as_much(old: &Policy, new: &Policy) -> bool {
+    if is_observed(old) || is_observed(new) {
+        return true;
+    }
+    match (old.effect(), new.effect()) {
+        // What it permits no more, others may that owe nothing.
+        (Effect::Permit, Effect::Permit) => {
+            begins_as(new, old) && (owed(old).is_empty() || begins_as(old, new))
+        }
+        (Effect::Permit, Effect::Forbid) => owed(old).is_empty(),
+        (Effect::Forbid, Effect::Permit) => false,
+        (Effect::Forbid, Effect::Forbid) => begins_as(old, new) && looks_at_all_of(new, old),
+    }
+}
+
+/// Whether `longer` has the scope of `other`, and what that asks for before anything else: where that does not apply, or
+/// fails, neither does this, or it fails as well.
+fn begins_as(longer: &Policy, other: &Policy) -> bool {
+    ScopeOf::new(longer) == ScopeOf::new(other)
+        && conditions(longer).starts_with(&conditions(other))
+}
+
+/// Whether `policy` looks at all that `other` does: where that has no exact value, or is not remembered, it denies.
+fn looks_at_all_of(policy: &Policy, other: &Policy) -> bool {
+    let (Ok(own), Ok(others)) = (reads::of(policy), reads::of(other)) else { return false };
+    let beyond = others.input.beyond(std::iter::once(&own.input));
+    beyond.is_none() && others.attributes.is_subset(&own.attributes)
 }
 
 /// Whether `policy` can make of a denial that nothing lifts, because of what an act is done to, one that something does.
@@ -194,7 +233,7 @@ fn sends_on(policy: Option<&Policy>) -> bool {
         && policy.is_some_and(|it| it.annotation(REMEDY).is_some() && looks(it))
 }
 
-fn is_observed(policy: &Policy) -> bool {
+pub(crate) fn is_observed(policy: &Policy) -> bool {
     policy.annotation(MODE).is_some()
 }
 

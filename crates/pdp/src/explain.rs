@@ -174,7 +174,7 @@ fn explained(
 
 /// The conditions of `policy`, each with whether it must hold or not (`when`, `unless`), those with `when`
 /// taken apart.
-fn conditions(policy: &Policy) -> Vec<(String, Value)> {
+pub(crate) fn conditions(policy: &Policy) -> Vec<(String, Value)> {
     let Ok(form) = policy.to_json() else { return Vec::new() };
     let all = form["conditions"].as_array().cloned().unwrap_or_default();
     let mut parts = Vec::new();

@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::context::PROVENANCE;
 use crate::reads::context_path;
 
+/// What was read that is trusted.
+pub(crate) const TRUSTED: &str = "context.provenance.trusted";
+
 /// How what an expression says hangs on one of its parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -56,7 +59,9 @@ fn walk(node: &Value, way: Way, tell: &mut impl FnMut(&'static str, Way)) {
         }
         match path.as_slice() {
             ["session", "labels", ..] => tell("context.session.labels", way),
-            [PROVENANCE, "trusted", ..] => tell("context.provenance.trusted", way),
+            // Its members are looked at elsewhere.
+            ["session"] => tell("context.session.labels", Way::Either),
+            [PROVENANCE, "trusted", ..] => tell(TRUSTED, way),
             [PROVENANCE, "untrusted", ..] => tell("context.provenance.untrusted", way),
             // Of the more is known, the less is unknown.
             [PROVENANCE, "unknown", ..] => tell("context.provenance.unknown", way.turned()),

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use cedar_policy::{Effect, Policy};
 use model::{AgentName, Harm, Scope, ToolPattern, ToolRef};
 use serde::Serialize;
 
-use crate::Bundle;
 use crate::budgets::{BUDGETS_FILE, Budgets};
-use crate::differing::Change;
+use crate::differing::{Change, is_observed};
+use crate::format::policies;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::report::CompileErrors;
 use crate::strictness::{STRICTNESS_FILE, Strictness};
+use crate::{Bundle, lifting};
 
 /// One part of a file beside the policies that says something else.
 #[derive(Clone, Debug, Serialize)]
@@ -55,12 +57,33 @@ pub fn parts(before: &Bundle, after: &Bundle) -> Vec<PartChange> {
         all.extend(of_file(BUDGETS_FILE, sets, Budgets::of, Budgets::differing));
     }
     if before.labels != after.labels {
-        all.extend(of_file(LABELS_FILE, sets, labels, Labels::differing));
+        let lifts = reading_lifts(after);
+        let parts = of_file(LABELS_FILE, sets, labels, Labels::differing).into_iter();
+        all.extend(parts.map(|part| PartChange { widens: part.widens || lifts, ..part }));
     }
     if before.strictness != after.strictness {
         all.extend(of_file(STRICTNESS_FILE, sets, Strictness::of, Strictness::differing));
     }
     all
+}
+
+/// Whether by `bundle` more may be done the more is read: a policy in force says so, or a budget does not count then. So
+/// what is said to carry a label for the first time holds back less. That something is trusted for the first time is named
+/// in any case.
+fn reading_lifts(bundle: &Bundle) -> bool {
+    let (Ok(policies), Ok(budgets)) = (policies(&bundle.policies), Budgets::of(bundle)) else {
+        return true;
+    };
+    let lifts = |(policy, effect): (&Policy, Effect)| {
+        let by = policy.to_json().map(|syntax| lifting::of(&syntax, effect));
+        by.map_or(true, |by| by.iter().any(|member| *member != lifting::TRUSTED))
+    };
+    let in_force = policies.values().filter(|policy| !is_observed(policy));
+    let conditions = budgets.conditions().flat_map(|(when, _)| when.policies());
+    // Where it is met less is left, as where a forbid applies.
+    let mut counted = conditions.flat_map(|(_, policy)| policy.alone.policies());
+    in_force.map(|policy| (policy, policy.effect())).any(lifts)
+        || counted.any(|policy| lifts((policy, Effect::Forbid)))
 }
 
 fn of_file<T>(

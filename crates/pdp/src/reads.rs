@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::Policy;
 use serde_json::Value;
 
-use crate::context::{COUNTERS, PROVENANCE};
+use crate::context::{COUNTERS, PROVENANCE, USED_TOOLS};
 use crate::lifting;
 
 /// The operators that compare with a text, or with those of a set.
@@ -148,7 +148,11 @@ impl Reads {
                 set.insert(pointer);
             }
             ["session", member, ..] => drop(self.session.insert(Some((*member).to_owned()))),
-            ["session"] if !presence => drop(self.session.insert(None)),
+            ["session"] if !presence => {
+                // As a whole it is looked at with what was called.
+                self.attributes.insert(USED_TOOLS.to_owned());
+                self.session.insert(None);
+            }
             [PROVENANCE, members @ ..] => {
                 self.provenance = true;
                 self.whole |= members.is_empty() && !presence;

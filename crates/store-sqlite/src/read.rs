@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use model::{CLOCK_STEP_MAX, FactKey, RecordDigest, Revision, Timestamp};
+use model::{CLOCK_STEP_MAX, FactKey, RecordDigest, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
     ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,

@@ -152,6 +152,70 @@ fn what_a_policy_owes_and_what_lifts_it_is_told_by_itself() {
     );
 }
 
+/// Whether the policy that says `after` and said `before` is named a widening.
+fn widens(before: &str, after: &str) -> bool {
+    let named = |policy: &str| bundle(&format!("@id(\"it\") {policy};")).policies;
+    let changes = crate::changes(&named(before), &named(after)).expect("both can be read");
+    changes.iter().any(|it| it.widens)
+}
+
+/// Under its old name, too, a policy lets more be done that asks for less, or of others.
+#[test]
+fn n_094_what_a_policy_says_otherwise_is_a_widening_unless_it_surely_holds_back_as_much() {
+    const TO: &str = r#"(principal, action == Action::"crm/refund", resource)"#;
+    let said = |effect: &str, conditions: &str| format!("{effect} {TO} {conditions}");
+    let permit = |conditions: &str| said("permit", conditions);
+    let forbid = |conditions: &str| said("forbid", conditions);
+    let (few, cheap) = ("context.depth < 2", "context.input.amount < 5");
+    let both = format!("when {{ {few} && {cheap} }}");
+    let (few, cheap) = (format!("when {{ {few} }}"), format!("when {{ {cheap} }}"));
+    // A permit that asks for more holds back more, and a forbid that asks for less.
+    assert!(!widens(&permit(&few), &permit(&both)));
+    assert!(!widens(&permit(&few), &permit(&format!("{few} unless {{ context.depth > 0 }}"))));
+    assert!(!widens(&permit(&both), &permit(&format!("{few} {cheap}"))));
+    assert!(!widens(&forbid(&format!("{few} when {{ context.depth > 0 }}")), &forbid(&few)));
+    for (before, after) in [
+        (permit(&both), permit(&few)),
+        (permit(&few), permit("")),
+        (permit(&few), permit(&few.replace('2', "3"))),
+        // By the first of both it may have failed, which denied.
+        (permit(&both), permit(&format!("{cheap} {few}"))),
+        (permit(&few), permit(&few).replace("principal,", "principal is Instance,")),
+        (permit(&few), permit(&few).replace("crm/refund", "crm/lookup")),
+        (forbid(&few), forbid(&both)),
+        (forbid(""), forbid(&few)),
+        (forbid(&few), forbid(&few.replace('2', "1"))),
+        (forbid(&few), forbid(&few).replace("crm/refund", "crm/lookup")),
+        (forbid(&few), permit(&few)),
+        // An amount without an exact value was denied, as the forbid looked at it.
+        (forbid(&both), forbid(&few)),
+    ] {
+        assert!(widens(&before, &after), "{before} -> {after}");
+    }
+}
+
+/// What a permit owed is not owed by others that permit the same.
+#[test]
+fn a_permit_that_owed_something_and_permits_less_is_a_widening() {
+    let owing = format!("@obligation(\"notify:desk\") {READING}");
+    let narrower = owing.replace("resource)", "resource) when { context.depth < 1 }");
+    let described = format!("@description(\"Looks up.\") {owing}");
+    let changed =
+        |widens: bool| format!(r#"[{{"policy":"reading","is":"changed","widens":{widens}}}]"#);
+    let told = |after: &str| {
+        let files = |policy: &str| bundle(policy).policies;
+        let changes = crate::changes(&files(&owing), &files(after)).expect("both can be read");
+        serde_json::to_string(&changes).expect("it is JSON")
+    };
+    assert_eq!(told(&narrower), changed(true));
+    assert_eq!(told(&described), changed(false));
+    check(
+        &[&owing, GUARD],
+        &[GUARD],
+        &expect![[r#"[{"policy":"reading","is":"gone","widens":true}]"#]],
+    );
+}
+
 #[test]
 fn a_policy_concerns_whom_its_scope_lets_in() {
     let asked = |scope: &str| {

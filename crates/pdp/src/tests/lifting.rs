@@ -61,6 +61,12 @@ fn r_46_what_lets_more_be_done_by_what_was_read_is_found() {
         for way in [more, less] {
             check(effect, &format!(r#"{way} {{ context.session.labels == ["out"] }}"#), labels);
         }
+        // Nor of what is looked at by way of the whole session.
+        let session = "(if context.depth > 1 then context.session else context.session)";
+        for way in [more, less] {
+            let says = format!(r#"{way} {{ {session}.labels.contains("out") }}"#);
+            check(effect, &says, labels);
+        }
         let both = format!("{more} {{ {trusted} && {untrusted} }}");
         check(effect, &both, &["provenance.trusted", "provenance.untrusted"]);
     }

@@ -152,6 +152,32 @@ fn named(policies: &str) -> String {
     format!("{}{}{policies}", permit("crm"), permit("payments"))
 }
 
+/// Permits that name every tool, and never apply.
+const NAMING: &str = r#"
+    @id("crm") permit(principal, action in Action::"tools/call", resource in Server::"crm")
+        when { context.depth > 100 };
+    @id("payments") permit(principal, action in Action::"tools/call", resource in Server::"payments")
+        when { context.depth > 100 };
+"#;
+
+/// A policy, with its condition, as it is in one set and in another: as it was, gone, new, with one more condition or one
+/// less, or with another one.
+fn in_both(
+    number: usize,
+    &(forbid, condition, how, more): &(bool, usize, usize, usize),
+) -> [String; 2] {
+    let one = of_session(number, &(forbid, condition));
+    let longer = one.replace(";\n", &format!(" when {{ {} }};\n", SESSIONS[more]));
+    match how {
+        0 => [one.clone(), one],
+        1 => [one, String::new()],
+        2 => [String::new(), one],
+        3 => [one, longer],
+        4 => [longer, one],
+        _ => [one, of_session(number, &(forbid, more))],
+    }
+}
+
 /// So many permits of one call.
 fn alike(name: &str, mode: &str, count: usize) -> String {
     let scope = r#"(principal, action == Action::"crm/lookup", resource)"#;
@@ -208,6 +234,33 @@ proptest! {
             let request: AccessRequest = read_again(&case.request);
             let first = snapshot.decide(&case.request, &facts);
             prop_assert_eq!(again.decide(&request, &disclosed(facts)), first);
+        }
+    }
+
+    /// Where a permit is gone that failed others may permit: that is told of no set.
+    #[test]
+    fn what_is_named_no_widening_permits_no_more(
+        policies in prop::collection::vec(
+            (any::<bool>(), 0..SESSIONS.len(), 0_usize..6, 0..SESSIONS.len()), 1..4),
+        cases in prop::collection::vec(case(), 1..5),
+    ) {
+        let all: Vec<_> =
+            policies.iter().enumerate().map(|(number, it)| in_both(number, it)).collect();
+        let of = |at: usize| all.iter().fold(NAMING.to_owned(), |set, both| set + &both[at]);
+        let sets = [of(0), of(1)];
+        let [before, after] = sets.each_ref().map(|set| bundle(set).policies);
+        let changes = crate::changes(&before, &after).expect("both can be read");
+        if changes.iter().any(|it| it.widens) {
+            return Ok(());
+        }
+        let [before, after] = sets.map(|set| snapshot(&set));
+        for case in &cases {
+            let denied = matches!(
+                case.decide(&before),
+                Decision::Deny(Denial::Forbidden { .. } | Denial::NotGranted { .. })
+            );
+            let is_permitted = matches!(case.decide(&after), Decision::Permit(_));
+            prop_assert!(!(denied && is_permitted), "{changes:?}");
         }
     }
 

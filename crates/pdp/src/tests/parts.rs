@@ -130,6 +130,40 @@ fn to_say_something_of_a_tool_is_a_widening_unless_it_is_of_outsiders() {
     check(&labels("crm/other: {}, crm/find: {}"), &none, expect![""]);
 }
 
+/// What somebody reviewed, say: who can put that label on a tool of their own lifts what waits for it.
+#[test]
+fn n_094_a_label_by_which_more_may_be_done_is_a_widening_where_it_is_put_on_something_else() {
+    const SAYS: &str = r#"context.session.labels.contains("reviewed")"#;
+    let budgets = |says: &str| {
+        let it = format!("match: {{ when: '{says}' }}, amount: calls, cap: 5, per: task");
+        format!("budgets: {{ few: {{ description: x, {it} }} }}")
+    };
+    let policy = |says: &str| {
+        format!(r#"@id("it") {says} (principal, action == Action::"crm/refund", resource)"#)
+    };
+    let named = |policy: &str, budgets: &str| {
+        let set = |tools: &str| {
+            let labels = format!("labels: {{ reviewed: x }}\ntools: {{ {tools} }}\n");
+            let policies = [("it.cedar".to_owned(), policy.to_owned())].into();
+            Bundle { policies, ..said(budgets, &labels, "") }
+        };
+        let parts = crate::parts(&set("crm/find: {}"), &set("crm/find: { carries: [reviewed] }"));
+        let [part] = parts.as_slice() else { panic!("one is otherwise: {parts:?}") };
+        part.widens
+    };
+    for (effect, holds_back, lifts) in [("permit", "unless", "when"), ("forbid", "when", "unless")]
+    {
+        let it = policy(effect);
+        assert!(!named(&format!("{it} {holds_back} {{ {SAYS} }};"), ""), "{effect}");
+        let lifting = format!("{it} {lifts} {{ {SAYS} }};");
+        assert!(named(&lifting, ""), "{effect}");
+        // Nothing is lifted by what is only observed.
+        assert!(!named(&format!("@mode(\"observe\") {lifting}"), ""), "{effect}");
+    }
+    assert!(!named("", &budgets(SAYS)));
+    assert!(named("", &budgets(&format!("!{SAYS}"))));
+}
+
 #[test]
 fn a_part_concerns_the_calls_that_it_is_about() {
     let parts = crate::parts(&Bundle::default(), &said(BUDGETS, LABELS, STRICTNESS));

@@ -96,6 +96,27 @@ fn where_arguments_come_from_is_looked_at_by_its_members_alone() {
     assert!(compiled(is_there, Some(LABELS)).is_ok());
 }
 
+/// It names none of the tools that were called, and hangs on them all the same.
+#[test]
+fn a_session_as_a_whole_is_looked_at_with_what_was_called() {
+    let whole =
+        r#"context.session == {labels: ["out"], used_tools: ["crm/lookup"], counters: {calls: 1}}"#;
+    // Of a record that is made up the members are no attributes.
+    let part = "context.session.counters == {calls: 1}";
+    for (condition, looks) in [(whole, true), (part, false)] {
+        let policy = format!(
+            r#"@id("it") forbid(principal, action == Action::"payments/refund", resource)
+               when {{ {condition} }};"#
+        );
+        let snapshot = compiled(&policy, Some(LABELS)).expect("it compiles");
+        assert_eq!(snapshot.remembered().used_tools, looks, "{policy}");
+        let mut case = Case::call("payments/refund", json!({}));
+        case.facts.session.unremembered.insert("used_tools".to_owned());
+        let is_denied = case.decide(&snapshot) == Decision::Deny(Denial::Unremembered);
+        assert_eq!(is_denied, looks, "{policy}");
+    }
+}
+
 /// What was remembered by other labels is another thing.
 #[test]
 fn what_was_remembered_by_other_labels_was_not_remembered() {
