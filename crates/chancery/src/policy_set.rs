@@ -333,12 +333,12 @@ mod tests {
             let home = one();
             symlink("/dev/null", home.path().join(name)).expect("it can be made");
             let why = refused(home.path());
-            assert!(why.ends_with(&format!("{name}`: it is no file")), "{why}");
+            assert!(why.contains(&format!("{name}` is no file")), "{why}");
         }
         let home = one();
         symlink("/dev/null", home.path().join("tools.yaml")).expect("it can be made");
         let why = PolicySet::read(home.path()).err().expect("it is no set").to_string();
-        assert!(why.ends_with("tools.yaml`: it is no file"), "{why}");
+        assert!(why.contains("tools.yaml` is no file"), "{why}");
     }
 
     /// Two of them would be one, under no name.
