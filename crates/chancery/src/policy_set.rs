@@ -204,38 +204,103 @@ mod tests {
     /// Files with their texts, what is told of their place, and what to do.
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
 
+    const PERMIT: &str = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+    const WHOLE: (&str, &str) = ("all.cedar", PERMIT);
+    const READING: (&str, &str) = ("tools.yaml", "crm/a: { harm: [reads-data] }");
+
+    /// What is wrong with what decides.
+    const DECIDING: [Row<'static>; 10] = [
+        (&[], "has no policy file", "`chancery policy new`"),
+        (&[WHOLE, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
+        (&[WHOLE, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
+        (&[WHOLE, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
+        (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
+        (
+            &[
+                WHOLE,
+                (
+                    "b.cedar",
+                    "@id(\"b\")\npermit (principal, action, resource in Server::\"crm\")\n\
+                     when { context.depth == 0 &&\n  context.depth == \"x\" };",
+                ),
+            ],
+            "b.cedar:4: policy `b`: ",
+            "compatible types",
+        ),
+        (&[WHOLE, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
+        (&[WHOLE, ("labels.yaml", "labels: {}\nlabel: 1")], "labels.yaml:2: ", "docs/labels.md"),
+        (&[WHOLE, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
+        (&[WHOLE, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
+    ];
+
+    /// What is wrong with what is tried on it, and with what is to be proved.
+    const TRIED: [Row<'static>; 6] = [
+        (
+            &[WHOLE, ("tools.yaml", "crm/a:\n  harms: []")],
+            "not in order: tools.yaml:",
+            "docs/policy-sets.md",
+        ),
+        (
+            &[WHOLE, ("cases/own.yaml", "case: []")],
+            "not in order: cases/own.yaml:1: ",
+            "docs/policy-sets.md",
+        ),
+        (
+            &[
+                WHOLE,
+                READING,
+                (
+                    "cases/own.yaml",
+                    "cases:\n\n  - name: one\n    calls: { tool: crm/a }\n    expect: deny\n",
+                ),
+            ],
+            "cases/own.yaml:3: the case `one` cannot be asked: ",
+            "mend the policies or the case",
+        ),
+        (
+            &[
+                ("no.cedar", "@id(\"no\")\nforbid (principal, action, resource);"),
+                READING,
+                (
+                    "cases/own.yaml",
+                    "cases:\n  - name: one\n    call: { tool: crm/a }\n    expect: permit\n",
+                ),
+            ],
+            "cases/own.yaml:2: the case `one` expects permit",
+            "mend the policies or the case",
+        ),
+        (
+            &[WHOLE, ("properties/own.cedar", "@id(\"p\")\nforbid (principal, act")],
+            "properties/own.cedar:2: ",
+            "(expected ",
+        ),
+        (
+            &[
+                WHOLE,
+                ("properties/own.cedar", "\n@id(\"p\") forbid (principal, action, resource);"),
+            ],
+            "properties/own.cedar:2: policy `p`: ",
+            "needs `@property`",
+        ),
+    ];
+
     /// Whatever is wrong with a directory, it is told in which file, where in it, and what to do.
     #[test]
     fn what_is_wrong_with_a_directory_names_file_and_remedy() {
-        let permit = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
-        let whole = ("all.cedar", permit);
-        let rows: [Row<'_>; 10] = [
-            (&[], "has no policy file", "`chancery policy new`"),
-            (&[whole, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
-            (&[whole, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
-            (&[whole, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
-            (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
-            (&[whole, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
-            (
-                &[whole, ("labels.yaml", "labels: {}\nlabel: 1")],
-                "labels.yaml:2: ",
-                "docs/labels.md",
-            ),
-            (&[whole, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
-            (&[whole, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
-            (
-                &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
-                "not in order: tools.yaml:",
-                "docs/policy-sets.md",
-            ),
-        ];
-        for (files, place, remedy) in rows {
+        let looked_at = |dir: &Path| -> anyhow::Result<()> {
+            let set = PolicySet::read(dir)?;
+            set.compiled()?;
+            set.compiled_properties(&BTreeMap::new())?;
+            crate::policy::held(&set).map(drop)
+        };
+        for (files, place, remedy) in DECIDING.into_iter().chain(TRIED) {
             let home = tempfile::tempdir().expect("a directory can be made");
             for (name, text) in files {
-                fs::write(home.path().join(name), text).expect("it can be written");
+                let path = home.path().join(name);
+                fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+                fs::write(path, text).expect("it can be written");
             }
-            let compiled = PolicySet::read(home.path()).and_then(|set| set.compiled());
-            let why = compiled.expect_err(remedy).to_string();
+            let why = looked_at(home.path()).expect_err(remedy).to_string();
             assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
         }
     }
@@ -258,8 +323,6 @@ mod tests {
         fs::write(dir.join("properties/own.txt"), permit).expect("it can be written");
         refused("own.txt");
     }
-
-    const PERMIT: &str = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
 
     /// A directory with one policy.
     fn one() -> TempDir {

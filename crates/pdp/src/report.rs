@@ -6,6 +6,9 @@ use miette::Diagnostic;
 
 use crate::schema::chain;
 
+/// At which byte of a text something is the matter, if that is known, and what.
+pub(crate) type Said = (Option<usize>, String);
+
 /// One thing that is wrong, or doubtful, in a policy set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -48,9 +51,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What Cedar's parser says of a text: at which byte it is, if that is known, and what is the matter, with what it
-/// expected there or advises.
-pub(crate) fn parsed<E: Diagnostic>(error: &E) -> (Option<usize>, String) {
+/// The line, counted from 1, in which the byte at `offset` stands.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
+}
+
+/// What Cedar's parser says of a text: where in it, and what is the matter, with what it expected there or advises.
+pub(crate) fn parsed<E: Diagnostic>(error: &E) -> Said {
     let label = error.labels().into_iter().flatten().next();
     let expected = label.as_ref().and_then(|it| it.label()).map(str::to_owned);
     let remedy = expected.or_else(|| error.help().map(|help| help.to_string()));
