@@ -96,6 +96,19 @@ impl PolicySet {
         self.all_tools().into_iter().map(|(name, tool)| (name, tool.harm)).collect()
     }
 
+    /// In which of its files, and on which line, each of its tools is described.
+    pub(crate) fn tool_places(&self) -> BTreeMap<ToolRef, (String, usize)> {
+        let mut places = BTreeMap::new();
+        // What the set describes comes before what files of cases add.
+        let first = self.files.cases.get_key_value(TOOLS_FILE);
+        for (path, text) in first.into_iter().chain(&self.files.cases) {
+            for (tool, line) in pap::tool_lines(path, text) {
+                places.entry(tool).or_insert_with(|| (path.clone(), line));
+            }
+        }
+        places
+    }
+
     /// All tools that it and its cases describe: those of the set, and of each file what it adds.
     pub(crate) fn all_tools(&self) -> Tools {
         let mut all = self.tools.clone();
@@ -303,6 +316,25 @@ mod tests {
             let why = looked_at(home.path()).expect_err(remedy).to_string();
             assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
         }
+    }
+
+    /// What is told of a tool has the place at which the set describes it.
+    #[test]
+    fn what_is_doubtful_with_a_tool_names_where_it_is_described() {
+        let home = one();
+        let cases = "tools:\n  crm/a: { harm: [] }\n  own/c: { harm: [] }\ncases: []\n";
+        let tools = "crm/a: { harm: [reads-data] }\nown/b: { harm: [reads-data] }\n";
+        fs::create_dir(home.path().join(CASES)).expect("it can be made");
+        for (name, text) in [("cases/own.yaml", cases), (TOOLS_FILE, tools)] {
+            fs::write(home.path().join(name), text).expect("it can be written");
+        }
+        let set = PolicySet::read(home.path()).expect("it is a set");
+        let found = crate::policy::findings(&set, &set.compiled().expect("it compiles"));
+        let of_tools = found.iter().filter(|finding| finding.tool.is_some());
+        let why = "so it is not callable: permit it, or leave it out";
+        let expected = [("tools.yaml:2", "own/b"), ("cases/own.yaml:3", "own/c")]
+            .map(|(place, tool)| format!("{place}: no permit names tool `{tool}`, {why}"));
+        assert_eq!(of_tools.map(ToString::to_string).collect::<Vec<_>>(), expected);
     }
 
     /// A property that is not read would be one that nobody proves.

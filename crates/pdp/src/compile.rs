@@ -119,12 +119,10 @@ impl Snapshot {
     }
 
     fn warn_of_tools(&mut self) {
-        let unnamed = self
-            .tools
-            .keys()
-            .filter(|tool| !self.names_tool(tool))
-            .map(|tool| format!("no permit names tool `{tool}`, so it is not callable: permit it, or leave it out"))
-            .map(Finding::general);
+        let unnamed = self.tools.keys().filter(|tool| !self.names_tool(tool)).map(|tool| {
+            let why = "so it is not callable: permit it, or leave it out";
+            Finding::general(format!("no permit names tool `{tool}`, {why}")).of_tool(tool)
+        });
         let unlabelled = self
             .tools
             .keys()
@@ -247,7 +245,7 @@ impl Compiler {
                 Ok(compiled) => drop(tools.insert(tool.clone(), compiled)),
                 Err(why) => {
                     let message = format!("tool `{tool}` is not callable: {why}");
-                    warnings.push(Finding::general(message));
+                    warnings.push(Finding::general(message).of_tool(tool));
                 }
             }
         }
