@@ -274,7 +274,7 @@ impl Vocabulary {
         &self,
         part: &Part<'_>,
         extra: impl Iterator<Item = &'f SchemaFragment>,
-    ) -> Result<Schema, SchemaError> {
+    ) -> Result<Schema, Box<SchemaError>> {
         let mut own = json!({ "entityTypes": {}, "actions": self.declarations(part) });
         if part.unknown_input {
             for action in part.actions.iter().filter_map(|name| self.actions.get(*name)) {
@@ -286,7 +286,7 @@ impl Vocabulary {
         }
         let own = SchemaFragment::from_json_value(json!({ "": own }))?;
         let fragments = [self.types.clone(), own].into_iter().chain(extra.cloned());
-        Schema::from_schema_fragments(fragments)
+        Schema::from_schema_fragments(fragments).map_err(Box::new)
     }
 
     /// The declarations of the actions of `part` (JSON form).
