@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
         part: &Matched<'_>,
     ) -> Result<Vec<Said>, Vec<Said>> {
         let validator = self.validator(part, &policy.actions);
-        let validator = validator.map_err(|error| vec![(None, error)])?;
+        let validator = validator.map_err(|error| -> Vec<Said> { vec![(None, error)] })?;
         let result = validator.validate_with_level(&policy.alone, ValidationMode::Strict, LEVEL);
         let id = policy.id.as_str();
         // Cedar reports them unordered, and what is told must not be.
