@@ -76,7 +76,12 @@ impl Governed for Act {
 impl House {
     /// A deployment in `dir` with the agent `lead`, whose key is `key`.
     pub(crate) async fn open(dir: &Path, key: Value) -> anyhow::Result<Self> {
-        let clock = Arc::new(WallClock::new());
+        Self::open_at(dir, key, WallClock::new()).await
+    }
+
+    /// The same, by `clock`.
+    pub(crate) async fn open_at(dir: &Path, key: Value, clock: WallClock) -> anyhow::Result<Self> {
+        let clock = Arc::new(clock);
         let abort = |_| std::process::abort();
         let options = Options { clock: clock.clone(), on_fatal: Arc::new(abort) };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("house.db"), options)?);

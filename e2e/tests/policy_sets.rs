@@ -129,7 +129,7 @@ fn the_page_on_policy_sets_shows_what_works() {
         (
             "@id(\"x\") permit (principal, action, resource)\nwhen { context.nothing };",
             1,
-            "x.cedar:1",
+            "x.cedar:2: policy `x`",
         ),
         ("@id(\"x\") permit (principal, action", 1, "x.cedar:1"),
         ("", 1, "is empty"),

@@ -79,7 +79,7 @@ fn explain(told: &Value) {
     } else if asked.is_empty() && told["reason"] == "not_granted" {
         println!("no policy was asked: no permit names the tool, or its server, in its scope");
     } else if asked.is_empty() {
-        println!("no policy was asked: a built-in rule decided");
+        println!("no policy was asked: it was decided before that");
     }
     asked.iter().for_each(policy);
     for other in &for_others {
@@ -98,8 +98,11 @@ fn explain(told: &Value) {
     permitted_with(told);
 }
 
-/// Tells in which other circumstances it would be permitted, if that was looked for.
+/// Tells in which other circumstances it would be permitted, or why that was not looked for.
 fn permitted_with(told: &Value) {
+    if let Some(why) = told["untried"].as_str() {
+        println!("whether it would be permitted in other circumstances was not tried: {why}");
+    }
     let Some(all) = told["permitted_with"].as_array() else { return };
     for members in all.iter().filter_map(Value::as_object) {
         let members = members.iter().map(|(member, value)| format!("{member}: {value}"));
@@ -121,6 +124,9 @@ fn policy(policy: &Value) {
     let observed = if policy["observed"] == true { ", under observation" } else { "" };
     let (effect, name, of) = (&policy["effect"], &policy["policy"], &policy["of"]);
     println!("{} `{}` {applies} (asked of the {}{observed})", text(effect), text(name), text(of));
+    if let Some(why) = policy["why"].as_str() {
+        println!("  {why}");
+    }
     if let Some(description) = policy["description"].as_str() {
         println!("  {description}");
     }
@@ -130,7 +136,8 @@ fn policy(policy: &Value) {
             Some(false) => "not met",
             None => "not evaluable",
         };
-        println!("  {met}: {}", text(&condition["text"]));
+        let why = condition["why"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+        println!("  {met}: {}{why}", text(&condition["text"]));
         for saw in condition["saw"].as_array().into_iter().flatten() {
             let value = saw[1].as_str().unwrap_or("not there");
             println!("    {} is {value}", text(&saw[0]));

@@ -169,8 +169,11 @@ pub(crate) fn holds(does: bool) -> ExitCode {
     if does { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) }
 }
 
-fn findings(set: &PolicySet, snapshot: &Snapshot) -> Vec<Finding> {
-    snapshot.lint(&set.harm())
+/// What is doubtful in `set`, which was compiled to `snapshot`, each with its place.
+pub(crate) fn findings(set: &PolicySet, snapshot: &Snapshot) -> Vec<Finding> {
+    let places = set.tool_places();
+    let place = |tool: &ToolRef| places.get(tool).cloned();
+    snapshot.lint(&set.harm()).into_iter().map(|finding| finding.at_tool(place)).collect()
 }
 
 /// Tells of what would lift what policies forbid, which nothing discharges yet.

@@ -96,6 +96,19 @@ impl PolicySet {
         self.all_tools().into_iter().map(|(name, tool)| (name, tool.harm)).collect()
     }
 
+    /// In which of its files, and on which line, each of its tools is described.
+    pub(crate) fn tool_places(&self) -> BTreeMap<ToolRef, (String, usize)> {
+        let mut places = BTreeMap::new();
+        // What the set describes comes before what files of cases add.
+        let first = self.files.cases.get_key_value(TOOLS_FILE);
+        for (path, text) in first.into_iter().chain(&self.files.cases) {
+            for (tool, line) in pap::tool_lines(path, text) {
+                places.entry(tool).or_insert_with(|| (path.clone(), line));
+            }
+        }
+        places
+    }
+
     /// All tools that it and its cases describe: those of the set, and of each file what it adds.
     pub(crate) fn all_tools(&self) -> Tools {
         let mut all = self.tools.clone();
@@ -204,40 +217,124 @@ mod tests {
     /// Files with their texts, what is told of their place, and what to do.
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
 
+    const PERMIT: &str = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
+    const WHOLE: (&str, &str) = ("all.cedar", PERMIT);
+    const READING: (&str, &str) = ("tools.yaml", "crm/a: { harm: [reads-data] }");
+
+    /// What is wrong with what decides.
+    const DECIDING: [Row<'static>; 10] = [
+        (&[], "has no policy file", "`chancery policy new`"),
+        (&[WHOLE, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
+        (&[WHOLE, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
+        (&[WHOLE, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
+        (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
+        (
+            &[
+                WHOLE,
+                (
+                    "b.cedar",
+                    "@id(\"b\")\npermit (principal, action, resource in Server::\"crm\")\n\
+                     when { context.depth == 0 &&\n  context.depth == \"x\" };",
+                ),
+            ],
+            "b.cedar:4: policy `b`: ",
+            "compatible types",
+        ),
+        (&[WHOLE, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
+        (&[WHOLE, ("labels.yaml", "labels: {}\nlabel: 1")], "labels.yaml:2: ", "docs/labels.md"),
+        (&[WHOLE, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
+        (&[WHOLE, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
+    ];
+
+    /// What is wrong with what is tried on it, and with what is to be proved.
+    const TRIED: [Row<'static>; 6] = [
+        (
+            &[WHOLE, ("tools.yaml", "crm/a:\n  harms: []")],
+            "not in order: tools.yaml:",
+            "docs/policy-sets.md",
+        ),
+        (
+            &[WHOLE, ("cases/own.yaml", "case: []")],
+            "not in order: cases/own.yaml:1: ",
+            "docs/policy-sets.md",
+        ),
+        (
+            &[
+                WHOLE,
+                READING,
+                (
+                    "cases/own.yaml",
+                    "cases:\n\n  - name: one\n    calls: { tool: crm/a }\n    expect: deny\n",
+                ),
+            ],
+            "cases/own.yaml:3: the case `one` cannot be asked: ",
+            "mend the policies or the case",
+        ),
+        (
+            &[
+                ("no.cedar", "@id(\"no\")\nforbid (principal, action, resource);"),
+                READING,
+                (
+                    "cases/own.yaml",
+                    "cases:\n  - name: one\n    call: { tool: crm/a }\n    expect: permit\n",
+                ),
+            ],
+            "cases/own.yaml:2: the case `one` expects permit",
+            "mend the policies or the case",
+        ),
+        (
+            &[WHOLE, ("properties/own.cedar", "@id(\"p\")\nforbid (principal, act")],
+            "properties/own.cedar:2: ",
+            "(expected ",
+        ),
+        (
+            &[
+                WHOLE,
+                ("properties/own.cedar", "\n@id(\"p\") forbid (principal, action, resource);"),
+            ],
+            "properties/own.cedar:2: policy `p`: ",
+            "needs `@property`",
+        ),
+    ];
+
     /// Whatever is wrong with a directory, it is told in which file, where in it, and what to do.
     #[test]
     fn what_is_wrong_with_a_directory_names_file_and_remedy() {
-        let permit = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
-        let whole = ("all.cedar", permit);
-        let rows: [Row<'_>; 10] = [
-            (&[], "has no policy file", "`chancery policy new`"),
-            (&[whole, ("cut.cedar", " \n")], "cut.cedar` is empty", "write it whole, or remove"),
-            (&[whole, ("labels.yaml", "")], "labels.yaml` is empty", "write it whole, or remove"),
-            (&[whole, ("cut.cedar", "// gone")], "cut.cedar: holds no policy", "remove the file"),
-            (&[("cut.cedar", "@id(\"a\")\npermit (principal, act")], "cut.cedar:2: ", "(expected "),
-            (&[whole, ("own.cedarschema", "entity Desk")], "own.cedarschema:1: ", "(expected "),
-            (
-                &[whole, ("labels.yaml", "labels: {}\nlabel: 1")],
-                "labels.yaml:2: ",
-                "docs/labels.md",
-            ),
-            (&[whole, ("budgets.yaml", "budget: 1")], "budgets.yaml:1: ", "docs/budgets.md"),
-            (&[whole, ("strictness.yaml", "call: 1")], "strictness.yaml:1: ", "docs/strictness.md"),
-            (
-                &[whole, ("tools.yaml", "crm/a:\n  harms: []")],
-                "not in order: tools.yaml:",
-                "docs/policy-sets.md",
-            ),
-        ];
-        for (files, place, remedy) in rows {
+        let looked_at = |dir: &Path| -> anyhow::Result<()> {
+            let set = PolicySet::read(dir)?;
+            set.compiled()?;
+            set.compiled_properties(&BTreeMap::new())?;
+            crate::policy::held(&set).map(drop)
+        };
+        for (files, place, remedy) in DECIDING.into_iter().chain(TRIED) {
             let home = tempfile::tempdir().expect("a directory can be made");
             for (name, text) in files {
-                fs::write(home.path().join(name), text).expect("it can be written");
+                let path = home.path().join(name);
+                fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+                fs::write(path, text).expect("it can be written");
             }
-            let compiled = PolicySet::read(home.path()).and_then(|set| set.compiled());
-            let why = compiled.expect_err(remedy).to_string();
+            let why = looked_at(home.path()).expect_err(remedy).to_string();
             assert!(why.contains(place) && why.contains(remedy), "{place}: {why}");
         }
+    }
+
+    /// What is told of a tool has the place at which the set describes it.
+    #[test]
+    fn what_is_doubtful_with_a_tool_names_where_it_is_described() {
+        let home = one();
+        let cases = "tools:\n  crm/a: { harm: [] }\n  own/c: { harm: [] }\ncases: []\n";
+        let tools = "crm/a: { harm: [reads-data] }\nown/b: { harm: [reads-data] }\n";
+        fs::create_dir(home.path().join(CASES)).expect("it can be made");
+        for (name, text) in [("cases/own.yaml", cases), (TOOLS_FILE, tools)] {
+            fs::write(home.path().join(name), text).expect("it can be written");
+        }
+        let set = PolicySet::read(home.path()).expect("it is a set");
+        let found = crate::policy::findings(&set, &set.compiled().expect("it compiles"));
+        let of_tools = found.iter().filter(|finding| finding.tool.is_some());
+        let why = "so it is not callable: permit it, or leave it out";
+        let expected = [("tools.yaml:2", "own/b"), ("cases/own.yaml:3", "own/c")]
+            .map(|(place, tool)| format!("{place}: no permit names tool `{tool}`, {why}"));
+        assert_eq!(of_tools.map(ToString::to_string).collect::<Vec<_>>(), expected);
     }
 
     /// A property that is not read would be one that nobody proves.
@@ -258,8 +355,6 @@ mod tests {
         fs::write(dir.join("properties/own.txt"), permit).expect("it can be written");
         refused("own.txt");
     }
-
-    const PERMIT: &str = r#"@id("all") permit (principal, action, resource in Server::"crm");"#;
 
     /// A directory with one policy.
     fn one() -> TempDir {

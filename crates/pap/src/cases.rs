@@ -38,7 +38,7 @@ pub(crate) use trial::tried;
 use varied::{VARY, Varied, combinations};
 use wanted::Wanted;
 pub use would::ask;
-pub use written::{TOOLS_FILE, read_tools};
+pub use written::{TOOLS_FILE, read_tools, tool_lines};
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");

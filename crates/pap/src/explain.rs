@@ -26,8 +26,12 @@ impl Administration {
     pub(crate) async fn explain(&self, id: &str) -> Result<Value, AdminError> {
         let Behind { recorded, request, facts, snapshot } = self.decided(id).await?;
         let mut told = told(&request, &snapshot.explain(&request, &facts));
-        if let Some(with) = permitted_with(&recorded, (&request, &facts), &snapshot) {
-            told.insert("permitted_with".to_owned(), with);
+        if recorded.verdict != Verdict::Permit {
+            let (member, value) = match permitted_with(&recorded, (&request, &facts), &snapshot) {
+                Ok(with) => ("permitted_with", with),
+                Err(why) => ("untried", why.into()),
+            };
+            told.insert(member.to_owned(), value);
         }
         told.extend([
             ("decision".to_owned(), json!(recorded.id)),
@@ -80,22 +84,26 @@ impl Administration {
 }
 
 /// In which other circumstances a denial would have been a permit, if a case can tell all that policies saw.
+///
+/// # Errors
+/// Why that was not tried.
 fn permitted_with(
     recorded: &Recorded,
     (request, facts): (&AccessRequest, &Facts),
     snapshot: &Snapshot,
-) -> Option<Value> {
-    if recorded.verdict == Verdict::Permit {
-        return None;
+) -> Result<Value, String> {
+    let unasked = |why: String| format!("no case tells it: {why}");
+    let mut told = cases::recorded(recorded, (request, facts), snapshot).map_err(unasked)?;
+    let untold = told["untold"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let untold: Vec<_> = untold.collect();
+    if !untold.is_empty() {
+        return Err(format!("policies saw what no case tells: {}", untold.join(", ")));
     }
-    let mut told = cases::recorded(recorded, (request, facts), snapshot).ok()?;
-    if told["untold"].as_array().is_none_or(|untold| !untold.is_empty()) {
-        return None;
-    }
-    let case = serde_json::from_value(told["case"].take()).ok()?;
-    let tools: Tools = serde_json::from_value(told["tools"].take()).ok()?;
-    let mut asked = cases::ask(case, (snapshot, &tools)).ok()?;
-    Some(asked["permitted_with"].take())
+    let unread = |error: serde_json::Error| unasked(error.to_string());
+    let case = serde_json::from_value(told["case"].take()).map_err(unread)?;
+    let tools: Tools = serde_json::from_value(told["tools"].take()).map_err(unread)?;
+    let mut asked = cases::ask(case, (snapshot, &tools)).map_err(unasked)?;
+    Ok(asked["permitted_with"].take())
 }
 
 /// What is told of an answer to `request`: by which policies, what each that was asked saw, and what is missing.

@@ -18,9 +18,9 @@ use model::ServerName;
 use serde_json::{Value, json};
 
 use crate::annotations;
-use crate::compile::{Fault, POLICIES_MAX, POLICY_BYTES_MAX, line_of, parse};
+use crate::compile::{Fault, POLICIES_MAX, POLICY_BYTES_MAX, parse};
 use crate::format::format;
-use crate::report::{CompileErrors, Finding};
+use crate::report::{CompileErrors, Finding, line_of};
 use crate::split::split;
 
 /// What a claim of a token says of the person on whose behalf an act is done.

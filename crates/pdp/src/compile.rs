@@ -18,10 +18,10 @@ use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::nesting::is_shallow;
 use crate::remembered::Remembered;
-use crate::report::{CompileErrors, Finding, parsed};
+use crate::report::{CompileErrors, Finding, Said, line_of, parsed};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
-use crate::split::split;
+use crate::split::placed;
 use crate::strictness::Strictness;
 use crate::validate::Checker;
 use crate::{Bundle, annotations, arguments, properties, reads};
@@ -45,7 +45,7 @@ pub struct Compiler {
     pub(crate) as_texts: bool,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
-    doubts: Kept<Arc<[String]>>,
+    doubts: Kept<Arc<[Said]>>,
     tools: Kept<Result<ToolForm, String>>,
 }
 
@@ -70,6 +70,7 @@ struct ToolForm {
 struct Source<'a> {
     file: &'a str,
     line: usize,
+    text: &'a str,
     /// Names its text.
     digest: Sha256Digest,
     policy: Result<Arc<Compiled>, Fault>,
@@ -77,8 +78,8 @@ struct Source<'a> {
 
 /// What is wrong with one policy by itself.
 pub(crate) enum Fault {
-    /// It does not parse: each reason, with where it is in the policy, if known.
-    Syntax(Vec<(Option<usize>, String)>),
+    /// It does not parse: each reason, with where it is in the policy.
+    Syntax(Vec<Said>),
     /// It is not as policies are here; its `@id`, if it has one, and the reasons.
     Form(Option<String>, Vec<String>),
 }
@@ -118,17 +119,17 @@ impl Snapshot {
     }
 
     fn warn_of_tools(&mut self) {
-        let unnamed = self
-            .tools
-            .keys()
-            .filter(|tool| !self.names_tool(tool))
-            .map(|tool| format!("no permit names tool `{tool}`, so it is not callable"))
-            .map(Finding::general);
+        let unnamed = self.tools.keys().filter(|tool| !self.names_tool(tool)).map(|tool| {
+            let why = "so it is not callable: permit it, or leave it out";
+            Finding::general(format!("no permit names tool `{tool}`, {why}")).of_tool(tool)
+        });
         let unlabelled = self
             .tools
             .keys()
             .filter(|tool| !self.labels.knows(tool))
-            .map(|tool| format!("says nothing of tool `{tool}`: its results carry no label"))
+            .map(|tool| {
+                format!("says nothing of tool `{tool}`: its results carry no label; say what, under `tools`")
+            })
             .map(|message| Finding::at(LABELS_FILE, None, message));
         let warnings: Vec<_> = unnamed.chain(unlabelled).collect();
         self.warnings.extend(warnings);
@@ -178,7 +179,7 @@ impl Compiler {
                     let id = policy.id.as_str();
                     if let Some(first) = places.insert(id.to_owned(), place) {
                         let message = format!("`@id` is also at {first}: give one of them another");
-                        errors.push(source.finding(message).of(id));
+                        errors.push(source.finding((None, message)).of(id));
                     }
                     warnings.extend(doubts.into_iter().map(|it| source.finding(it).of(id)));
                     policies.push(policy.clone());
@@ -244,7 +245,7 @@ impl Compiler {
                 Ok(compiled) => drop(tools.insert(tool.clone(), compiled)),
                 Err(why) => {
                     let message = format!("tool `{tool}` is not callable: {why}");
-                    warnings.push(Finding::general(message));
+                    warnings.push(Finding::general(message).of_tool(tool));
                 }
             }
         }
@@ -255,29 +256,21 @@ impl Compiler {
     fn parsed<'a>(&mut self, bundle: &'a Bundle) -> Result<Vec<Source<'a>>, CompileErrors> {
         let mut sources: Vec<Source<'a>> = Vec::new();
         let mut errors = Vec::new();
-        for (file, text) in &bundle.policies {
-            let (mut from, mut line) = (0, 1);
-            for piece in split(text) {
-                if sources.len() == POLICIES_MAX {
-                    let message = format!(
-                        "more than {POLICIES_MAX} policies: say of several tools or agents at once what is alike"
-                    );
-                    return Err(Finding::general(message).into());
-                }
-                // Counted on from the policy before, so that a long file takes linear time.
-                line += line_of(&text[from..], piece.offset - from) - 1;
-                from = piece.offset;
-                let digest = Sha256Digest::of(piece.text.as_bytes());
-                let make = || compile_policy(parse(piece.text)?, self.role).map(Arc::new);
-                let policy = self.policies.get(digest, make);
-                if let Err(Fault::Syntax(found)) = &policy {
-                    errors.extend(found.iter().map(|(offset, message)| {
-                        let within = offset.map_or(0, |offset| line_of(piece.text, offset) - 1);
-                        Finding::at(file, Some(line + within), message)
-                    }));
-                }
-                sources.push(Source { file, line, digest, policy });
+        for (file, line, text) in placed(&bundle.policies) {
+            if sources.len() == POLICIES_MAX {
+                let message = format!(
+                    "more than {POLICIES_MAX} policies: say of several tools or agents at once what is alike"
+                );
+                return Err(Finding::general(message).into());
             }
+            let digest = Sha256Digest::of(text.as_bytes());
+            let make = || compile_policy(parse(text)?, self.role).map(Arc::new);
+            let policy = self.policies.get(digest, make);
+            let source = Source { file, line, text, digest, policy };
+            if let Err(Fault::Syntax(found)) = &source.policy {
+                errors.extend(found.iter().map(|it| source.finding(it.clone())));
+            }
+            sources.push(source);
         }
         if errors.is_empty() { Ok(sources) } else { Err(CompileErrors(errors)) }
     }
@@ -287,13 +280,14 @@ impl Compiler {
         &mut self,
         source: &'s Source<'_>,
         checker: &mut Checker<'_>,
-    ) -> Result<(&'s Arc<Compiled>, Vec<String>), Vec<Finding>> {
+    ) -> Result<(&'s Arc<Compiled>, Vec<Said>), Vec<Finding>> {
         let policy = match &source.policy {
             Ok(policy) => policy,
             Err(fault) => return Err(source.wrong(fault)),
         };
         let part = checker.part(policy);
-        let mut doubts = checker.doubts(policy, &part);
+        let doubts = checker.doubts(policy, &part);
+        let mut doubts: Vec<Said> = doubts.into_iter().map(|it| (None, it)).collect();
         if part.is_empty() {
             return Ok((policy, doubts));
         }
@@ -323,9 +317,9 @@ impl Compiler {
         for (when, finding) in budgets.conditions() {
             for (digest, policy) in when.policies() {
                 let policy = Ok(policy.clone());
-                let source = Source { file: BUDGETS_FILE, line: 0, digest, policy };
+                let source = Source { file: BUDGETS_FILE, line: 0, text: "", digest, policy };
                 match self.checked(&source, checker) {
-                    Ok((_, doubts)) => doubtful.extend(doubts.iter().map(|it| finding(it))),
+                    Ok((_, doubts)) => doubtful.extend(doubts.iter().map(|(_, it)| finding(it))),
                     Err(found) => wrong.extend(found.iter().map(|it| finding(&it.message))),
                 }
             }
@@ -341,14 +335,16 @@ impl Compiler {
 }
 
 impl Source<'_> {
-    fn finding(&self, message: String) -> Finding {
-        Finding::at(self.file, Some(self.line), message)
+    /// What is said of its text, with where that stands in its file.
+    fn finding(&self, (at, message): Said) -> Finding {
+        let within = at.map_or(0, |at| line_of(self.text, at) - 1);
+        Finding::at(self.file, Some(self.line + within), message)
     }
 
     fn wrong(&self, fault: &Fault) -> Vec<Finding> {
         // What does not parse was told before.
         let Fault::Form(id, messages) = fault else { return Vec::new() };
-        let found = messages.iter().map(|message| self.finding(message.clone()));
+        let found = messages.iter().map(|message| self.finding((None, message.clone())));
         found.map(|finding| id.iter().fold(finding, |finding, id| finding.of(id))).collect()
     }
 }
@@ -377,7 +373,7 @@ fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, Compile
         let compiled = property.policy.as_ref().ok();
         let Some(policy) = compiled.and_then(|it| it.alone.policies().next()) else { continue };
         let parts = properties::over_chains(policy);
-        let parts = parts.map_err(|why| CompileErrors::from(property.finding(why)))?;
+        let parts = parts.map_err(|why| CompileErrors::from(property.finding((None, why))))?;
         all.extend(parts.into_iter().map(|policy| Source {
             digest: Sha256Digest::of(policy.to_string().as_bytes()),
             policy: compile_policy(policy, Role::Properties).map(Arc::new),
@@ -385,11 +381,6 @@ fn over_chains<'a>(properties: &[Source<'a>]) -> Result<Vec<Source<'a>>, Compile
         }));
     }
     Ok(all)
-}
-
-/// The line, counted from 1, in which the byte at `offset` stands.
-pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 /// The first file without a policy, or the whole set if it has no file.

@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
-use cedar_policy::{Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression};
+use cedar_policy::{
+    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression,
+};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +22,9 @@ use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
 const SHOWN_MAX: usize = 200;
+
+/// Why a condition was not evaluated that stands after one by which the policy does not apply.
+const NOT_COME_TO: &str = "one before it is not met, so it was never come to";
 
 /// The most permits that are told of which others are asked.
 const FOR_OTHERS_MAX: usize = 20;
@@ -61,6 +66,9 @@ pub struct AskedPolicy {
     pub of: &'static str,
     /// Whether it applies; none if it could not be evaluated.
     pub applies: Option<bool>,
+    /// Why it could not be evaluated, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }
@@ -72,6 +80,9 @@ pub struct Condition {
     pub text: String,
     /// Whether it is as the policy needs it; none if it could not be evaluated.
     pub met: Option<bool>,
+    /// Why it could not be evaluated, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// What it looks at, and what that is; none if it is not there.
     pub saw: Vec<(String, Option<String>)>,
 }
@@ -156,10 +167,17 @@ fn explained(
 ) -> Option<AskedPolicy> {
     let request = question.of(principal)?;
     let policy = compiled.alone.policies().next()?;
-    let conditions = conditions(policy)
+    let mut conditions: Vec<Condition> = conditions(policy)
         .into_iter()
         .map(|(kind, body)| condition(&kind, &body, (&request, question)))
         .collect();
+    let first_unmet = conditions.iter().position(|it| it.met == Some(false));
+    for after in conditions.iter_mut().skip(first_unmet.unwrap_or(usize::MAX)) {
+        if after.met.is_none() {
+            after.why = Some(NOT_COME_TO.to_owned());
+        }
+    }
+    let applies = holds(&compiled.alone, (&request, question));
     let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
         policy: compiled.id.clone(),
@@ -167,7 +185,8 @@ fn explained(
         effect: if forbids { "forbid" } else { "permit" },
         observed: compiled.observe,
         of,
-        applies: holds(&compiled.alone, (&request, question)),
+        applies: applies.as_ref().ok().copied(),
+        why: applies.err(),
         conditions,
     })
 }
@@ -206,8 +225,12 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
     let alone = alone(body);
     let text = text(kind, alone.as_ref());
     let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = set.and_then(|set| holds(&set, asked));
-    Condition { text, met: held.map(|held| held == (kind == "when")), saw }
+    let held = set.ok_or_else(|| "it cannot be asked by itself".to_owned());
+    let (met, why) = match held.and_then(|set| holds(&set, asked)) {
+        Ok(held) => (Some(held == (kind == "when")), None),
+        Err(why) => (None, Some(why)),
+    };
+    Condition { text, met, why, saw }
 }
 
 /// A policy that has this condition alone.
@@ -231,11 +254,19 @@ fn text(kind: &str, alone: Option<&Policy>) -> String {
     if kind == "when" { text } else { format!("unless {text}") }
 }
 
-/// Whether the one policy of `set` applies; none if it cannot be evaluated.
-fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Option<bool> {
+/// Whether the one policy of `set` applies.
+///
+/// # Errors
+/// Why it cannot be evaluated.
+fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Result<bool, String> {
     let response = Authorizer::new().is_authorized(request, set, &question.entities);
-    let failed = response.diagnostics().errors().next().is_some();
-    (!failed).then(|| response.diagnostics().reason().next().is_some())
+    let diagnostics = response.diagnostics();
+    match diagnostics.errors().next() {
+        Some(AuthorizationError::PolicyEvaluationError(error)) => {
+            Err(error.inner().to_string().replace('\n', " "))
+        }
+        None => Ok(diagnostics.reason().next().is_some()),
+    }
 }
 
 /// The attributes that an expression looks at, as they are written: `context.input.amount`.

@@ -6,9 +6,8 @@ use std::str::FromStr as _;
 use cedar_policy::{Policy, PolicySet};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
-use crate::compile::line_of;
 use crate::nesting::is_shallow;
-use crate::report::Finding;
+use crate::report::{Finding, line_of};
 
 /// The width of a line, and by how much is indented: those of Cedar's own tools.
 const CONFIG: Config = Config { line_width: 80, indent_width: 2 };

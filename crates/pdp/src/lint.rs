@@ -12,6 +12,7 @@ use crate::extent::{Extent, Kinds};
 use crate::report::Finding;
 use crate::schema::{TOOL_CALLS, action_uid};
 use crate::snapshot::{Compiled, Snapshot, names_of};
+use crate::split::placed;
 
 /// What a forbid can look at that says nothing of any tool but that it does more than read: the circumstances in which
 /// every set begins by forbidding all of that.
@@ -27,14 +28,14 @@ impl Snapshot {
         let extent = |position| Extent::of(self.index.scope(position), (&self.vocabulary, &kinds));
         let extents: Vec<_> = (0..self.policies.len()).map(extent).collect();
         let conditions = self.numbered_conditions();
-        for (position, policy) in self.policies.iter().enumerate() {
+        let places: Vec<_> = placed(&self.bundle.policies).collect();
+        for (position, (policy, (file, line, _))) in self.policies.iter().zip(&places).enumerate() {
             let mut own = self.doubts(position, policy);
             own.extend(self.idle(position, (&extents, &conditions)));
-            findings.extend(
-                own.into_iter().map(|message| Finding::general(message).of(policy.id.as_str())),
-            );
+            let finding = |message| Finding::at(file, Some(*line), message);
+            findings.extend(own.into_iter().map(|it: String| finding(it).of(policy.id.as_str())));
         }
-        findings.extend(self.unguarded(harm));
+        findings.extend(self.unguarded(harm, &places));
         findings
     }
 
@@ -42,17 +43,25 @@ impl Snapshot {
         let scope = self.index.scope(position);
         let mut doubts = Vec::new();
         if policy.effect == Effect::Permit && policy.is_unconditional && scope.is_open() {
-            doubts.push("permits everything to everybody".to_owned());
+            doubts.push(
+                "permits everything to everybody: say in its scope to whom, what, or of what"
+                    .to_owned(),
+            );
         }
         if policy.description.is_none() {
-            doubts.push("has no `@description`".to_owned());
+            doubts.push("has no `@description`: say what it is for".to_owned());
         }
         if !policy.obligations.is_empty() {
-            doubts.push("owes an obligation that nothing discharges: it is never begun".to_owned());
+            doubts.push(
+                "owes an obligation that nothing discharges: it is never begun, so take \
+                 `@obligation` out"
+                    .to_owned(),
+            );
         }
         for by in &policy.lifting {
             doubts.push(format!(
-                "lets more be done by what was read (`{by}`): whoever can have a tool say something lifts it"
+                "lets more be done by what was read (`{by}`): whoever can have a tool say something lifts it; \
+                 ask for what must not have been read"
             ));
         }
         doubts
@@ -72,13 +81,17 @@ impl Snapshot {
             let id = &by.id;
             match (by.effect, policy.effect) {
                 (Effect::Forbid, Effect::Permit) => {
-                    doubts.push(format!("is unreachable: `{id}` forbids all that it permits"));
+                    doubts.push(format!(
+                        "is unreachable: `{id}` forbids all that it permits; narrow that, or take this out"
+                    ));
                 }
                 // Of two that say the same, the second is idle.
                 (effect, same) if effect == same && self.names_all_of(policy, by) => {
                     let twins = is_same && covers(position, other);
                     if !twins || other < position {
-                        doubts.push(format!("is shadowed: `{id}` applies wherever it does"));
+                        doubts.push(format!(
+                            "is shadowed: `{id}` applies wherever it does; take this out, or narrow that"
+                        ));
                     }
                 }
                 _ => {}
@@ -113,17 +126,28 @@ impl Snapshot {
         })
     }
 
-    /// The tools that can do more than read, and that some permit names and no forbid guards.
-    fn unguarded(&self, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<Finding> {
+    /// The tools that can do more than read, and that some permit names and no forbid guards; each at the first such
+    /// permit. The policies stand at these `places`.
+    fn unguarded(
+        &self,
+        harm: &BTreeMap<ToolRef, BTreeSet<Harm>>,
+        places: &[(&str, usize, &str)],
+    ) -> Vec<Finding> {
         let consequential = |tool: &&ToolRef| {
             harm.get(*tool).is_some_and(|harm| harm.iter().any(|it| *it != Harm::ReadsData))
         };
         let tools = self.tools.keys().filter(consequential).filter(|tool| self.names_tool(tool));
         let unguarded = tools.filter(|tool| !self.is_guarded(tool, &harm[*tool]));
         let say = |tool: &ToolRef| {
-            Finding::general(format!(
-                "no forbid guards `{tool}`, which can do more than read: whatever a permit misses is done"
-            ))
+            let message = format!(
+                "no forbid guards `{tool}`, which can do more than read: whatever a permit misses is done; forbid \
+                 what must never be"
+            );
+            let by = self.policies.iter().position(|it| it.is_naming(tool));
+            match by.and_then(|position| places.get(position)) {
+                Some((file, line, _)) => Finding::at(file, Some(*line), message),
+                None => Finding::general(message),
+            }
         };
         unguarded.map(say).collect()
     }
@@ -144,6 +168,13 @@ impl Snapshot {
 }
 
 impl Compiled {
+    /// Whether it is a permit in force that names `tool`.
+    fn is_naming(&self, tool: &ToolRef) -> bool {
+        let named = self.names();
+        let is_permit = self.effect == Effect::Permit && !self.observe;
+        is_permit && names_of(tool).iter().any(|uid| named.contains(uid))
+    }
+
     /// Whether it says something of `tool`, which can do this `harm`, that it does not say of whatever does more than
     /// read: it names it or its server, or what it can do; or else it names no such harm, and looks at more than who
     /// acts in what circumstances.

@@ -3,8 +3,12 @@
 use std::fmt;
 
 use miette::Diagnostic;
+use model::ToolRef;
 
 use crate::schema::chain;
+
+/// At which byte of a text something is the matter, if that is known, and what.
+pub(crate) type Said = (Option<usize>, String);
 
 /// One thing that is wrong, or doubtful, in a policy set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,21 +19,38 @@ pub struct Finding {
     pub line: Option<usize>,
     /// The `@id` of the policy, if it is in one that has one.
     pub policy: Option<String>,
+    /// The tool, if it is about how one is described.
+    pub tool: Option<Box<ToolRef>>,
     /// What is the matter.
     pub message: String,
 }
 
 impl Finding {
     pub(crate) fn general(message: impl Into<String>) -> Self {
-        Self { file: None, line: None, policy: None, message: message.into() }
+        Self { file: None, line: None, policy: None, tool: None, message: message.into() }
     }
 
     pub(crate) fn at(file: &str, line: Option<usize>, message: impl Into<String>) -> Self {
-        Self { file: Some(file.to_owned()), line, policy: None, message: message.into() }
+        Self { file: Some(file.to_owned()), line, ..Self::general(message) }
     }
 
     pub(crate) fn of(mut self, policy: &str) -> Self {
         self.policy = Some(policy.to_owned());
+        self
+    }
+
+    pub(crate) fn of_tool(mut self, tool: &ToolRef) -> Self {
+        self.tool = Some(Box::new(tool.clone()));
+        self
+    }
+
+    /// It, where the tool is described that it is about, by file and line, if it has no place of its own.
+    pub fn at_tool(mut self, place: impl Fn(&ToolRef) -> Option<(String, usize)>) -> Self {
+        if self.file.is_none()
+            && let Some((file, line)) = self.tool.as_deref().and_then(place)
+        {
+            (self.file, self.line) = (Some(file), Some(line));
+        }
         self
     }
 }
@@ -48,9 +69,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What Cedar's parser says of a text: at which byte it is, if that is known, and what is the matter, with what it
-/// expected there or advises.
-pub(crate) fn parsed<E: Diagnostic>(error: &E) -> (Option<usize>, String) {
+/// The line, counted from 1, in which the byte at `offset` stands.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
+}
+
+/// What Cedar's parser says of a text: where in it, and what is the matter, with what it expected there or advises.
+pub(crate) fn parsed<E: Diagnostic>(error: &E) -> Said {
     let label = error.labels().into_iter().flatten().next();
     let expected = label.as_ref().and_then(|it| it.label()).map(str::to_owned);
     let remedy = expected.or_else(|| error.help().map(|help| help.to_string()));

@@ -6,15 +6,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaError, SchemaFragment};
+use miette::Diagnostic as _;
 use model::{Sha256Digest, ToolRef};
 use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
-use crate::compile::line_of;
 use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
-use crate::report::{Finding, parsed};
+use crate::report::{Finding, Said, line_of, parsed};
 use crate::shape::{self, Members, Notes};
 
 /// The base schema, the same in every policy set.
@@ -197,27 +197,27 @@ impl Vocabulary {
                 "{why} {MEMBERS_MAX} members with those they name: declare fewer, or flatter ones"
             )));
         }
-        let nothing = Part::default();
         if findings.is_empty()
-            && let Err(why) = vocabulary.part(&nothing)
+            && let Err(error) = vocabulary.built(&Part::default(), vocabulary.extra.iter())
         {
-            findings.push(vocabulary.does_not_go(bundle, &why));
+            findings.push(vocabulary.does_not_go(bundle, &error));
         }
         if findings.is_empty() { Ok(vocabulary) } else { Err(findings) }
     }
 
     /// That the schema parts of `bundle` do not go together, or with what is declared here, and why: told of the first
-    /// part without which they do, as far as that is looked for. Each time the whole schema is built.
-    fn does_not_go(&self, bundle: &Bundle, why: &str) -> Finding {
+    /// part without which they do, as far as that is looked for, and of the line in it, if that is known. Each time the
+    /// whole schema is built.
+    fn does_not_go(&self, bundle: &Bundle, error: &SchemaError) -> Finding {
         let without = |at: usize| {
             let others = self.extra.iter().enumerate().filter(move |(it, _)| *it != at);
             self.built(&Part::default(), others.map(|(_, part)| part))
         };
-        let message = format!("{why}: {PAGE}");
-        let mut files = bundle.schema.keys().enumerate().take(LEFT_OUT_MAX);
+        let message = format!("{}: {PAGE}", chain(error));
+        let mut files = bundle.schema.iter().enumerate().take(LEFT_OUT_MAX);
         let file = files.find(|(at, _)| without(*at).is_ok());
         match file {
-            Some((_, file)) => Finding::at(file, None, message),
+            Some((_, (file, text))) => Finding::at(file, line_in(text, error), message),
             None => Finding::general(message),
         }
     }
@@ -267,14 +267,14 @@ impl Vocabulary {
 
     /// Builds the schema with the actions of `part`.
     pub(crate) fn part(&self, part: &Part<'_>) -> Result<Schema, String> {
-        self.built(part, self.extra.iter())
+        self.built(part, self.extra.iter()).map_err(|error| chain(&error))
     }
 
     fn built<'f>(
         &self,
         part: &Part<'_>,
         extra: impl Iterator<Item = &'f SchemaFragment>,
-    ) -> Result<Schema, String> {
+    ) -> Result<Schema, Box<SchemaError>> {
         let mut own = json!({ "entityTypes": {}, "actions": self.declarations(part) });
         if part.unknown_input {
             for action in part.actions.iter().filter_map(|name| self.actions.get(*name)) {
@@ -284,10 +284,9 @@ impl Vocabulary {
             let shape = &BASE[""]["commonTypes"]["Provenance"];
             own["entityTypes"][UNKNOWN_PROVENANCE] = json!({ "shape": shape });
         }
-        let own = SchemaFragment::from_json_value(json!({ "": own }));
-        let own = own.map_err(|error| chain(&error))?;
+        let own = SchemaFragment::from_json_value(json!({ "": own }))?;
         let fragments = [self.types.clone(), own].into_iter().chain(extra.cloned());
-        Schema::from_schema_fragments(fragments).map_err(|error| chain(&error))
+        Schema::from_schema_fragments(fragments).map_err(Box::new)
     }
 
     /// The declarations of the actions of `part` (JSON form).
@@ -364,7 +363,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What a schema part declares; else what is wrong with it, and at which byte, if that is known.
-fn extra_part(text: &str) -> Result<(SchemaFragment, Value), (Option<usize>, String)> {
+fn extra_part(text: &str) -> Result<(SchemaFragment, Value), Said> {
     // What a set is of stands in brackets, too.
     let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
     shallow.map_err(|(at, why)| (Some(at), why))?;
@@ -378,6 +377,15 @@ fn extra_part(text: &str) -> Result<(SchemaFragment, Value), (Option<usize>, Str
         return Err((None, why.to_owned()));
     }
     Ok((fragment, syntax))
+}
+
+/// The line of the schema part `text` that `error` is about, if it is about something that stands in that one.
+fn line_in(text: &str, error: &SchemaError) -> Option<usize> {
+    let label = error.labels().into_iter().flatten().next()?;
+    let read = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
+    let (from, to) = (label.offset(), label.offset() + label.len());
+    let is_here = text.as_bytes().get(from..to).is_some_and(|here| here == read.data());
+    is_here.then(|| line_of(text, from))
 }
 
 /// The input of a method, as a schema of arguments.

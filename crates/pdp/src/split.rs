@@ -4,6 +4,10 @@
 //! What is wrong within a policy is for Cedar's parser to say, which is handed every one of them; nothing of
 //! the text is left out but comments and white space between policies.
 
+use std::collections::BTreeMap;
+
+use crate::report::line_of;
+
 /// A policy in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
@@ -11,6 +15,21 @@ pub(crate) struct Piece<'a> {
     pub(crate) offset: usize,
     /// From its first annotation or word to its `;`, or to the end of the text.
     pub(crate) text: &'a str,
+}
+
+/// The policies of all `files`, in order, each with its file and the line, counted from 1, on which it begins.
+pub(crate) fn placed(
+    files: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (&str, usize, &str)> {
+    files.iter().flat_map(|(file, text)| {
+        let (mut from, mut line) = (0, 1);
+        split(text).into_iter().map(move |Piece { offset, text: policy }| {
+            // Counted on from the policy before, so that a long file takes linear time.
+            line += line_of(&text[from..], offset - from) - 1;
+            from = offset;
+            (file.as_str(), line, policy)
+        })
+    })
 }
 
 /// The policies of `text`, in order.

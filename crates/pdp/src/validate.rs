@@ -12,6 +12,7 @@ use cedar_policy::{ValidationMode, Validator};
 use model::Sha256Digest;
 
 use crate::candidates::{Constraint, ScopeOf};
+use crate::report::Said;
 use crate::schema::{Part, TOOL_CALLS, Vocabulary};
 use crate::shape::{Member, listed};
 use crate::snapshot::Compiled;
@@ -96,30 +97,33 @@ impl<'a> Checker<'a> {
         let named = policy.actions.iter();
         let mut doubts: Vec<String> = named
             .filter(|name| *name != TOOL_CALLS && !self.vocabulary.actions.contains_key(*name))
-            .map(|name| format!("names `{name}`, which is no method and no tool in the set"))
+            .map(|name| format!("names `{name}`, which is no method and no tool in the set: correct it, or describe the tool"))
             .collect();
         doubts.extend(self.unknown_tool(&policy.scope));
         doubts.extend(self.never(policy));
         // A new deployment has no tools yet, and policies for those to come.
         if part.is_empty() && self.has_tools {
-            doubts.push("matches no action, so it was not type-checked".to_owned());
+            doubts.push(
+                "matches no action, so it was not type-checked: describe the tools that it is for"
+                    .to_owned(),
+            );
         }
         doubts
     }
 
-    /// Validates one policy; answers what is doubtful, or fails with what is wrong.
+    /// Validates one policy; answers what is doubtful, or fails with what is wrong, each with where in its text.
     pub(crate) fn check(
         &mut self,
         policy: &Compiled,
         part: &Matched<'_>,
-    ) -> Result<Vec<String>, Vec<String>> {
-        let validator = self.validator(part, &policy.actions).map_err(|error| vec![error])?;
+    ) -> Result<Vec<Said>, Vec<Said>> {
+        let validator = self.validator(part, &policy.actions);
+        let validator = validator.map_err(|error| -> Vec<Said> { vec![(None, error)] })?;
         let result = validator.validate_with_level(&policy.alone, ValidationMode::Strict, LEVEL);
         let id = policy.id.as_str();
         // Cedar reports them unordered, and what is told must not be.
-        let errors: BTreeSet<String> = result.validation_errors().map(|it| tidy(it, id)).collect();
-        let doubts: BTreeSet<String> =
-            result.validation_warnings().map(|it| tidy(it, id)).collect();
+        let errors: BTreeSet<Said> = result.validation_errors().map(|it| tidy(it, id)).collect();
+        let doubts: BTreeSet<Said> = result.validation_warnings().map(|it| tidy(it, id)).collect();
         if errors.is_empty() { Ok(Vec::from_iter(doubts)) } else { Err(Vec::from_iter(errors)) }
     }
 
@@ -163,7 +167,11 @@ impl<'a> Checker<'a> {
         let name = uid.id().unescaped();
         let unknown = uid.type_name().basename() == "Tool"
             && self.vocabulary.actions.get(name).is_none_or(|action| action.tool.is_none());
-        unknown.then(|| format!("names the tool `{name}`, which is not in the set"))
+        unknown.then(|| {
+            format!(
+                "names the tool `{name}`, which is not in the set: correct it, or describe the tool"
+            )
+        })
     }
 
     /// The actions with which a policy is type-checked: one of each kind that it can match, or
@@ -269,13 +277,15 @@ fn is_of_server(kind: &cedar_policy::EntityTypeName) -> bool {
     matches!(kind.basename(), "Server" | "Tool" | "Resource" | "Prompt")
 }
 
-/// Cedar's message without what we say ourselves (which policy), with its advice.
-fn tidy<E: miette::Diagnostic>(error: &E, id: &str) -> String {
+/// Cedar's message without what we say ourselves (which policy), with its advice, and where in the policy's text the
+/// expression begins that it is about.
+fn tidy<E: miette::Diagnostic>(error: &E, id: &str) -> Said {
+    let at = error.labels().into_iter().flatten().next().map(|label| label.offset());
     let message = error.to_string().replace('\n', " ");
     let prefix = format!("for policy `{id}`, ");
     let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
     match error.help() {
-        Some(help) => format!("{message} ({help})"),
-        None => message,
+        Some(help) => (at, format!("{message} ({help})")),
+        None => (at, message),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::ToolRef;
 use pdp::Finding;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -34,6 +35,15 @@ struct Places {
     cases: Vec<Spanned<IgnoredAny>>,
 }
 
+/// Where the tools of such a file are described.
+#[derive(Deserialize)]
+struct Described {
+    #[serde(default)]
+    tools: ToolPlaces,
+}
+
+type ToolPlaces = BTreeMap<ToolRef, Spanned<IgnoredAny>>;
+
 impl CaseFile {
     /// Reads the `text` of the file that is at `path` in its set.
     ///
@@ -53,6 +63,19 @@ impl CaseFile {
 /// It says something else: what is wrong, with its line.
 pub fn read_tools(text: &str) -> Result<Tools, Finding> {
     yaml(TOOLS_FILE, text)
+}
+
+/// On which line the `text` of the file that is at `path` in its set describes each tool that it does.
+pub fn tool_lines(path: &str, text: &str) -> BTreeMap<ToolRef, usize> {
+    let places: Result<ToolPlaces, _> = if path == TOOLS_FILE {
+        yaml(path, text)
+    } else {
+        yaml(path, text).map(|Described { tools }| tools)
+    };
+    let line = |(tool, it): (ToolRef, Spanned<IgnoredAny>)| {
+        usize::try_from(it.referenced.line()).ok().map(|line| (tool, line))
+    };
+    places.unwrap_or_default().into_iter().filter_map(line).collect()
 }
 
 /// The tools that a set describes, and its files of cases, by their paths in it.

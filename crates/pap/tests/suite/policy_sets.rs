@@ -202,6 +202,10 @@ async fn a_recorded_denial_is_explained_by_what_is_missing_and_what_would_be_per
         let explained = desk.run(Command::PolicyExplain { id }).await.expect("it is explained");
         let members = ["by", "missing", "permitted_with"].map(|member| explained[member].clone());
         assert_eq!(members, told, "{explained}");
+        // What was not looked for says why, and nothing else does.
+        let why = explained["untried"].as_str();
+        assert_eq!(why.is_some(), explained["permitted_with"].is_null(), "{explained}");
+        assert!(why.is_none_or(|why| why.contains("`context.sponsor`")), "{explained}");
     };
     let missing = json!([
         { "policy": "refunds", "of": "instance", "needs": ["context.input.amount <= 100"] }

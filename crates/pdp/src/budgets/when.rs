@@ -16,7 +16,8 @@ use crate::compile::{self, Fault};
 use crate::evaluate::{Outcome, Question, outcome};
 use crate::nesting::is_shallow;
 use crate::reads;
-use crate::schema::{TOOL_CALLS, chain};
+use crate::report::{Said, line_of, parsed};
+use crate::schema::TOOL_CALLS;
 use crate::snapshot::Compiled;
 
 /// The longest condition, in bytes.
@@ -47,9 +48,9 @@ impl When {
                 "it is longer than {WHEN_MAX} bytes: shorten it, or write several budgets"
             ));
         }
-        is_shallow(text).map_err(|(_, why)| why)?;
+        is_shallow(text).map_err(|(at, why)| told(text, (Some(at), why)))?;
         // By itself: else it could end the policy, and begin another one.
-        Expression::from_str(text).map_err(|error| chain(&error))?;
+        Expression::from_str(text).map_err(|error| told(text, parsed(&error)))?;
         let scopes = match tools {
             [] => vec![format!("action in Action::{TOOL_CALLS:?}, resource")],
             tools => tools.iter().map(scope).collect(),
@@ -120,6 +121,16 @@ impl When {
             Outcome::NotSatisfied => Some(false),
             Outcome::Failed => None,
         }
+    }
+}
+
+/// What is the matter with the condition `text`, with the line of it where it has several.
+fn told(text: &str, (at, message): Said) -> String {
+    match at {
+        Some(at) if text.trim().contains('\n') => {
+            format!("on line {} of it, {message}", line_of(text, at))
+        }
+        _ => message,
     }
 }
 

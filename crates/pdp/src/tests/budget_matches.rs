@@ -92,6 +92,14 @@ fn what_is_wrong_with_a_condition_is_told_with_its_line() {
             "budgets.yaml:2: budget `it`: in `when`, names `principal`: say whose calls they are with `agents`, which counts who hands work on as well"
         ],
     );
+    // What does not parse says what was expected, and where, if it has several lines.
+    for (text, told) in [
+        ("context.purpose ==", " (expected "),
+        ("context.purpose == \"a\" &&\n  context.depth >< 1", "in `when`, on line 2 of it, "),
+    ] {
+        let found = found_in(BUDGETS_FILE, with(&when(refund, text)));
+        assert!(found.contains(told), "{text}: {found}");
+    }
     // Calls at once would pass it together.
     for text in [
         "context.session.counters.calls > 1",

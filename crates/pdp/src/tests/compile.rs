@@ -84,9 +84,9 @@ fn mistakes_are_named_with_their_place() {
            @id("whole") permit(principal, action == Action::"crm/lookup", resource)
            when { context.input == {id: 1} };"#,
         expect![[r#"
-            test.cedar:1: policy `typo`: attribute `input.amuont` in context for Action::"payments/refund" not found (did you mean `amount`?)
-            test.cedar:3: policy `type`: the types Long and String are not compatible (for policy `type`, both operands to a `==` expression must have compatible types. Types must be exactly equal to be compatible)
-            test.cedar:5: policy `optional`: unable to guarantee safety of access to optional attribute `input.amount` in context for Action::"payments/refund" (try testing for the attribute's presence with `context.input has amount && ..`)
+            test.cedar:2: policy `typo`: attribute `input.amuont` in context for Action::"payments/refund" not found (did you mean `amount`?)
+            test.cedar:4: policy `type`: the types Long and String are not compatible (for policy `type`, both operands to a `==` expression must have compatible types. Types must be exactly equal to be compatible)
+            test.cedar:6: policy `optional`: unable to guarantee safety of access to optional attribute `input.amount` in context for Action::"payments/refund" (try testing for the attribute's presence with `context.input has amount && ..`)
             test.cedar:7: policy `entity`: unrecognized entity type `Robot` (did you mean `Tool`?)
             test.cedar:8: policy `whole`: uses `context`, `context.input` or `context.provenance` as a whole; name the members it reads"#]],
     );
@@ -111,12 +111,12 @@ fn what_names_nothing_is_doubtful() {
            resource) when { context.input.id > 1 };"#,
         expect![[r#"
             compiles
-            warning: test.cedar:1: policy `later`: names `crm/later`, which is no method and no tool in the set
-            warning: test.cedar:1: policy `later`: matches no action, so it was not type-checked
-            warning: test.cedar:3: policy `tool`: names the tool `crm/later`, which is not in the set
+            warning: test.cedar:1: policy `later`: names `crm/later`, which is no method and no tool in the set: correct it, or describe the tool
+            warning: test.cedar:1: policy `later`: matches no action, so it was not type-checked: describe the tools that it is for
+            warning: test.cedar:3: policy `tool`: names the tool `crm/later`, which is not in the set: correct it, or describe the tool
             warning: test.cedar:4: policy `mismatch`: policy is impossible: the policy expression evaluates to false for all valid requests
             warning: test.cedar:4: policy `mismatch`: unable to find an applicable action given the policy scope constraints
-            warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set"#]],
+            warning: test.cedar:5: policy `some`: names `crm/later`, which is no method and no tool in the set: correct it, or describe the tool"#]],
     );
     // Of a server that has no tools here nothing is said of how others look.
     check(
@@ -124,7 +124,7 @@ fn what_names_nothing_is_doubtful() {
            when { context.input.whatever == 1 };"#,
         expect![[r#"
             compiles
-            warning: test.cedar:1: policy `elsewhere`: matches no action, so it was not type-checked"#]],
+            warning: test.cedar:1: policy `elsewhere`: matches no action, so it was not type-checked: describe the tools that it is for"#]],
     );
     let without_tools = Bundle { tools: [].into(), ..bundle(crate::STARTER_POLICY) };
     check_bundle(without_tools, expect!["compiles"]);
@@ -235,7 +235,7 @@ fn a_tool_that_a_condition_names_is_checked_by_itself() {
     bundle.tools.insert(tool_ref("crm/other"), lookup);
     check_bundle(
         bundle,
-        expect!["test.cedar:1: policy `a`: unexpected type: expected Long but saw String"],
+        expect!["test.cedar:2: policy `a`: unexpected type: expected Long but saw String"],
     );
 }
 

@@ -30,6 +30,34 @@ fn each_condition_tells_whether_it_is_met_and_what_it_saw() {
     check("when { context.sponsor has unit }", Some(false), &[("context.sponsor.unit", None)]);
 }
 
+/// What could not be evaluated says why: it failed, or the policy never came to it.
+#[test]
+fn what_is_not_evaluated_says_why() {
+    let check = |condition: &str, of_policy: Option<&str>, of_last: Option<&str>| {
+        let text = format!(
+            r#"@id("it") permit (principal, action == Action::"crm/lookup", resource) when {{ {condition} }};"#
+        );
+        let snapshot: Snapshot = snapshot(&text);
+        let case = Case::call("crm/lookup", json!({ "id": 7 }));
+        let explained = snapshot.explain(&case.request, &case.facts());
+        let it = explained.asked.iter().find(|it| it.of == "instance").expect("it is asked");
+        let last = it.conditions.last().expect("it has conditions");
+        for (why, is_told, expected) in
+            [(&it.why, it.applies.is_none(), of_policy), (&last.why, last.met.is_none(), of_last)]
+        {
+            assert_eq!(why.is_some(), is_told, "{it:?}");
+            assert_eq!(why.is_some(), expected.is_some(), "{it:?}");
+            let why = why.as_deref().unwrap_or_default();
+            assert!(why.contains(expected.unwrap_or_default()), "{why}");
+        }
+    };
+    let overflows = "context.depth - 9223372036854775807 - 2 > 0";
+    check(overflows, Some("overflow"), Some("overflow"));
+    check(&format!("context.depth > 3 && {overflows}"), None, Some("never come to"));
+    check(&format!("context.depth == 0 && {overflows}"), Some("overflow"), Some("overflow"));
+    check("context.depth == 0 && context.input.id > 0", None, None);
+}
+
 #[test]
 fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
     let text = r#"

@@ -68,15 +68,15 @@ fn a_tool_of_which_nothing_is_said_is_told() {
     check(
         "labels: { a: x }\ntools: { crm/*: { carries: [a] } }\n",
         expect![[r#"
-        labels.yaml: says nothing of tool `payments/refund`: its results carry no label
-        labels.yaml: says nothing of tool `tickets/close`: its results carry no label"#]],
+        labels.yaml: says nothing of tool `payments/refund`: its results carry no label; say what, under `tools`
+        labels.yaml: says nothing of tool `tickets/close`: its results carry no label; say what, under `tools`"#]],
     );
     check(
         "labels: { a: x }\n",
         expect![[r#"
-        labels.yaml: says nothing of tool `crm/lookup`: its results carry no label
-        labels.yaml: says nothing of tool `payments/refund`: its results carry no label
-        labels.yaml: says nothing of tool `tickets/close`: its results carry no label"#]],
+        labels.yaml: says nothing of tool `crm/lookup`: its results carry no label; say what, under `tools`
+        labels.yaml: says nothing of tool `payments/refund`: its results carry no label; say what, under `tools`
+        labels.yaml: says nothing of tool `tickets/close`: its results carry no label; say what, under `tools`"#]],
     );
 }
 

@@ -22,8 +22,8 @@ fn check(effect: &str, conditions: &str, expected: &[&str]) {
     let found: Vec<_> = found.filter(|it| it.contains("what was read")).collect();
     let said = |by: &&str| {
         format!(
-            "policy `it`: lets more be done by what was read (`context.{by}`): whoever can have a tool say \
-             something lifts it"
+            "test.cedar:2: policy `it`: lets more be done by what was read (`context.{by}`): whoever can have a tool say \
+             something lifts it; ask for what must not have been read"
         )
     };
     assert_eq!(found, expected.iter().map(said).collect::<Vec<_>>(), "{effect} {conditions}");

@@ -31,22 +31,26 @@ fn a_set_that_says_what_it_means_has_no_findings() {
 fn everything_to_everybody_idle_policies_and_unguarded_tools_are_found() {
     check(
         r#"@id("all") @description("All") permit (principal, action, resource);"#,
-        expect!["policy `all`: permits everything to everybody"],
+        expect![
+            "test.cedar:1: policy `all`: permits everything to everybody: say in its scope to whom, what, or of what"
+        ],
     );
     check(
         r#"@id("wide") @description("W") permit (principal, action in Action::"tools/call", resource in Server::"crm");
            @id("narrow") @description("N") permit (principal, action in Action::"tools/call", resource in Server::"crm")
            when { context.depth == 0 };"#,
-        expect!["policy `narrow`: is shadowed: `wide` applies wherever it does"],
+        expect![
+            "test.cedar:2: policy `narrow`: is shadowed: `wide` applies wherever it does; take this out, or narrow that"
+        ],
     );
     check(
         r#"@id("never") @description("F") forbid (principal, action == Action::"payments/refund", resource);
            @id("dead") @description("D") permit (principal, action == Action::"payments/refund", resource);
            @id("plain") @obligation("redact:x") permit (principal, action == Action::"crm/lookup", resource);"#,
         expect![[r#"
-            policy `dead`: is unreachable: `never` forbids all that it permits
-            policy `plain`: has no `@description`
-            policy `plain`: owes an obligation that nothing discharges: it is never begun"#]],
+            test.cedar:2: policy `dead`: is unreachable: `never` forbids all that it permits; narrow that, or take this out
+            test.cedar:3: policy `plain`: has no `@description`: say what it is for
+            test.cedar:3: policy `plain`: owes an obligation that nothing discharges: it is never begun, so take `@obligation` out"#]],
     );
 }
 
@@ -65,7 +69,7 @@ fn what_can_do_more_than_read_and_no_forbid_guards_is_found() {
     };
     let unguarded = || {
         expect![
-            "no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done"
+            "test.cedar:1: no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done; forbid what must never be"
         ]
     };
     check(permits, unguarded());
@@ -81,7 +85,8 @@ fn what_can_do_more_than_read_and_no_forbid_guards_is_found() {
 /// in what circumstances, or what the tool can do.
 #[test]
 fn what_is_forbidden_of_everything_in_some_circumstances_guards_nothing_in_particular() {
-    let unguarded = "no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done";
+    let unguarded = "no forbid guards `payments/refund`, which can do more than read: whatever a permit misses is done; \
+                     forbid what must never be";
     let starter = r#"resource.harm != ["reads-data"] && !context.confirmed"#;
     for (condition, is_guarded) in [
         (starter, false),
@@ -122,10 +127,16 @@ fn twins_are_found_by_their_conditions() {
         );
     };
     let same = ["context.depth == 0", "context.depth  ==  0"];
-    let idle = || expect!["policy `two`: is shadowed: `one` applies wherever it does"];
+    let idle = || {
+        expect![
+            "test.cedar:2: policy `two`: is shadowed: `one` applies wherever it does; take this out, or narrow that"
+        ]
+    };
     pair(["permit", "permit"], same, idle());
     pair(["forbid", "forbid"], same, idle());
-    let dead = expect!["policy `two`: is unreachable: `one` forbids all that it permits"];
+    let dead = expect![
+        "test.cedar:2: policy `two`: is unreachable: `one` forbids all that it permits; narrow that, or take this out"
+    ];
     pair(["forbid", "permit"], same, dead);
     pair(["permit", "permit"], ["context.depth == 0", "context.depth == 1"], expect![""]);
 }
@@ -142,12 +153,18 @@ fn idle_policies_are_found_by_the_hierarchy() {
     let idle = |effects, scopes, expected| check(&pair(effects, scopes), expected);
     let crm = r#"action in Action::"tools/call", resource in Server::"crm""#;
     let lookup = r#"action == Action::"crm/lookup", resource"#;
-    let same = || expect!["policy `narrow`: is shadowed: `wide` applies wherever it does"];
+    let same = || {
+        expect![
+            "test.cedar:2: policy `narrow`: is shadowed: `wide` applies wherever it does; take this out, or narrow that"
+        ]
+    };
     idle(["permit", "permit"], [crm, lookup], same());
     idle(["forbid", "forbid"], [crm, lookup], same());
     idle(["permit", "permit"], [lookup, crm], expect![""]);
     idle(["permit", "forbid"], [crm, lookup], expect![""]);
-    let dead = expect!["policy `narrow`: is unreachable: `wide` forbids all that it permits"];
+    let dead = expect![
+        "test.cedar:2: policy `narrow`: is unreachable: `wide` forbids all that it permits; narrow that, or take this out"
+    ];
     idle(["forbid", "permit"], [crm, lookup], dead);
     // It names the tool, without which nobody could call it.
     let every = r#"action in Action::"tools/call", resource is Tool"#;

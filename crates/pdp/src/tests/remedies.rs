@@ -63,6 +63,20 @@ fn policies() -> Vec<Row> {
             "try testing for the attribute's presence",
         ),
         (
+            of_policy(&format!(
+                "{call}\nwhen {{ context.depth == 0 }}\nunless {{\n  context.depth > 1 ||\n  context.input.idd == 1\n}};"
+            )),
+            "test.cedar:6: policy `b`: ",
+            "did you mean `id`?",
+        ),
+        (
+            of_policy(&format!(
+                "{call}\nwhen {{ context.depth == 0 &&\n  context.depth == \"x\" }};"
+            )),
+            "test.cedar:4: policy `b`: ",
+            "must have compatible types",
+        ),
+        (
             of_policy(&format!("{call} when {{ context.input == {{}} }};")),
             "test.cedar:2: policy `b`: ",
             "name the members",
@@ -94,7 +108,7 @@ fn a_few_schema_parts_are_looked_at_to_find_the_wrong_one() {
             panic!("there is one such type");
         };
         let told = errors.to_string();
-        let named = told.split_once(".cedarschema: ").map(|(name, _)| name);
+        let named = told.split_once(".cedarschema:").map(|(name, _)| name);
         assert_eq!(named, file, "{told}");
     };
     check(15, Some("15"));
@@ -110,8 +124,8 @@ fn beside() -> Vec<Row> {
     let schema = "see docs/policy-sets.md";
     vec![
         (of_schema("entity Desk;\nentity Desk2 {"), "own.cedarschema:2: ", "(expected "),
-        (of_schema("entity Person;"), "own.cedarschema: ", schema),
-        (of_schema("entity Desk in Nobody;"), "own.cedarschema:", schema),
+        (of_schema("entity Person;"), "own.cedarschema:", schema),
+        (of_schema("entity Desk;\nentity Chair in [Desk, Nobody];"), "own.cedarschema:2: ", schema),
         (of_schema("action sit;"), "own.cedarschema: ", "a schema part declares types"),
         (of_labels("labels: [\n"), "labels.yaml:", "see docs/labels.md"),
         (
