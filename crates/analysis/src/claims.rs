@@ -86,9 +86,9 @@ impl fmt::Display for Claim {
                 return f.write_str("permits nothing that the other set does not");
             }
             Self::Equivalent => return f.write_str("permits exactly what the other set does"),
-            Self::NeverPermits { property, description } => ("never", property, description),
+            Self::NeverPermits { property, description }
+            | Self::NeverReaches { property, description } => ("never", property, description),
             Self::AlwaysPermits { property, description } => ("always", property, description),
-            Self::NeverReaches { property, description } => ("never", property, description),
         };
         if matches!(self, Self::NeverReaches { .. }) {
             let by = "by handing work on";

@@ -141,12 +141,11 @@ impl Snapshot {
 /// administers so.
 fn could_be_asked(scope: &ScopeOf, action: &Action, agent: Option<&EntityUid>) -> bool {
     let is_by_agents = action.asked_by == AskedBy::Instance;
-    let is_by = match agent {
-        Some(agent) => is_by_agents && could_be(&scope.principal, agent),
-        None => {
-            let mut kinds = action.principals().into_iter();
-            !is_by_agents && kinds.any(|kind| lets_in(&scope.principal, &type_name(kind)))
-        }
+    let is_by = if let Some(agent) = agent {
+        is_by_agents && could_be(&scope.principal, agent)
+    } else {
+        let mut kinds = action.principals().into_iter();
+        !is_by_agents && kinds.any(|kind| lets_in(&scope.principal, &type_name(kind)))
     };
     is_by
         && scope.action.matches(&action.placed)

@@ -1,6 +1,6 @@
 //! Each kind of answer, on sets that are small enough to see that it is right.
 
-use analysis::{Verdict, Why};
+use analysis::Why;
 
 use crate::support::{Asked, answered, check, report, why};
 

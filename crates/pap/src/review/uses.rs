@@ -97,8 +97,8 @@ fn note(entry: &LogEntry, since: &BTreeMap<AgentName, Timestamp>, uses: &mut Use
         }
         let of_agent = uses.entry(agent.clone()).or_default();
         let unused = Used { count: 0, last: record.time };
-        let used = of_agent.entry(ToolRef::clone(&tool)).or_insert(unused);
-        used.count += 1;
-        used.last = used.last.max(record.time);
+        let counted = of_agent.entry(ToolRef::clone(&tool)).or_insert(unused);
+        counted.count += 1;
+        counted.last = counted.last.max(record.time);
     }
 }

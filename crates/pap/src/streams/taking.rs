@@ -90,8 +90,8 @@ impl Taking<'_> {
     /// What is written so that it is taken once.
     pub(super) fn remembered(&self, token: Sha256Digest) -> [Effect; 3] {
         let place = FactKey::taken(&self.stream.name, &self.set.jti);
-        let taken = Taken { token, until: self.until() };
-        self.as_long_as_the_token(&place.clone(), (place, &taken))
+        let once = Taken { token, until: self.until() };
+        self.as_long_as_the_token(&place.clone(), (place, &once))
     }
 
     /// Until when the token could come again.

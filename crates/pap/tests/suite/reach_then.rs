@@ -86,14 +86,14 @@ fn stop(world: &World) -> (FactKey, Value) {
 }
 
 /// At high risk since `since`.
-fn high(since: Timestamp) -> Option<Risk> {
-    Some(Risk { level: RiskLevel::High, since })
+fn high(since: Timestamp) -> Risk {
+    Risk { level: RiskLevel::High, since }
 }
 
 #[tokio::test]
 async fn r_49_what_stood_in_the_way_then_is_asked_of_then() {
     let reversed = |(key, [then, now]): Change| (key, [now, then]);
-    let risk = |world: &World| agent(world, |it, now| it.risk = high(now));
+    let risk = |world: &World| agent(world, |it, now| it.risk = Some(high(now)));
     check(risk, (ALL, &[])).await;
     check(|world| reversed(risk(world)), (&[], ALL)).await;
     let stopped = |world: &World| {

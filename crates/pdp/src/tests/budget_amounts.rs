@@ -274,9 +274,12 @@ fn number() -> impl Strategy<Value = (Value, i128)> {
     })
 }
 
+/// Quantity and price, each as it is written and in ten-thousandths.
+type Line = ((Value, i128), (Value, i128));
+
 /// What the whole comes to, in ten-thousandths: no part is below zero, and it has two places and is no more than an
 /// amount can be.
-fn exact(lines: &[((Value, i128), (Value, i128))]) -> Option<i128> {
+fn exact(lines: &[Line]) -> Option<i128> {
     let mut sum = 0_i128;
     for ((_, quantity), (_, price)) in lines {
         let product = (*quantity >= 0 && *price >= 0).then(|| quantity * price)?;

@@ -200,15 +200,15 @@ fn a_permit_that_owed_something_and_permits_less_is_a_widening() {
     let owing = format!("@obligation(\"notify:desk\") {READING}");
     let narrower = owing.replace("resource)", "resource) when { context.depth < 1 }");
     let described = format!("@description(\"Looks up.\") {owing}");
-    let changed =
+    let wanted =
         |widens: bool| format!(r#"[{{"policy":"reading","is":"changed","widens":{widens}}}]"#);
     let told = |after: &str| {
         let files = |policy: &str| bundle(policy).policies;
         let changes = crate::changes(&files(&owing), &files(after)).expect("both can be read");
         serde_json::to_string(&changes).expect("it is JSON")
     };
-    assert_eq!(told(&narrower), changed(true));
-    assert_eq!(told(&described), changed(false));
+    assert_eq!(told(&narrower), wanted(true));
+    assert_eq!(told(&described), wanted(false));
     check(
         &[&owing, GUARD],
         &[GUARD],
