@@ -469,6 +469,12 @@ impl Administration {
         Reader::new(self.authority.pip().store())
     }
 
+    /// A reader that takes what was read before, and has not changed, for read: a directory tells of
+    /// thousands, one after the other.
+    pub(crate) fn knowing(&self) -> Reader<'_> {
+        self.authority.pip().reader()
+    }
+
     /// Lists the facts under each prefix, once that is permitted.
     pub(crate) async fn list(
         &self,

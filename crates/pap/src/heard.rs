@@ -117,7 +117,7 @@ impl Administration {
         stream: Option<&SourceName>,
         said: Timestamp,
     ) -> Result<bool, AdminError> {
-        let (mut reader, key, now) = (self.reader(), FactKey::heard(directory), self.now());
+        let (mut reader, key, now) = (self.knowing(), FactKey::heard(directory), self.now());
         // As it is now: it may have been said anew since whoever tells began to.
         let minutes = counting(&mut reader, directory, stream).await;
         let Some(minutes) = minutes.map_err(AdminError::unavailable)? else { return Ok(true) };

@@ -45,6 +45,7 @@ impl Finding {
     }
 
     /// It, where the tool is described that it is about, by file and line, if it has no place of its own.
+    #[must_use]
     pub fn at_tool(mut self, place: impl Fn(&ToolRef) -> Option<(String, usize)>) -> Self {
         if self.file.is_none()
             && let Some((file, line)) = self.tool.as_deref().and_then(place)

@@ -30,16 +30,6 @@ pub(crate) use registered::{ends_in_time, given_token, has_shown, named_in, show
 pub(crate) use users::{is_active as is_user_active, restored_user};
 pub(crate) use write::Becomes;
 
-use crate::Administration;
-
-impl Administration {
-    /// A reader that takes what was read before, and has not changed, for read: a directory tells of
-    /// thousands, one after the other.
-    fn knowing(&self) -> Reader<'_> {
-        self.authority.pip().reader()
-    }
-}
-
 /// The resource at `key`, if there is one.
 async fn stored(reader: &mut Reader<'_>, key: FactKey) -> Result<Option<ScimResource>, Error> {
     reader.find(key).await.map_err(errors::unavailable)

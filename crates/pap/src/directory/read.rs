@@ -96,6 +96,10 @@ impl Administration {
         id: &str,
     ) -> Result<(Resource, Version), Error> {
         let mut reader = self.knowing();
+        if let (Kind::Users, Ok(person)) = (place.kind, id.parse()) {
+            let whole = [place.of(id), FactKey::person(&person)];
+            reader.prepare(&whole).await.map_err(unavailable)?;
+        }
         let kept = match place.kind {
             Kind::Users | Kind::Groups => stored(&mut reader, place.of(id)).await?,
             Kind::Agents => self.agent_seen(&mut reader, place, id).await?,
