@@ -26,6 +26,9 @@ const SHOWN_MAX: usize = 200;
 /// Why a condition was not evaluated that stands after one by which the policy does not apply.
 const NOT_COME_TO: &str = "one before it is not met, so it was never come to";
 
+/// What is shown of an argument that has no exact value.
+const INEXACT: &str = "a value that policies cannot see exactly";
+
 /// The most permits that are told of which others are asked.
 const FOR_OTHERS_MAX: usize = 20;
 
@@ -177,7 +180,10 @@ fn explained(
             after.why = Some(NOT_COME_TO.to_owned());
         }
     }
-    let applies = holds(&compiled.alone, (&request, question));
+    let applies = match question.unread.iter().find(|it| compiled.reads.see(it)) {
+        Some(pointer) => Err(inexact(pointer)),
+        None => holds(&compiled.alone, (&request, question)),
+    };
     let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
         policy: compiled.id.clone(),
@@ -221,12 +227,17 @@ fn take_apart(body: &Value, parts: &mut Vec<(String, Value)>) {
 fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Condition {
     let mut paths = BTreeSet::new();
     looked_at(body, &mut paths);
+    let left_out = paths.iter().find_map(|path| unread(path, asked.1)).map(|it| inexact(it));
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
     let alone = alone(body);
     let text = text(kind, alone.as_ref());
     let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = set.ok_or_else(|| "it cannot be asked by itself".to_owned());
-    let (met, why) = match held.and_then(|set| holds(&set, asked)) {
+    let held = match (left_out, set) {
+        (Some(why), _) => Err(why),
+        (None, Some(set)) => holds(&set, asked),
+        (None, None) => Err("it cannot be asked by itself".to_owned()),
+    };
+    let (met, why) = match held {
         Ok(held) => (Some(held == (kind == "when")), None),
         Err(why) => (None, Some(why)),
     };
@@ -294,8 +305,22 @@ fn path(expression: &Value) -> Option<String> {
     Some(if plain { format!("{left}.{name}") } else { format!("{left}[{name:?}]") })
 }
 
+/// The argument at `path`, by its pointer, if it has no exact value.
+fn unread<'q>(path: &str, question: &'q Question<'_>) -> Option<&'q String> {
+    let names = path.strip_prefix("context.input.")?;
+    question.unread.get(&format!("/{}", names.replace('.', "/")))
+}
+
+/// Why what looks at the argument at `pointer` is not evaluated.
+fn inexact(pointer: &str) -> String {
+    format!("it looks at the argument `{pointer}`, which is {INEXACT}")
+}
+
 /// What is at `path`, as text; none if there is nothing.
 fn value(path: &str, (request, question): (&Request, &Question<'_>)) -> Option<String> {
+    if unread(path, question).is_some() {
+        return Some(INEXACT.to_owned());
+    }
     let expression = Expression::from_str(path).ok()?;
     let text = eval_expression(request, &question.entities, &expression).ok()?.to_string();
     let mut shown: String = text.chars().take(SHOWN_MAX).collect();

@@ -58,6 +58,32 @@ fn what_is_not_evaluated_says_why() {
     check("context.depth == 0 && context.input.id > 0", None, None);
 }
 
+/// It is there, and whoever only observes is not taken to have looked at nothing.
+#[test]
+fn an_argument_without_an_exact_value_is_not_told_as_missing() {
+    let text = r#"
+        @id("all") permit (principal, action == Action::"payments/refund", resource);
+        @id("tried") @mode("observe") forbid (principal, action == Action::"payments/refund", resource)
+        when { context.input has price && context.input.price.greaterThan(decimal("5.0")) };"#;
+    let inexact = Some("a value that policies cannot see exactly");
+    let check = |price: serde_json::Value, applies: Option<bool>| {
+        let snapshot: Snapshot = snapshot(text);
+        let case = Case::call("payments/refund", json!({ "price": price }));
+        let explained = snapshot.explain(&case.request, &case.facts());
+        let tried = explained.asked.iter().find(|it| it.policy.as_str() == "tried");
+        let tried = tried.expect("it is asked");
+        assert_eq!((tried.applies, tried.why.is_some()), (applies, applies.is_none()), "{tried:?}");
+        for condition in &tried.conditions {
+            assert_eq!(condition.met.is_none(), applies.is_none(), "{condition:?}");
+            let [(path, value)] = condition.saw.as_slice() else { panic!("{condition:?}") };
+            assert_eq!((path.as_str(), value.is_some()), ("context.input.price", true));
+            assert_eq!(value.as_deref() == inexact, applies.is_none(), "{condition:?}");
+        }
+    };
+    check(json!(1e-5), None);
+    check(json!(5.5), Some(true));
+}
+
 #[test]
 fn every_condition_of_a_set_is_told_as_it_is_when_it_is_asked() {
     let text = r#"
