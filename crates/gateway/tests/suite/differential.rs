@@ -333,10 +333,16 @@ async fn check(world: &World, arrived: &[Seen], tried: &[Tried]) -> usize {
     arrived.len()
 }
 
-/// The permitted calls by decision, each with what its commitments open to.
+/// The permitted calls by decision, each with what its commitments open to, but for those of which it is on record
+/// that they were not begun: what they rested on changed before, as with what is found meanwhile.
 pub(crate) async fn permits(world: &World) -> BTreeMap<String, (DecisionRecord, Disclosure)> {
-    let mut permits = BTreeMap::new();
-    for (index, record) in (0..).zip(world.records().await) {
+    let (mut permits, records) = (BTreeMap::new(), world.records().await);
+    let not_begun: BTreeSet<String> = records
+        .iter()
+        .filter(|record| record["outcome"] == "not_started")
+        .filter_map(|record| record["decision"].as_str().map(str::to_owned))
+        .collect();
+    for (index, record) in (0..).zip(records) {
         let is_call = record["action"].as_str().is_some_and(|action| action.starts_with("up/"));
         if record["kind"] != "decision" || record["decision"] != "permit" || !is_call {
             continue;
@@ -346,7 +352,10 @@ pub(crate) async fn permits(world: &World) -> BTreeMap<String, (DecisionRecord, 
         let commitments = serde_json::from_value(record["commitments"].clone());
         assert_eq!(disclosed.mismatch(&commitments.expect("commitments")), None);
         let record: DecisionRecord = serde_json::from_value(record).expect("a decision");
-        permits.insert(record.id.to_string(), (record, disclosed));
+        let id = record.id.to_string();
+        if !not_begun.contains(&id) {
+            permits.insert(id, (record, disclosed));
+        }
     }
     permits
 }

@@ -32,7 +32,7 @@ async fn n_128_a_set_that_is_not_whole_changes_nothing() {
     check(files(half), "test.cedar").await;
     let no_such_argument = r#"@id("x") permit (principal, action == Action::"crm/refund", resource)
         when { context.input.nothing == 1 };"#;
-    check(files(no_such_argument), "test.cedar:1").await;
+    check(files(no_such_argument), "test.cedar:2").await;
     let twice = format!("{POLICY}{POLICY}");
     check(files(&twice), "is also at").await;
     // One file of several was cut off: what it forbade would be permitted.
