@@ -18,6 +18,7 @@ use crate::delegation::{
     Holder, Party, WAYS, Way, before, delegates, hand_on, hands_over, part, party, takes_up,
     task_of,
 };
+use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::stores::OnCommit;
 
 /// Something that ends what rests on the instance of `Holder`.
@@ -84,10 +85,16 @@ enum Exchange {
     HandOver,
     TakeUp,
     Delegation,
+    TakeOver,
 }
 
-const EXCHANGES: [Exchange; 4] =
-    [Exchange::Renewal, Exchange::HandOver, Exchange::TakeUp, Exchange::Delegation];
+const EXCHANGES: [Exchange; 5] = [
+    Exchange::Renewal,
+    Exchange::HandOver,
+    Exchange::TakeUp,
+    Exchange::Delegation,
+    Exchange::TakeOver,
+];
 
 impl Exchange {
     async fn after(
@@ -102,12 +109,16 @@ impl Exchange {
             }
             _ => None,
         };
+        if matches!(self, Self::TakeOver) {
+            sts.world.clock.advance(GONE_AFTER);
+        }
         change(sts, lead).await;
         let to = (reader, own.as_ref());
         let request = match (self, &made) {
             (Self::TakeUp, Some(made)) => takes_up(sts, to, made),
             (Self::HandOver, _) => hands_over(sts, lead, to, &asked),
             (Self::Delegation, _) => delegates(sts, lead, to, &asked),
+            (Self::TakeOver, _) => resumes(sts, (&lead.of, own.as_ref()), &task_id(lead)),
             _ => sts.request(&lead.key),
         };
         sts.send(request).await.map(drop)
@@ -118,6 +129,9 @@ impl Exchange {
 #[tokio::test]
 async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
     for way in EXCHANGES {
+        let (sts, lead, reader) = before().await;
+        let given = way.after(|_, _| Box::pin(async {}), (&sts, &lead, &reader)).await;
+        assert!(given.is_ok(), "{way:?}, nothing has happened: {given:?}");
         for (what, change) in CHANGES {
             let (sts, lead, reader) = before().await;
             let issued = sts.world.records("issuance").await.len();
