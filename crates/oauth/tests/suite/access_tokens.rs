@@ -254,6 +254,8 @@ fn n_024_a_kid_is_a_name_and_nothing_else() {
         let token = sign(&with(&header(&key), "kid", kid.clone()), &plain(), &key);
         assert_eq!(check(&token, &key), Err(JwsError::UnknownKey), "{kid}");
     }
+    let long = sign(&with(&header(&key), "kid", "x".repeat(10_000)), &plain(), &key);
+    assert_eq!(check(&long, &key), Err(JwsError::TooLong));
     let twice = format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"x","kid":"{known}"}}"#);
     let token = sign_texts(&twice, &plain().to_string(), &key);
     assert_eq!(check(&token, &key), Err(JwsError::NotJson("header")));
