@@ -292,7 +292,7 @@ impl Authority {
             }
             let made = Box::pin(self.make(&act, used_up.as_ref())).await?;
             let Some(made) = made else { continue };
-            let Made { answer, unit, leaf, departed } = made;
+            let Made { answer, unit, leaf, found } = made;
             let (opening, denial) = match answer {
                 Answer::Permit(permitting) => {
                     let place = place.take().expect("it is given back after each attempt");
@@ -304,7 +304,7 @@ impl Authority {
             match committed {
                 Ok(committed) => {
                     leaf.mark_written();
-                    self.note_departed(departed);
+                    self.note_found(found);
                     let opening = opening.pop().ok_or_else(|| denial.expect("it is one of both"));
                     return Ok(self.permit(act, opening?, &committed));
                 }

@@ -123,12 +123,12 @@ impl Authority {
         let mut unit = Unit { revision, urgency, ..Unit::default() };
         let found = departing.join(&mut unit);
         self.journal.store().commit(unit).await?;
-        self.note_departed(found);
+        self.note_found(found);
         Ok(())
     }
 
-    /// Notes what was found of departures, once they are committed.
-    pub(crate) fn note_departed(&self, found: Vec<Stranger>) {
+    /// Notes who was found by what is committed now.
+    pub(crate) fn note_found(&self, found: Vec<Stranger>) {
         for stranger in found {
             self.note_stranger(stranger);
         }

@@ -64,7 +64,7 @@ impl Authority {
         assert!(!is_counted(act.request()), "what is counted is recorded as it is decided");
         let (announced, place) = (self.journal.store().announce(), self.place()?);
         let record_by = self.clock.monotonic().saturating_add(BEGIN_WITHIN);
-        let Made { answer, unit, leaf, departed } = self.in_time(self.make_settled(&act)).await?;
+        let Made { answer, unit, leaf, found } = self.in_time(self.make_settled(&act)).await?;
         match answer {
             Answer::Permit(permitting) => {
                 let opening = Opening { permitting, place, begins: false };
@@ -74,7 +74,7 @@ impl Authority {
                 let recorded = async { self.commit(unit, Vec::new()).await.0.map_err(unrecorded) };
                 self.in_time(recorded).await?;
                 leaf.mark_written();
-                self.note_departed(departed);
+                self.note_found(found);
                 Err(denial)
             }
         }
@@ -135,7 +135,7 @@ impl Authority {
         else {
             return apart(first, next, None);
         };
-        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, departed } = made
+        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, found } = made
         else {
             return apart(first, next, None);
         };
@@ -152,7 +152,7 @@ impl Authority {
             Ok(committed) => {
                 first_leaf.mark_written();
                 leaf.mark_written();
-                self.note_departed(departed);
+                self.note_found(found);
                 let first = self.permit(act, opening, &committed);
                 let next = self.permit(next, second, &committed);
                 Ok(Both::Recorded(Box::new((first, next))))

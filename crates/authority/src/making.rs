@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use model::record::PeopleCommitments;
 use model::{
-    AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, ResourceRef,
-    SessionFacts, Stranger,
+    AccessRequest, ActDigest, Decision, DecisionId, Denial, FactKey, Facts, Grant, KernelRule,
+    ResourceRef, SessionFacts, Standing, Stranger,
 };
 use store::{Committed, CounterKey, Effect, OnceScope, Unit, Urgency};
 
@@ -38,8 +38,8 @@ pub(crate) struct Made {
     pub(crate) answer: Answer,
     pub(crate) unit: Unit,
     pub(crate) leaf: Arc<FactsLeaf>,
-    /// What is found of what it departs in.
-    pub(crate) departed: Vec<Stranger>,
+    /// Who is found by it.
+    pub(crate) found: Vec<Stranger>,
 }
 
 /// What was decided.
@@ -212,6 +212,7 @@ impl Authority {
         let entry = records::decision_entry(&decided, &leaf, self.entropy.as_ref(), &self.journal);
         let DecisionEntry { id, entry: own, people } = entry.await.map_err(unsealed)?;
 
+        let found = lost(question, &decision).into_iter().collect();
         let entries: Vec<_> = leaf.unwritten().into_iter().chain([own]).collect();
         let entry = entries.len() - 1;
         let mut effects = circumstances.uses.clone();
@@ -252,7 +253,7 @@ impl Authority {
                 }))
             }
         };
-        Ok(Made { answer, unit, leaf, departed: Vec::new() })
+        Ok(Made { answer, unit, leaf, found })
     }
 
     /// Has the commit of what was `made` count in what that departs from what is declared of who asks, and raise
@@ -274,7 +275,7 @@ impl Authority {
         }
         let of = (gathered.standing.as_ref(), gathered.snapshot.strictness());
         let departing = self.departing(of, &kinds, (Some(act), facts.now)).await?;
-        made.departed = departing.join(&mut made.unit);
+        made.found.extend(departing.join(&mut made.unit));
         Ok(())
     }
 
@@ -306,6 +307,24 @@ impl Authority {
 
 fn unsealed(error: journal::SealError) -> NotPermitted {
     NotPermitted::Unrecorded(error.into())
+}
+
+/// Who is found by a `decision` that the work has lost for whom it is: its chain is none, or a tool is for work on
+/// behalf of a person and this is for nobody (`r_58_…`).
+fn lost(question: &Question<'_>, decision: &Decision) -> Option<Stranger> {
+    let Decision::Deny(Denial::Kernel(rule)) = decision else { return None };
+    let has_lost = matches!(rule, KernelRule::DelegationCollapse | KernelRule::NoOriginator);
+    // One that is not let in has an id that it never has again.
+    let is_known = matches!(question.circumstances.actor, Actor::Known(_));
+    let Standing { agent, instance, .. } = question.gathered.standing.as_ref();
+    has_lost.then(|| Stranger {
+        cause: rule.as_str().to_owned(),
+        tried: question.request.action.as_str().to_owned(),
+        server: question.gathered.server.as_ref().map(|server| server.name.clone()),
+        proven: Some(agent.name.clone()),
+        holder: is_known.then(|| instance.id.to_string()),
+        ..Stranger::default()
+    })
 }
 
 /// What closes the permit that a decision opens, but for its place in the log.

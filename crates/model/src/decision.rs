@@ -79,7 +79,8 @@ pub enum KernelRule {
     /// Somebody above in the delegation chain is not active, or no longer has the task that was
     /// handed on.
     DelegatorNotActive,
-    /// The delegation chain is not one: a link is missing, from elsewhere or in the wrong place.
+    /// The delegation chain is not one: a link, or the person whom it is for, is missing, from elsewhere or in the
+    /// wrong place.
     DelegationCollapse,
     /// The work was handed on as often as it may be.
     DelegationTooDeep,

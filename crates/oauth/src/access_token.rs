@@ -99,6 +99,10 @@ pub struct AccessTokenClaims {
     pub iat: i64,
     /// Its id.
     pub jti: String,
+    /// The transaction: the root task, which whatever is handed on of it shares. Tokens of before this was said
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub txn: Option<String>,
     /// The key to which it is bound, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
@@ -192,6 +196,9 @@ fn read(claims: Map<String, Value>) -> Result<AccessTokenClaims, JwsError> {
     jws::id(&claims)?;
     for name in ["sub", "client_id"] {
         text(&claims, name)?;
+    }
+    if claims.contains_key("txn") {
+        text(&claims, "txn")?;
     }
     // What is derived would take an array for an object, and `null` for nothing.
     if let Some(cnf) = claims.get("cnf") {

@@ -96,6 +96,7 @@ mod tests {
             exp: 300,
             iat: 0,
             jti: "j".to_owned(),
+            txn: Some("t".to_owned()),
             cnf: Some(Confirmation { jkt: keys::base64url(&[7; 32]) }),
             authorization_details: vec![agent_task],
         }

@@ -190,6 +190,7 @@ impl Administration {
             "mandate": decision.mandate,
             "purpose": decision.purpose,
             "sponsor": standing.as_ref().map(|standing| standing.sponsor.id.clone()),
+            "organisation": self.issuer,
             "subject": standing.as_ref().and_then(|s| s.subject.as_ref().map(|p| p.id.clone())),
             "chain": standing.as_ref().map(hops),
             "answerable": answerable,

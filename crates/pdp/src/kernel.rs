@@ -6,7 +6,7 @@ use model::AccessRequest;
 use model::{
     AgentName, Answer, Answers, Denial, Elevated, Elevation, Facts, Gives, Hop, KernelRule,
     Mandate, MandateBasis, PersonId, Principal, PrincipalFacts, ResourceRef, Scope, ServerName,
-    Standing, TaskSubject, ToolRef,
+    Standing, ToolRef,
 };
 
 use crate::ends::{self, Outside};
@@ -94,17 +94,12 @@ pub(crate) fn belongs_together(request: &AccessRequest, facts: &Facts, action: &
     principal && tool && server && task
 }
 
-/// Checks that the parts of a standing refer to each other; of its delegators, [`chain`] does.
+/// Checks that the parts of a standing refer to each other; of its person and its delegators, [`stands::chain`] does.
 fn standing_is_one(standing: &Standing) -> bool {
-    let Standing { subject, task, purpose, .. } = standing;
-    let subject_fits = match (&task.subject, subject) {
-        (TaskSubject::OnBehalfOf { person }, Some(subject)) => subject.id == *person,
-        (TaskSubject::Autonomous, None) => true,
-        _ => false,
-    };
+    let Standing { task, purpose, .. } = standing;
     let is_one =
         |hop: Hop<'_>| hop.instance.agent == hop.agent.name && hop.agent.sponsor == hop.sponsor.id;
-    standing.hops().all(is_one) && task.purpose == purpose.id && subject_fits
+    standing.hops().all(is_one) && task.purpose == purpose.id
 }
 
 /// The server that a resource belongs to or is.

@@ -6,7 +6,7 @@
 use model::{
     Agent, AgentName, AgentState, Binding, DELEGATIONS_MAX, Enrolled, Hop, Initiator,
     InstanceState, KernelRule, Mandate, MandateBasis, Person, Standing, StopTarget, Stops, Task,
-    TaskState, Timestamp, ToolRef,
+    TaskState, TaskSubject, Timestamp, ToolRef,
 };
 
 use crate::mandates;
@@ -106,9 +106,12 @@ pub(crate) fn actor(
     if valid { Ok(()) } else { Err(KernelRule::MandateNotValid) }
 }
 
-/// Whether the delegation chain is one: each task a part of the next, all for one purpose, mandate
-/// and person, no agent twice, and not longer than a chain may be (with whom it is handed on to).
+/// Whether the delegation chain is one: for the person whom its tasks name, each task a part of the next, all for
+/// one purpose, mandate and person, no agent twice, and not longer than a chain may be (with whom it is handed on to).
 pub(crate) fn chain(standing: &Standing, delegate: Option<&AgentName>) -> Result<(), KernelRule> {
+    if !is_for_whom_it_says(standing) {
+        return Err(KernelRule::DelegationCollapse);
+    }
     if standing.delegators.is_empty() && standing.task.delegation.is_none() {
         let returns = delegate.is_some_and(|agent| *agent == standing.agent.name);
         return if returns { Err(KernelRule::DelegationCycle) } else { Ok(()) };
@@ -131,6 +134,15 @@ pub(crate) fn chain(standing: &Standing, delegate: Option<&AgentName>) -> Result
     }
     let is_new = |(position, agent): (usize, &&AgentName)| !agents[..position].contains(agent);
     if agents.iter().enumerate().all(is_new) { Ok(()) } else { Err(KernelRule::DelegationCycle) }
+}
+
+/// Whether whom the work is for is whom its task names, or nobody where that names nobody.
+fn is_for_whom_it_says(standing: &Standing) -> bool {
+    match (&standing.task.subject, &standing.subject) {
+        (TaskSubject::OnBehalfOf { person }, Some(subject)) => subject.id == *person,
+        (TaskSubject::Autonomous, None) => true,
+        _ => false,
+    }
 }
 
 /// Whether the instance of `hop` is active, with all behind it, and has its task.

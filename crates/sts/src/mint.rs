@@ -147,6 +147,7 @@ impl Minter {
             exp,
             iat: begun.context.decided.as_seconds(),
             jti: begun.act.drawn.jti.clone(),
+            txn: Some(standing.root().id.to_string()),
             cnf,
             authorization_details: vec![AgentTask {
                 kind: "agent_task".to_owned(),

@@ -10,6 +10,7 @@ mod budget_sums;
 mod budgets;
 mod circumstances;
 mod clock;
+mod collapse;
 mod counters;
 mod decisions;
 mod departures;

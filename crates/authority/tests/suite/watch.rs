@@ -6,15 +6,15 @@ use authority::{Begun, Cut, Watch};
 use futures::FutureExt as _;
 use model::record::OutcomeKind;
 use model::{
-    Agent, AgentState, Clock as _, Denial, Elevation, FactKey, Instance, InstanceState, Person,
-    PersonState, Task, TaskState,
+    Agent, AgentState, Clock as _, Denial, Elevation, FactKey, Instance, InstanceState, Mandate,
+    Person, PersonState, Risk, RiskLevel, Task, TaskState, Withdrawn,
 };
 use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
 use crate::support::elevations::revoking;
 use crate::support::stores::OnLoad;
-use crate::support::{Act, DECISION_TIMEOUT, World, put};
+use crate::support::{Act, DECISION_TIMEOUT, POLICY, World, put};
 
 /// A call under way.
 async fn begun(world: &World, tool: &str, input: Value) -> (Watch, Begun<Act>) {
@@ -75,6 +75,12 @@ async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
         Unit { effects: vec![put(FactKey::task(task.id), &task)], ..Unit::default() }
     };
     check(ended, "task_not_open").await;
+    let withdrawn = |world: &World| {
+        let withdrawn = Withdrawn { reason: String::new(), since: world.standing.task.opened };
+        let mandate = Mandate { withdrawn: Some(withdrawn), ..world.standing.mandate.clone() };
+        Unit { effects: vec![put(FactKey::mandate(mandate.id), &mandate)], ..Unit::default() }
+    };
+    check(withdrawn, "mandate_not_valid").await;
     let gone = |world: &World| {
         let mut tool = world.standing.tools[0].clone();
         tool.state = model::ToolState::Gone { seen: world.standing.task.opened };
@@ -94,6 +100,24 @@ async fn r_36_a_call_under_way_is_cut_when_policy_no_longer_permits_it() {
     world.publish(r#"@id("none") forbid (principal, action, resource);"#).await;
     let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
     assert!(matches!(*denial, Denial::NotGranted { .. } | Denial::Forbidden { .. }));
+}
+
+/// Who is found to be at risk while it calls is cut, if policy says so.
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_its_agent_is_at_risk() {
+    let world = World::new().await;
+    let calm = r#"@id("calm") forbid (principal, action in Action::"tools/call", resource)
+                  when { context.risk == "high" };"#;
+    world.publish(&format!("{POLICY}{calm}")).await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    for (level, is_cut) in [(RiskLevel::Medium, false), (RiskLevel::High, true)] {
+        let risk = Some(Risk { level, since: world.clock.now() });
+        let agent = Agent { risk, ..world.standing.agent.clone() };
+        world.put(FactKey::agent(&agent.name), &agent).await;
+        assert_eq!(goes_on(&watch).await, !is_cut, "{level:?}");
+    }
+    let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "forbidden");
 }
 
 #[tokio::test]

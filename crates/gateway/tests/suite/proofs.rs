@@ -37,6 +37,26 @@ async fn n_140_a_bound_token_without_a_proof_is_refused() {
     nothing_was_decided(&world).await;
 }
 
+/// R5, R7: in other hands a token is worth nothing: neither in those of another instance of its agent, nor of the
+/// agent that its holder handed work on to, each with the key that it has.
+#[tokio::test]
+async fn r_5_r_7_a_token_is_of_its_own_instance_alone() {
+    let up = upstream(Era::Session).await;
+    let (world, bot) = before(&up, "").await;
+    let client = bot.connected(&world, "up", Era::Session).await;
+    let child = world.agent("child", &["up/*"]).await;
+    for other in [&bot, &child] {
+        let mut thief = other.client(&world, "up", Era::Session).await;
+        thief.token.clone_from(&client.token);
+        let mut headers = client.headers("POST");
+        set(&mut headers, "dpop", &thief.proof("POST", &jti()));
+        refused(&client, &headers, "proof_of_other_key").await;
+    }
+    nothing_was_decided(&world).await;
+    assert_eq!(client.call("echo", json!({})).await.status, 200, "its holder goes on");
+    assert_eq!(world.decisions("up/echo", "permit").await, 1);
+}
+
 #[tokio::test]
 async fn n_141_a_bound_token_under_bearer_is_refused() {
     let up = upstream(Era::Session).await;

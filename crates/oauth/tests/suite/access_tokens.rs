@@ -25,6 +25,7 @@ fn claims() -> AccessTokenClaims {
         exp: NOW + LIFETIME_MAX_S,
         iat: NOW,
         jti: "token-1".to_owned(),
+        txn: Some("task-0".to_owned()),
         cnf: Some(Confirmation { jkt: base64([7; 32]) }),
         authorization_details: vec![AgentTask {
             kind: "agent_task".to_owned(),
@@ -83,10 +84,13 @@ fn a_token_without_a_claim_that_it_needs_is_refused() {
     for cnf in [json!(""), json!([]), json!({})] {
         refuse("cnf", cnf);
     }
-    for name in ["iss", "aud", "sub", "client_id", "jti"] {
+    for name in ["iss", "aud", "sub", "client_id", "jti", "txn"] {
         refuse(name, 1);
         refuse(name, json!(["one"]));
     }
+    refuse("txn", "");
+    let (key, before) = (es256(), AccessTokenClaims { txn: None, ..claims() });
+    assert_eq!(check(&mint(&before, &key).unwrap(), &key), Ok(before));
 }
 
 #[test]
@@ -250,6 +254,8 @@ fn n_024_a_kid_is_a_name_and_nothing_else() {
         let token = sign(&with(&header(&key), "kid", kid.clone()), &plain(), &key);
         assert_eq!(check(&token, &key), Err(JwsError::UnknownKey), "{kid}");
     }
+    let long = sign(&with(&header(&key), "kid", "x".repeat(10_000)), &plain(), &key);
+    assert_eq!(check(&long, &key), Err(JwsError::TooLong));
     let twice = format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"x","kid":"{known}"}}"#);
     let token = sign_texts(&twice, &plain().to_string(), &key);
     assert_eq!(check(&token, &key), Err(JwsError::NotJson("header")));
@@ -322,14 +328,30 @@ fn a_jwe_is_never_an_access_token() {
     assert_eq!(check(&disguised, &key), Err(JwsError::HeaderMember("enc")));
 }
 
-/// What the claims of a token mean is not read from a token that is not verified.
+/// R53: who it is for, who acts, for what, under which mandate and in which task are one artefact: none of it is
+/// altered.
 #[test]
-fn a_token_with_other_claims_is_refused() {
+fn r_53_a_token_with_another_person_agent_scope_or_purpose_is_refused() {
     let key = es256();
     let token = mint(&claims(), &key).unwrap();
     let parts: Vec<_> = token.split('.').collect();
-    let wider = base64(with(&plain(), "sub", "instance-2").to_string());
-    let spliced = format!("{}.{wider}.{}", parts[0], parts[2]);
-    assert_eq!(check(&spliced, &key), Err(JwsError::WrongSignature));
+    let details =
+        |member: &str| json!([with(&plain()["authorization_details"][0], member, "other")]);
+    for (name, value) in [
+        ("sub", json!("dora")),
+        ("act", json!({ "sub": "instance-2" })),
+        ("client_id", json!("another-bot")),
+        ("aud", json!("https://chancery.example/mcp/crm")),
+        ("exp", json!(NOW + LIFETIME_MAX_S - 1)),
+        ("txn", json!("task-2")),
+        ("cnf", json!({ "jkt": base64([8; 32]) })),
+        ("authorization_details", details("task")),
+        ("authorization_details", details("purpose")),
+        ("authorization_details", details("mandate")),
+    ] {
+        let altered = base64(with(&plain(), name, value).to_string());
+        let spliced = format!("{}.{altered}.{}", parts[0], parts[2]);
+        assert_eq!(check(&spliced, &key), Err(JwsError::WrongSignature), "{name}");
+    }
     assert!(jws::verify(&token, TYP, key.verifying()).is_ok());
 }

@@ -6,7 +6,7 @@ use pap::Command;
 use serde_json::{Value, json};
 use store::Store as _;
 
-use crate::desk::{Desk, word};
+use crate::desk::{Desk, ISSUER, word};
 use crate::support::World;
 
 async fn replay(desk: &Desk) -> Value {
@@ -160,6 +160,7 @@ async fn n_108_what_was_erased_is_counted_as_that() {
     assert_eq!(chain["outcome"], "unknown");
 }
 
+/// R57: to one sponsor and one organisation, too.
 #[tokio::test]
 async fn r_66_the_chain_leads_from_a_decision_to_everything_behind_it() {
     let (desk, decision) = busy().await;
@@ -174,6 +175,7 @@ async fn r_66_the_chain_leads_from_a_decision_to_everything_behind_it() {
         ("mandate", json!(facts.task.mandate_digest)),
         ("purpose", json!("care")),
         ("sponsor", json!(facts.sponsor.id)),
+        ("organisation", json!(ISSUER)),
         ("subject", Value::Null),
         ("answer", json!("permit")),
         ("reason", json!("granted")),

@@ -5,9 +5,9 @@ use model::Harm;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, show, snapshot};
+use super::fixtures::{Case, bundle, scope, show, snapshot, tool_ref};
 use crate::candidates::OBSERVED_MAX;
-use crate::{Bundle, CANDIDATES_MAX, Snapshot};
+use crate::{Bundle, CANDIDATES_MAX, Snapshot, ToolSchema};
 
 const ALL: &str = r#"@id("all") permit(principal, action, resource in Server::"payments");"#;
 
@@ -135,6 +135,30 @@ fn r_42_role_permits_but_condition_denies() {
     case.facts.session.labels.insert("external".parse().unwrap());
     expect!["deny (forbidden): forbidden by policy `hours` [person no, instance no]"]
         .assert_eq(&show(&case.decide(&snapshot)));
+}
+
+/// What an agent may at all is not what it may in a task: of ten operations, one that needs two has these.
+#[test]
+fn r_40_of_ten_operations_a_task_that_needs_two_has_two() {
+    let names = (0..10).map(|number| format!("payments/operation-{number}"));
+    let names: Vec<String> = names.collect();
+    let schema = ToolSchema { input_schema: json!({ "type": "object" }) };
+    let tools = names.iter().map(|name| (tool_ref(name), schema.clone())).collect();
+    let snapshot = Snapshot::compile(Bundle { tools, ..bundle(ALL) }).expect("it compiles");
+    let permitted = |needed: &[&str]| -> Vec<String> {
+        let may = |name: &&String| {
+            let mut case = Case::call(name, json!({}));
+            case.standing.task.scope = scope(needed);
+            let answer = show(&case.decide(&snapshot));
+            let is_outside = answer.starts_with("deny (outside_scope)");
+            assert_ne!(is_outside, answer.starts_with("permit"), "{name}: {answer}");
+            !is_outside
+        };
+        names.iter().filter(may).cloned().collect()
+    };
+    assert_eq!(permitted(&["payments/*"]), names);
+    let two = ["payments/operation-3", "payments/operation-7"];
+    assert_eq!(permitted(&two), two);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use expect_test::expect;
 use model::{
     ActionName, AgentState, DELEGATIONS_MAX, Decision, Delegator, Harm, InstanceId, InstanceState,
     MandateId, PersonState, ResourceRef, StopTarget, Stops, TaskId, TaskState, TaskSubject,
-    Thumbprint,
+    Thumbprint, Withdrawn,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -140,6 +140,56 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
         n_032 the same agent again: delegation_cycle | delegation_cycle | delegation_cycle
     "#]]
     .assert_eq(&table);
+}
+
+/// The mandate that somebody gave is what every hop rests on, however far below: without it, as it was given, nobody
+/// goes on.
+#[test]
+fn r_55_without_the_mandate_that_began_it_no_hop_goes_on() {
+    let snapshot = snapshot(OPEN);
+    let changes: [(&str, fn(&mut Case)); 5] = [
+        ("expired", |case| case.standing.mandate.valid_until = NOW),
+        ("withdrawn", |case| {
+            let reason = "over".to_owned();
+            case.standing.mandate.withdrawn = Some(Withdrawn { reason, since: NOW });
+        }),
+        ("another", |case| case.standing.mandate.id = MandateId::from_bytes([77; 16])),
+        ("altered", |case| case.standing.mandate.scope = scope(&["crm/lookup"])),
+        ("for another purpose", |case| {
+            case.standing.mandate.purpose = "refunds".parse().expect("a purpose");
+        }),
+    ];
+    for times in [0, 1, 3] {
+        let case = Case::call("crm/lookup", json!({ "id": 1 }));
+        let case = case.on_behalf_of(person("carla", &[])).handed_on(times);
+        assert_eq!(outcome(&case, &snapshot), "permit", "{times}");
+        for (what, change) in changes {
+            let mut case = case.clone();
+            change(&mut case);
+            assert_eq!(outcome(&case, &snapshot), "mandate_not_valid", "{what}: {times}");
+        }
+    }
+}
+
+/// Work whose person is missing, or another than its tasks say, is nobody's at any hop; nor is there a person in work
+/// that is for nobody.
+#[test]
+fn r_58_work_that_lost_its_person_goes_on_at_no_hop() {
+    let snapshot = snapshot(OPEN);
+    let (carla, dora) = (person("carla", &[]), person("dora", &[]));
+    for times in [0, 1, 3] {
+        let autonomous = Case::call("crm/lookup", json!({ "id": 1 }));
+        let theirs = autonomous.clone().on_behalf_of(carla.clone()).handed_on(times);
+        let autonomous = autonomous.handed_on(times);
+        for (case, subject) in
+            [(&theirs, None), (&theirs, Some(&dora)), (&autonomous, Some(&carla))]
+        {
+            assert_eq!(outcome(case, &snapshot), "permit", "{times}");
+            let mut lost = case.clone();
+            lost.standing.subject = subject.cloned();
+            assert_eq!(outcome(&lost, &snapshot), "delegation_collapse", "{times}: {subject:?}");
+        }
+    }
 }
 
 /// What can do more than read needs the owners of everybody above, and of who acts.

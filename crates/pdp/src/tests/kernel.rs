@@ -482,11 +482,11 @@ fn the_matrix_of_built_in_rules() {
         session of who consented over: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         session of the subject over: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         session of the sponsor over: permit | permit | permit
-        another consented: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        another consented: delegation_collapse (hidden) | delegation_collapse (hidden) | delegation_collapse (hidden)
         consented to and withdrawn: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         consented to, and a system beside: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
         subject not the mandate's: mandate_not_valid (hidden) | mandate_not_valid (hidden) | mandate_not_valid (hidden)
-        subject not the task's: malformed (hidden) | malformed (hidden) | malformed (hidden)
+        subject not the task's: delegation_collapse (hidden) | delegation_collapse (hidden) | delegation_collapse (hidden)
         facts of another instance: malformed (hidden) | malformed (hidden) | malformed (hidden)
         sponsor moved: sponsor_moved (hidden) | sponsor_moved (hidden) | sponsor_moved (hidden)
         sponsor moved and affirmed: permit | permit | permit

@@ -231,6 +231,8 @@ async fn r_51_every_hop_is_in_the_token_and_in_the_record() {
         (child.claims.instance(), middle.claims.instance())
     );
     assert_eq!((child.claims.sub.as_str(), &before.act), (lead.claims.instance(), &None));
+    let root = Some(task_of(&sts, &lead).await.id.to_string());
+    assert_eq!([&lead.claims.txn, &middle.claims.txn, &child.claims.txn], [&root; 3]);
     calls(&sts, &child, "lookup").await.expect("it is permitted");
     let records = sts.world.records("decision").await;
     let delegators = &records.last().expect("a decision").value["delegators"];

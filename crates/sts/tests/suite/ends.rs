@@ -30,7 +30,7 @@ async fn bound(sts: &Sts, holder: &Holder, all: &[&str]) {
 }
 
 #[tokio::test]
-async fn r_41_a_child_never_has_more_data_than_its_parent() {
+async fn r_41_n_031_a_child_never_has_more_data_than_its_parent() {
     // Whoever names none is handed what there is.
     let held: [(&[&str], &[&str]); 3] = [
         (&[], &["crm/a*", "crm/b"]),

@@ -7,15 +7,18 @@ use model::{
     Agent, AgentState, Clock as _, FactKey, Instance, InstanceState, Mandate, PersonState, Task,
     TaskEnd, TaskState, Withdrawn,
 };
+use oauth::access_token::AccessTokenClaims;
 use oauth::exchange;
 use oauth::{ErrorCode, OAuthError};
 use store::CommitError;
 
+use crate::ISSUER;
 use crate::client::{Sts, key};
 use crate::delegation::{
     Holder, Party, WAYS, Way, before, delegates, hand_on, hands_over, part, party, takes_up,
     task_of,
 };
+use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::stores::OnCommit;
 
 /// Something that ends what rests on the instance of `Holder`.
@@ -82,10 +85,16 @@ enum Exchange {
     HandOver,
     TakeUp,
     Delegation,
+    TakeOver,
 }
 
-const EXCHANGES: [Exchange; 4] =
-    [Exchange::Renewal, Exchange::HandOver, Exchange::TakeUp, Exchange::Delegation];
+const EXCHANGES: [Exchange; 5] = [
+    Exchange::Renewal,
+    Exchange::HandOver,
+    Exchange::TakeUp,
+    Exchange::Delegation,
+    Exchange::TakeOver,
+];
 
 impl Exchange {
     async fn after(
@@ -100,12 +109,16 @@ impl Exchange {
             }
             _ => None,
         };
+        if matches!(self, Self::TakeOver) {
+            sts.world.clock.advance(GONE_AFTER);
+        }
         change(sts, lead).await;
         let to = (reader, own.as_ref());
         let request = match (self, &made) {
             (Self::TakeUp, Some(made)) => takes_up(sts, to, made),
             (Self::HandOver, _) => hands_over(sts, lead, to, &asked),
             (Self::Delegation, _) => delegates(sts, lead, to, &asked),
+            (Self::TakeOver, _) => resumes(sts, (&lead.of, own.as_ref()), &task_id(lead)),
             _ => sts.request(&lead.key),
         };
         sts.send(request).await.map(drop)
@@ -116,6 +129,9 @@ impl Exchange {
 #[tokio::test]
 async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
     for way in EXCHANGES {
+        let (sts, lead, reader) = before().await;
+        let given = way.after(|_, _| Box::pin(async {}), (&sts, &lead, &reader)).await;
+        assert!(given.is_ok(), "{way:?}, nothing has happened: {given:?}");
         for (what, change) in CHANGES {
             let (sts, lead, reader) = before().await;
             let issued = sts.world.records("issuance").await.len();
@@ -190,6 +206,39 @@ async fn n_010_a_token_that_ends_while_it_is_exchanged_is_exchanged_for_nothing(
         assert_eq!(refused.unwrap_err().code, ErrorCode::AccessDenied, "{way:?}");
         assert_eq!(sts.world.records("issuance").await.len(), issued, "{way:?}");
     }
+}
+
+/// What another deployment signs is nothing here: its own token, one in its name for an instance of ours, and
+/// one in our name.
+#[tokio::test]
+async fn n_015_a_token_of_another_organisation_is_exchanged_for_nothing() {
+    let (sts, lead, reader) = before().await;
+    let (elsewhere, theirs, _) = before().await;
+    let signed = |iss: &str| {
+        let claims = AccessTokenClaims { iss: iss.to_owned(), ..lead.claims.clone() };
+        elsewhere.forged(&claims)
+    };
+    let tokens = [theirs.token.clone(), signed("https://elsewhere.example"), signed(ISSUER)];
+    for token in tokens {
+        let shown = Holder { token, ..lead.clone() };
+        for way in WAYS {
+            let refused = hand_on(&sts, &shown, (&reader, way), &part(&sts)).await.map(drop);
+            assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest, "{way:?}");
+        }
+    }
+    // What was begun there is not taken up here.
+    let own = key();
+    let made = delegates(&elsewhere, &theirs, (&reader, &own), &part(&elsewhere));
+    let made = elsewhere.send(made).await.expect("made");
+    let refused = sts.send(takes_up(&sts, (&reader, &own), &made)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
+    let mut causes = sts.causes(7).await;
+    causes.sort_unstable();
+    assert_eq!(causes[0], "delegation_invalid");
+    assert_eq!(causes[1..], ["subject_token_invalid"; 6]);
+    assert_eq!(sts.world.records("issuance").await.len(), 1, "that of the holder here");
+    // The same holder's own token is good.
+    hand_on(&sts, &lead, (&reader, WAYS[0]), &part(&sts)).await.expect("a token");
 }
 
 /// Whose key was exchanged, or who is stopped, gets nothing by any grant.

@@ -145,6 +145,7 @@ async fn n_016_a_token_says_nothing_of_itself_to_anybody_else() {
         ("exp", json!(claims.exp)),
         ("iat", json!(claims.iat)),
         ("jti", json!(claims.jti)),
+        ("txn", json!(claims.txn)),
         ("cnf", json!(claims.cnf)),
     ] {
         assert_eq!(said[name], expected, "{name}");

@@ -23,13 +23,13 @@ use crate::given_up::revoke;
 use crate::platforms::{Platforms, merged};
 
 /// For how long an instance that got one token is not gone.
-const GONE_AFTER: Duration = Duration::from_mins(10);
+pub(crate) const GONE_AFTER: Duration = Duration::from_mins(10);
 
 /// How a workload is shown here.
 const OIDC: crate::platforms::Way = crate::platforms::Way::Oidc;
 
 /// An instance of `of` that holds `own` asks for `task`.
-fn resumes(sts: &Sts, (of, own): (&Party, &SigningKey), task: &str) -> Request {
+pub(crate) fn resumes(sts: &Sts, (of, own): (&Party, &SigningKey), task: &str) -> Request {
     sts.request_of((&of.name, &of.key), own).with("grant_type", RESUME).with("task", task)
 }
 
@@ -43,7 +43,7 @@ async fn taken_over(
     Ok(Holder { of: of.clone(), key: own.clone(), token, claims })
 }
 
-fn task_id(holder: &Holder) -> String {
+pub(crate) fn task_id(holder: &Holder) -> String {
     holder.claims.authorization_details[0].task.clone()
 }
 
