@@ -1,8 +1,8 @@
 //! Builds the records of a decision: the decision itself and, once per reading, its facts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use journal::{Journal, SealError};
 use model::record::{
     ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
@@ -36,19 +36,19 @@ pub(crate) struct FactsLeaf {
     tool: Option<Arc<Tool>>,
     agent: Option<Arc<AgentFacts>>,
     stops: Arc<Stops>,
-    entry: NewEntry,
+    /// None, once it is in the log: what is sealed in it is the largest part of a leaf.
+    unwritten: ArcSwapOption<NewEntry>,
     reference: FactsRef,
-    written: AtomicBool,
 }
 
 impl FactsLeaf {
     /// The entry, if it is not in the log yet.
     pub(crate) fn unwritten(&self) -> Option<NewEntry> {
-        (!self.written.load(Ordering::Acquire)).then(|| self.entry.clone())
+        self.unwritten.load_full().map(|entry| entry.as_ref().clone())
     }
 
     pub(crate) fn mark_written(&self) {
-        self.written.store(true, Ordering::Release);
+        self.unwritten.store(None);
     }
 }
 
@@ -121,9 +121,16 @@ async fn facts_leaf(
     let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let (Gathered { standing, server, tool, agent, stops, .. }, written) =
-        (gathered.clone(), AtomicBool::new(false));
-    Ok(FactsLeaf { standing, server, tool, agent, stops, entry, reference, written })
+    let Gathered { standing, server, tool, agent, stops, .. } = gathered;
+    Ok(FactsLeaf {
+        standing: standing.clone(),
+        server: server.clone(),
+        tool: tool.clone(),
+        agent: agent.clone(),
+        stops: stops.clone(),
+        unwritten: ArcSwapOption::from_pointee(entry),
+        reference,
+    })
 }
 
 /// The person under whose key the disclosures of this instance's records are sealed.
