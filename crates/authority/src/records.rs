@@ -9,11 +9,13 @@ use model::record::{
     FactsRef, HandedOn, ObservedSet, PeopleCommitments, VERSION, Verdict,
 };
 use model::{
-    AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
-    Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, SessionFacts, Standing,
-    Stops, Timestamp, Tool,
+    AccessRequest, ActDigest, ActionName, AgentFacts, AgentName, Binding, BudgetName, Decision,
+    DecisionId, ElevationId, Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server,
+    SessionFacts, Standing, Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
+use serde::Serialize;
+use serde_json::Value;
 use store::NewEntry;
 
 use crate::observing::fits;
@@ -332,14 +334,18 @@ pub fn resource_text(resource: &ResourceRef) -> String {
 
 /// The digest of a whole act: equal for equal acts in the work of one agent, whatever the spelling,
 /// and whoever does them of those to whom that `agent` handed the work on.
-pub(crate) fn act_digest(agent: &model::AgentName, request: &AccessRequest) -> ActDigest {
-    let act = serde_json::json!({
-        "action": request.action,
-        "agent": agent,
-        "input": request.input,
-        "resource": request.resource,
-    });
-    ActDigest::of(&json::canonical(&act))
+pub(crate) fn act_digest(agent: &AgentName, request: &AccessRequest) -> ActDigest {
+    let AccessRequest { action, resource, input, .. } = request;
+    ActDigest::of(&json::canonical_of(&Act { action, agent, input, resource }))
+}
+
+/// What the digest of an act covers.
+#[derive(Serialize)]
+struct Act<'a> {
+    action: &'a ActionName,
+    agent: &'a AgentName,
+    input: &'a Value,
+    resource: &'a ResourceRef,
 }
 
 /// The facts that `decide` reads, from what was gathered and what was shown: how the token is bound, and when
