@@ -102,28 +102,21 @@ async fn facts_leaf(
     (now, entropy): (Timestamp, &dyn Entropy),
     journal: &Journal,
 ) -> Result<FactsLeaf, SealError> {
-    let mut disclosure = Disclosure::new(seed(entropy));
-    let mut commitments = Commitments::new();
-    let members = [
-        ("standing", Some(value(gathered.standing.as_ref()))),
-        ("server", gathered.server.as_deref().map(value)),
-        ("tool", gathered.tool.as_deref().map(value)),
-        ("tool_owner", gathered.tool_owner.as_deref().map(value)),
-        ("agent", gathered.agent.as_deref().map(value)),
-        ("stops", Some(gathered.stops.as_ref()).filter(|stops| !stops.0.is_empty()).map(value)),
-    ];
-    for (member, value) in members {
-        let Some(value) = value else { continue };
-        commitments.insert(member.to_owned(), disclosure.commit(member, value));
-    }
-    let id = RecordId::new(now, entropy);
-    let revision = gathered.revision;
+    let Gathered { standing, server, tool, tool_owner, agent, stops, revision, .. } = gathered;
+    let mut all = (Disclosure::new(seed(entropy)), Commitments::new());
+    commit_if(&mut all, "standing", Some(standing.as_ref()));
+    commit_if(&mut all, "server", server.as_deref());
+    commit_if(&mut all, "tool", tool.as_deref());
+    commit_if(&mut all, "tool_owner", tool_owner.as_deref());
+    commit_if(&mut all, "agent", agent.as_deref());
+    commit_if(&mut all, "stops", Some(stops.as_ref()).filter(|stops| !stops.0.is_empty()));
+    let (disclosure, commitments) = all;
+    let (id, revision) = (RecordId::new(now, entropy), *revision);
     let record =
         FactsRecord { commitments, id, kind: "facts".to_owned(), revision, time: now, v: VERSION };
-    let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
+    let sealed = journal.seal(data_subject(standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let Gathered { standing, server, tool, agent, stops, .. } = gathered;
     Ok(FactsLeaf {
         standing: standing.clone(),
         server: server.clone(),
@@ -140,8 +133,14 @@ fn data_subject(standing: &Standing) -> &PersonId {
     standing.subject.as_ref().map_or(&standing.sponsor.id, |person| &person.id)
 }
 
-fn value<T: serde::Serialize>(fact: &T) -> serde_json::Value {
-    serde_json::to_value(fact).expect("facts are maps with text keys")
+/// Commits to `value` as the `member`, if there is one.
+fn commit_if<T: Serialize>(
+    (disclosure, commitments): &mut (Disclosure, Commitments),
+    member: &str,
+    value: Option<&T>,
+) {
+    let Some(value) = value else { return };
+    commitments.insert(member.to_owned(), disclosure.commit(member, value));
 }
 
 fn seed(entropy: &dyn Entropy) -> [u8; 32] {
@@ -178,8 +177,7 @@ pub(crate) async fn decision_entry(
     journal: &Journal,
 ) -> Result<DecisionEntry, SealError> {
     let standing = decided.gathered.standing.as_ref();
-    let mut disclosure = Disclosure::new(seed(entropy));
-    let commitments = commit_members(decided, &mut disclosure);
+    let (disclosure, commitments) = commit_members(decided, Disclosure::new(seed(entropy)));
     let id = DecisionId::new(decided.facts.now, entropy);
     let people = commitments.people();
     let mut record = record_of(decided, (id, commitments), leaf.reference);
@@ -194,36 +192,46 @@ pub(crate) async fn decision_entry(
     Ok(DecisionEntry { id, entry, people })
 }
 
-fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> ActCommitments {
-    let standing = decided.gathered.standing.as_ref();
-    let sponsor = disclosure.commit("sponsor", value(&standing.sponsor.id));
-    let mut commitments = ActCommitments::new(sponsor);
-    let mut commit = |member: &str, value: serde_json::Value| {
-        commitments.insert(member, disclosure.commit(member, value));
-    };
-    commit("session", value(&decided.facts.session));
+fn commit_members(
+    decided: &Decided<'_>,
+    mut disclosure: Disclosure,
+) -> (Disclosure, ActCommitments) {
+    let Decided { request, circumstances, gathered, facts, decision, .. } = decided;
+    let standing = gathered.standing.as_ref();
+    let sponsor = disclosure.commit("sponsor", &standing.sponsor.id);
+    let mut all = (disclosure, ActCommitments::new(sponsor));
+    commit(&mut all, "session", &facts.session);
     if let Some(subject) = &standing.subject {
-        commit("subject", value(&subject.id));
+        commit(&mut all, "subject", &subject.id);
     }
-    if !decided.request.input.is_null() {
-        commit("arguments", decided.request.input.clone());
+    if !request.input.is_null() {
+        commit(&mut all, "arguments", &request.input);
     }
-    let is_of_token = match decided.decision {
+    let is_of_token = match decision {
         Decision::Permit(grant) => grant.uses_token,
         Decision::Deny(denial) => denial.is_of_token(),
     };
-    if let Some(token) = decided.circumstances.token.filter(|_| is_of_token) {
-        commit("token", value(&token.jti));
+    if let Some(token) = circumstances.token.filter(|_| is_of_token) {
+        commit(&mut all, "token", &token.jti);
     }
-    for (member, enclosed) in &decided.circumstances.enclosed {
-        commit(member, enclosed.clone());
+    for (member, enclosed) in &circumstances.enclosed {
+        commit(&mut all, member, enclosed);
     }
-    match &decided.request.resource {
-        ResourceRef::Resource { uri, .. } => commit("object", uri.clone().into()),
-        ResourceRef::Prompt { name, .. } => commit("object", name.clone().into()),
+    match &request.resource {
+        ResourceRef::Resource { uri, .. } => commit(&mut all, "object", uri),
+        ResourceRef::Prompt { name, .. } => commit(&mut all, "object", name),
         _ => {}
     }
-    commitments
+    all
+}
+
+/// Commits to `value` as the `member`.
+fn commit<T: Serialize>(
+    (disclosure, commitments): &mut (Disclosure, ActCommitments),
+    member: &str,
+    value: &T,
+) {
+    commitments.insert(member, disclosure.commit(member, value));
 }
 
 fn record_of(

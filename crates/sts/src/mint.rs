@@ -202,9 +202,8 @@ pub(crate) fn issuance(
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     let mut disclosure = Disclosure::new(seed);
-    let source = serde_json::to_value(&renewing.source).expect("a source is a map of text");
     let mut commitments = ActCommitments::from(context.people);
-    commitments.insert("source", disclosure.commit("source", source));
+    commitments.insert("source", disclosure.commit("source", &renewing.source));
     let Drawn { jti, nonce } = &grant.drawn;
     let record = IssuanceRecord {
         agent: standing.agent.name.clone(),
