@@ -139,7 +139,10 @@ impl Mandate {
     /// The digest of what was given: it stands in the task, in every token below it and in every
     /// record.
     pub fn digest(&self) -> MandateDigest {
-        MandateDigest::of(&json::canonical_of(&Self { withdrawn: None, ..self.clone() }))
+        if self.withdrawn.is_some() {
+            return Self { withdrawn: None, ..self.clone() }.digest();
+        }
+        MandateDigest::of(&json::canonical_of(self))
     }
 
     /// Whether a call of `tool`, as that is now, is of what a person was shown who consented, if it rests
