@@ -313,7 +313,7 @@ impl TokenService {
             not_held("subject_token_invalid", asking.agent, why)
         };
         let (issuer, now) = (self.minter.issuer.as_str(), self.authority.clock().now());
-        let claims = self.verified.claims(subject_token, |keys| {
+        let claims = self.minter.verified.claims(subject_token, |keys| {
             let token = Unverified::read(subject_token)?;
             let audience = token.audience()?;
             token.verified(keys, (issuer, &audience), now.as_seconds())

@@ -61,8 +61,6 @@ pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
-    /// The tokens of holders that were shown.
-    pub(crate) verified: VerifiedTokens,
     pub(crate) refusals: RefusalLog,
     pub(crate) nonces: Arc<Nonces>,
     /// Whether a proof without a nonce is refused.
@@ -150,10 +148,10 @@ impl TokenService {
         issuer: String,
         (keys, nonces): (Arc<TokenKeys>, Arc<Nonces>),
     ) -> Self {
+        let verified = Arc::new(VerifiedTokens::new(keys.clone()));
         Self {
             authority,
-            minter: Minter { issuer, keys: keys.clone() },
-            verified: VerifiedTokens::new(keys.clone()),
+            minter: Minter { issuer, keys: keys.clone(), verified },
             keys,
             refusals: RefusalLog::default(),
             nonces,
