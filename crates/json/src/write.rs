@@ -122,7 +122,7 @@ fn put_in_order(out: &mut Vec<u8>, start: usize, members: &[Member]) {
     let written = out.split_off(start);
     // Each ends before the comma in front of the next one.
     let ends = members.iter().skip(1).map(|next| next.at - 1).chain([start + written.len()]);
-    let text = |(member, end): (&'_ Member, usize)| member.at - start..end - start;
+    let text = |(member, end): (&Member, usize)| member.at - start..end - start;
     let ranges = members.iter().zip(ends).map(text);
     let mut texts: Vec<(&str, &[u8])> =
         members.iter().zip(ranges).map(|(it, range)| (it.name.as_ref(), &written[range])).collect();
