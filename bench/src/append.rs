@@ -89,7 +89,7 @@ impl Bench {
             ("arguments", json!({ "account": "ACME-0042", "amount": 250, "reason": "late" })),
         ];
         for (member, value) in members {
-            commitments.insert(member.to_owned(), disclosure.commit(member, value));
+            commitments.insert(member.to_owned(), disclosure.commit(member, &value));
         }
         let record = self.record(commitments);
         let id = *record.id.as_bytes();

@@ -182,14 +182,7 @@ fn written(Reply { status, headers, body, way_back, unkept }: Reply) -> Response
 }
 
 async fn token(asking: Asking) -> Response {
-    let gateway = asking.state.gateway.clone();
-    let answer = async |tokens: &TokenService, request: TokenHttpRequest<'_>| {
-        let answer = tokens.token(request).await?;
-        // Who shows it for the first time is no stranger.
-        gateway.know(&answer.access_token);
-        Ok(answer)
-    };
-    asking.answered(answer).await
+    asking.answered(async |tokens, request| tokens.token(request).await).await
 }
 
 async fn push(asking: Asking) -> Response {

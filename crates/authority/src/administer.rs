@@ -301,7 +301,7 @@ impl Authority {
         let members = told_of(&asked.facts.principal).into_iter().chain([("target", target)]);
         let members = members.chain(agent.map(|agent| ("agent", agent)));
         for (member, value) in members.chain([("change", act.change.clone())]) {
-            commitments.insert(member.to_owned(), disclosure.commit(member, value));
+            commitments.insert(member.to_owned(), disclosure.commit(member, &value));
         }
         let (told, now) = (told(&asked.decision), asked.facts.now);
         let id = DecisionId::new(now, self.entropy.as_ref());

@@ -243,7 +243,7 @@ impl Authority {
                 unit.effects.push(Effect::OpenPermit { entry });
                 let is_counted = is_counted(request);
                 Answer::Permit(Box::new(Permitting {
-                    closing: closing_of(question, &grant, (id, people)),
+                    closing: closing_of((question, &unit.reads), &grant, (id, people)),
                     grant,
                     entry,
                     counted: counted::of_session(&unit, gathered.standing.root().id),
@@ -327,9 +327,9 @@ fn lost(question: &Question<'_>, decision: &Decision) -> Option<Stranger> {
     })
 }
 
-/// What closes the permit that a decision opens, but for its place in the log.
+/// What closes the permit that a decision opens which rests on what it `read`, but for its place in the log.
 fn closing_of(
-    question: &Question<'_>,
+    (question, read): (&Question<'_>, &[FactKey]),
     grant: &Grant,
     (decision, people): (DecisionId, PeopleCommitments),
 ) -> Closing {
@@ -344,7 +344,7 @@ fn closing_of(
         decided: facts.now,
         standing: gathered.standing.clone(),
         act: question.act,
-        reads: read_set(question).into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
+        reads: read.iter().filter(|it| !labels::is_of_the_past(it)).cloned().collect(),
         ends: lasts.map_or(ends, |lasts| ends.min(facts.now.plus(lasts))),
         revision: gathered.revision,
         obligations: grant.obligations.iter().cloned().collect(),

@@ -99,10 +99,9 @@ impl Authority {
         let mut seed = [0; 32];
         self.entropy.fill(&mut seed);
         let mut disclosure = Disclosure::new(seed);
-        let sponsor = serde_json::to_value(&agent.sponsor).expect("a name is text");
-        let mut commitments = ActCommitments::new(disclosure.commit("sponsor", sponsor));
+        let mut commitments = ActCommitments::new(disclosure.commit("sponsor", &agent.sponsor));
         for (member, value) in what {
-            commitments.insert(member, disclosure.commit(member, value.clone()));
+            commitments.insert(member, disclosure.commit(member, value));
         }
         let id = RecordId::new(now, self.entropy.as_ref());
         let record = SignalRecord {

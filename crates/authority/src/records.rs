@@ -1,19 +1,21 @@
 //! Builds the records of a decision: the decision itself and, once per reading, its facts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use journal::{Journal, SealError};
 use model::record::{
     ActCommitments, Commitments, DECISION_VERSION, DecisionRecord, Disclosure, FactsRecord,
     FactsRef, HandedOn, ObservedSet, PeopleCommitments, VERSION, Verdict,
 };
 use model::{
-    AccessRequest, ActDigest, AgentFacts, Binding, BudgetName, Decision, DecisionId, ElevationId,
-    Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server, SessionFacts, Standing,
-    Stops, Timestamp, Tool,
+    AccessRequest, ActDigest, ActionName, AgentFacts, AgentName, Binding, BudgetName, Decision,
+    DecisionId, ElevationId, Entropy, Facts, PersonId, PolicyId, RecordId, ResourceRef, Server,
+    SessionFacts, Standing, Stops, Timestamp, Tool,
 };
 use moka::sync::Cache;
+use serde::Serialize;
+use serde_json::Value;
 use store::NewEntry;
 
 use crate::observing::fits;
@@ -36,19 +38,19 @@ pub(crate) struct FactsLeaf {
     tool: Option<Arc<Tool>>,
     agent: Option<Arc<AgentFacts>>,
     stops: Arc<Stops>,
-    entry: NewEntry,
+    /// None, once it is in the log: what is sealed in it is the largest part of a leaf.
+    unwritten: ArcSwapOption<NewEntry>,
     reference: FactsRef,
-    written: AtomicBool,
 }
 
 impl FactsLeaf {
     /// The entry, if it is not in the log yet.
     pub(crate) fn unwritten(&self) -> Option<NewEntry> {
-        (!self.written.load(Ordering::Acquire)).then(|| self.entry.clone())
+        self.unwritten.load_full().map(|entry| entry.as_ref().clone())
     }
 
     pub(crate) fn mark_written(&self) {
-        self.written.store(true, Ordering::Release);
+        self.unwritten.store(None);
     }
 }
 
@@ -100,30 +102,30 @@ async fn facts_leaf(
     (now, entropy): (Timestamp, &dyn Entropy),
     journal: &Journal,
 ) -> Result<FactsLeaf, SealError> {
-    let mut disclosure = Disclosure::new(seed(entropy));
-    let mut commitments = Commitments::new();
-    let members = [
-        ("standing", Some(value(gathered.standing.as_ref()))),
-        ("server", gathered.server.as_deref().map(value)),
-        ("tool", gathered.tool.as_deref().map(value)),
-        ("tool_owner", gathered.tool_owner.as_deref().map(value)),
-        ("agent", gathered.agent.as_deref().map(value)),
-        ("stops", Some(gathered.stops.as_ref()).filter(|stops| !stops.0.is_empty()).map(value)),
-    ];
-    for (member, value) in members {
-        let Some(value) = value else { continue };
-        commitments.insert(member.to_owned(), disclosure.commit(member, value));
-    }
-    let id = RecordId::new(now, entropy);
-    let revision = gathered.revision;
+    let Gathered { standing, server, tool, tool_owner, agent, stops, revision, .. } = gathered;
+    let mut all = (Disclosure::new(seed(entropy)), Commitments::new());
+    commit_if(&mut all, "standing", Some(standing.as_ref()));
+    commit_if(&mut all, "server", server.as_deref());
+    commit_if(&mut all, "tool", tool.as_deref());
+    commit_if(&mut all, "tool_owner", tool_owner.as_deref());
+    commit_if(&mut all, "agent", agent.as_deref());
+    commit_if(&mut all, "stops", Some(stops.as_ref()).filter(|stops| !stops.0.is_empty()));
+    let (disclosure, commitments) = all;
+    let (id, revision) = (RecordId::new(now, entropy), *revision);
     let record =
         FactsRecord { commitments, id, kind: "facts".to_owned(), revision, time: now, v: VERSION };
-    let sealed = journal.seal(data_subject(&gathered.standing), &disclosure).await?;
+    let sealed = journal.seal(data_subject(standing), &disclosure).await?;
     let entry = journal::entry(*id.as_bytes(), &record, Some(sealed));
     let reference = FactsRef { id, leaf: entry.leaf, revision };
-    let (Gathered { standing, server, tool, agent, stops, .. }, written) =
-        (gathered.clone(), AtomicBool::new(false));
-    Ok(FactsLeaf { standing, server, tool, agent, stops, entry, reference, written })
+    Ok(FactsLeaf {
+        standing: standing.clone(),
+        server: server.clone(),
+        tool: tool.clone(),
+        agent: agent.clone(),
+        stops: stops.clone(),
+        unwritten: ArcSwapOption::from_pointee(entry),
+        reference,
+    })
 }
 
 /// The person under whose key the disclosures of this instance's records are sealed.
@@ -131,8 +133,14 @@ fn data_subject(standing: &Standing) -> &PersonId {
     standing.subject.as_ref().map_or(&standing.sponsor.id, |person| &person.id)
 }
 
-fn value<T: serde::Serialize>(fact: &T) -> serde_json::Value {
-    serde_json::to_value(fact).expect("facts are maps with text keys")
+/// Commits to `value` as the `member`, if there is one.
+fn commit_if<T: Serialize>(
+    (disclosure, commitments): &mut (Disclosure, Commitments),
+    member: &str,
+    value: Option<&T>,
+) {
+    let Some(value) = value else { return };
+    commitments.insert(member.to_owned(), disclosure.commit(member, value));
 }
 
 fn seed(entropy: &dyn Entropy) -> [u8; 32] {
@@ -169,8 +177,7 @@ pub(crate) async fn decision_entry(
     journal: &Journal,
 ) -> Result<DecisionEntry, SealError> {
     let standing = decided.gathered.standing.as_ref();
-    let mut disclosure = Disclosure::new(seed(entropy));
-    let commitments = commit_members(decided, &mut disclosure);
+    let (disclosure, commitments) = commit_members(decided, Disclosure::new(seed(entropy)));
     let id = DecisionId::new(decided.facts.now, entropy);
     let people = commitments.people();
     let mut record = record_of(decided, (id, commitments), leaf.reference);
@@ -185,36 +192,46 @@ pub(crate) async fn decision_entry(
     Ok(DecisionEntry { id, entry, people })
 }
 
-fn commit_members(decided: &Decided<'_>, disclosure: &mut Disclosure) -> ActCommitments {
-    let standing = decided.gathered.standing.as_ref();
-    let sponsor = disclosure.commit("sponsor", value(&standing.sponsor.id));
-    let mut commitments = ActCommitments::new(sponsor);
-    let mut commit = |member: &str, value: serde_json::Value| {
-        commitments.insert(member, disclosure.commit(member, value));
-    };
-    commit("session", value(&decided.facts.session));
+fn commit_members(
+    decided: &Decided<'_>,
+    mut disclosure: Disclosure,
+) -> (Disclosure, ActCommitments) {
+    let Decided { request, circumstances, gathered, facts, decision, .. } = decided;
+    let standing = gathered.standing.as_ref();
+    let sponsor = disclosure.commit("sponsor", &standing.sponsor.id);
+    let mut all = (disclosure, ActCommitments::new(sponsor));
+    commit(&mut all, "session", &facts.session);
     if let Some(subject) = &standing.subject {
-        commit("subject", value(&subject.id));
+        commit(&mut all, "subject", &subject.id);
     }
-    if !decided.request.input.is_null() {
-        commit("arguments", decided.request.input.clone());
+    if !request.input.is_null() {
+        commit(&mut all, "arguments", &request.input);
     }
-    let is_of_token = match decided.decision {
+    let is_of_token = match decision {
         Decision::Permit(grant) => grant.uses_token,
         Decision::Deny(denial) => denial.is_of_token(),
     };
-    if let Some(token) = decided.circumstances.token.filter(|_| is_of_token) {
-        commit("token", value(&token.jti));
+    if let Some(token) = circumstances.token.filter(|_| is_of_token) {
+        commit(&mut all, "token", &token.jti);
     }
-    for (member, enclosed) in &decided.circumstances.enclosed {
-        commit(member, enclosed.clone());
+    for (member, enclosed) in &circumstances.enclosed {
+        commit(&mut all, member, enclosed);
     }
-    match &decided.request.resource {
-        ResourceRef::Resource { uri, .. } => commit("object", uri.clone().into()),
-        ResourceRef::Prompt { name, .. } => commit("object", name.clone().into()),
+    match &request.resource {
+        ResourceRef::Resource { uri, .. } => commit(&mut all, "object", uri),
+        ResourceRef::Prompt { name, .. } => commit(&mut all, "object", name),
         _ => {}
     }
-    commitments
+    all
+}
+
+/// Commits to `value` as the `member`.
+fn commit<T: Serialize>(
+    (disclosure, commitments): &mut (Disclosure, ActCommitments),
+    member: &str,
+    value: &T,
+) {
+    commitments.insert(member, disclosure.commit(member, value));
 }
 
 fn record_of(
@@ -325,14 +342,18 @@ pub fn resource_text(resource: &ResourceRef) -> String {
 
 /// The digest of a whole act: equal for equal acts in the work of one agent, whatever the spelling,
 /// and whoever does them of those to whom that `agent` handed the work on.
-pub(crate) fn act_digest(agent: &model::AgentName, request: &AccessRequest) -> ActDigest {
-    let act = serde_json::json!({
-        "action": request.action,
-        "agent": agent,
-        "input": request.input,
-        "resource": request.resource,
-    });
-    ActDigest::of(&json::canonical(&act))
+pub(crate) fn act_digest(agent: &AgentName, request: &AccessRequest) -> ActDigest {
+    let AccessRequest { action, resource, input, .. } = request;
+    ActDigest::of(&json::canonical_of(&Act { action, agent, input, resource }))
+}
+
+/// What the digest of an act covers.
+#[derive(Serialize)]
+struct Act<'a> {
+    action: &'a ActionName,
+    agent: &'a AgentName,
+    input: &'a Value,
+    resource: &'a ResourceRef,
 }
 
 /// The facts that `decide` reads, from what was gathered and what was shown: how the token is bound, and when

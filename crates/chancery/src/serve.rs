@@ -311,7 +311,7 @@ async fn build(config: &Config, stop: &CancellationToken) -> anyhow::Result<Runn
     let platforms = crate::attestation::platforms(config, &clock, &tasks)?;
     let development = pap::is_for_development(&journal).await?;
     let door = crate::login::door(config, development, (&clock, &entropy))?;
-    let by = (door.is_some(), platforms.as_ref());
+    let by = (door.is_some(), platforms.as_ref(), gateway.known_tokens());
     let tokens = crate::tokens::service(config, (&authority, keys, nonces), by, stop)?.into();
     let anchors = AnchorAlarms::of(&config.log.anchors);
     let (findings, leases) = keepers(config, &authority).await?;

@@ -8,6 +8,7 @@ use authority::Authority;
 use https_url::HttpsUrl;
 use keys::TokenKeys;
 use oauth::nonces::Nonces;
+use oauth::verified_tokens::VerifiedTokens;
 use outbound::Fetcher;
 use serde_json::Value;
 use sts::{Documents, TokenService};
@@ -18,14 +19,15 @@ use crate::attestation::fetcher;
 use crate::config::{Config, FetchedFrom};
 
 /// The token service: people consent and authorize clients if they can log in, and the word of
-/// `platforms` on workloads, if there are any, is taken and kept fresh.
+/// `platforms` on workloads, if there are any, is taken and kept fresh. What it issues is `known` to who takes it.
 pub(crate) fn service(
     config: &Config,
     (authority, keys, nonces): (&Arc<Authority>, Arc<TokenKeys>, Arc<Nonces>),
-    (has_login, platforms): (bool, Option<&Arc<Sources>>),
+    (has_login, platforms, known): (bool, Option<&Arc<Sources>>, Arc<VerifiedTokens>),
     stop: &CancellationToken,
 ) -> anyhow::Result<TokenService> {
-    let mut tokens = TokenService::new(authority.clone(), config.issuer(), (keys, nonces));
+    let tokens = TokenService::new(authority.clone(), config.issuer(), (keys, nonces));
+    let mut tokens = tokens.sharing(known);
     if config.tokens.dpop_nonce_required {
         tokens = tokens.needing_nonces();
     }

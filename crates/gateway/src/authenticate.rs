@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{AgentName, Binding, Clock, DecisionId, Denial, InstanceId, Sha256Digest, Timestamp};
-use oauth::access_token::{self, AccessTokenClaims, Actor, Unverified};
+use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect};
 use oauth::nonces::Nonces;
 use oauth::proofs::{self, Proofs, Seen};
@@ -90,7 +90,7 @@ pub struct Tokens {
     nonces: Arc<Nonces>,
     /// Whether there are clients that may show a token alone.
     takes_bearer: bool,
-    verified: VerifiedTokens,
+    pub(crate) verified: Arc<VerifiedTokens>,
     proofs: Proofs,
 }
 
@@ -103,7 +103,7 @@ impl Tokens {
         nonces: Arc<Nonces>,
     ) -> Self {
         let started = clock.monotonic();
-        let verified = VerifiedTokens::new(keys);
+        let verified = Arc::new(VerifiedTokens::new(keys));
         let proofs = Proofs::new(PROOFS_MAX);
         Self { issuer, clock, started, nonces, takes_bearer: false, verified, proofs }
     }
@@ -124,12 +124,6 @@ impl Tokens {
         }
         let (agent, instance) = (claims.client_id.parse().ok()?, claims.instance().parse().ok()?);
         Some((agent, Subject::of(&claims.sub, instance)))
-    }
-
-    /// Verifies `token` before anybody shows it. What is none of ours is left to whoever shows it.
-    pub(crate) fn know(&self, token: &str) {
-        let audience = Unverified::read(token).and_then(|token| token.audience());
-        drop(audience.map(|audience| self.claims(token, &audience)));
     }
 
     /// Authenticates a request for `method` on `url`, which is also the token's audience.

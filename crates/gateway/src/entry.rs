@@ -11,6 +11,7 @@ use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
 use model::{FactKey, ServerName, Sha256Digest, Stranger};
+use oauth::verified_tokens::VerifiedTokens;
 
 use crate::authenticate::{Caller, shown};
 use crate::call::Gateway;
@@ -129,9 +130,10 @@ impl Gateway {
         Some(Whose::of_agent(&agent, &subject))
     }
 
-    /// Knows `token`, which was just issued, when it is shown for the first time.
-    pub fn know(&self, token: &str) {
-        self.tokens.know(token);
+    /// The tokens that are known here. Whoever issues tokens shares them: who shows one for the first time is no
+    /// stranger.
+    pub fn known_tokens(&self) -> Arc<VerifiedTokens> {
+        self.tokens.verified.clone()
     }
 
     /// A place among the requests that are dealt with, for one of `sender` that asks for a token;

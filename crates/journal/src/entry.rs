@@ -65,8 +65,7 @@ impl Journal {
         person: &PersonId,
         disclosure: &Disclosure,
     ) -> Result<SealedDisclosure, SealError> {
-        let bytes = serde_json::to_vec(disclosure).expect("a disclosure is a map with text keys");
-        self.sealer.seal(self.store.as_ref(), person, &bytes).await
+        self.sealer.seal(self.store.as_ref(), person, &disclosure.to_canonical_bytes()).await
     }
 
     /// Seals `disclosure` under the key of somebody new, which is stored with it.
@@ -75,8 +74,7 @@ impl Journal {
         data_key: &DataKey,
         disclosure: &Disclosure,
     ) -> Result<SealedDisclosure, SealError> {
-        let bytes = serde_json::to_vec(disclosure).expect("a disclosure is a map with text keys");
-        self.sealer.seal_first(data_key, &bytes)
+        self.sealer.seal_first(data_key, &disclosure.to_canonical_bytes())
     }
 
     /// The record at `index`, if the log has one.

@@ -158,9 +158,10 @@ struct Grown {
 
 impl Grown {
     /// Adds `entries` to `tree`, whose partial bundle has the entries `edge`.
-    fn of(mut tree: TiledTree, mut edge: Vec<Entry>, entries: Vec<Entry>) -> Self {
+    fn of(mut tree: TiledTree, mut edge: Vec<Entry>, entries: Vec<(Entry, LeafHash)>) -> Self {
         let old = tree.size();
-        let tiles = tree.extend(entries.iter().map(|entry| leaf_hash(entry.as_bytes())));
+        let (entries, leaves): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let tiles = tree.extend(leaves);
         edge.extend(entries);
         let (mut files, mut full) = (Vec::new(), Vec::new());
         for bundle in bundles_between(old, tree.size()) {
@@ -179,19 +180,27 @@ impl Grown {
     }
 }
 
-/// The entries from `first` on, if each is the one of its index and hashes to its promise.
-fn as_committed(first: u64, entries: Vec<LogEntry>) -> Result<Vec<Entry>, IntegrateError> {
+/// The entries from `first` on, each with its hash, if each is the one of its index and hashes to its promise.
+fn as_committed(
+    first: u64,
+    entries: Vec<LogEntry>,
+) -> Result<Vec<(Entry, LeafHash)>, IntegrateError> {
     let entry = |(index, entry): (u64, LogEntry)| {
         let promised = LeafHash::from_bytes(*entry.leaf.as_bytes());
         if entry.index != index || leaf_hash(&entry.bytes) != promised {
             return Err(IntegrateError::NotAsCommitted(index));
         }
-        Entry::new(entry.bytes).map_err(|_| IntegrateError::NotAsCommitted(index))
+        let entry = Entry::new(entry.bytes).map_err(|_| IntegrateError::NotAsCommitted(index))?;
+        Ok((entry, promised))
     };
     (first..).zip(entries).map(entry).collect()
 }
 
-async fn range(store: &dyn Store, first: u64, end: u64) -> Result<Vec<Entry>, IntegrateError> {
+async fn range(
+    store: &dyn Store,
+    first: u64,
+    end: u64,
+) -> Result<Vec<(Entry, LeafHash)>, IntegrateError> {
     let count = usize::try_from(end - first).unwrap_or(BATCH_MAX).min(BATCH_MAX);
     let entries = as_committed(first, store.entries(first, count).await?)?;
     if entries.len() < count {
@@ -208,6 +217,7 @@ async fn load(store: &dyn Store, directory: &LogDirectory) -> Result<At, Integra
     not_put_back(current.as_ref(), directory)?;
     let edge = size.get() - size.get() % u64::from(TILE_WIDTH);
     let edge = range(store, edge, size.get()).await?;
+    let edge = edge.into_iter().map(|(entry, _)| entry).collect();
     let signed = current.as_ref().map(|row| signed_root(&row.note));
     let is_signed = |tree: &TiledTree| {
         signed.as_ref().is_none_or(|signed| *signed == Some(tree.root().to_string()))

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use keys::SealingKey;
-use model::{Entropy, FactKey, PersonId};
+use model::{DATA_KEYS, Entropy, FactKey, PersonId};
 use moka::sync::Cache;
 use store::{CommitError, SealedDisclosure, Store, StoreError};
 
@@ -111,7 +111,7 @@ impl Sealer {
 
     /// Forgets the data keys among `keys`: they have changed.
     pub(crate) fn forget(&self, keys: &[FactKey]) {
-        for key in keys {
+        for key in keys.iter().filter(|key| key.as_str().starts_with(DATA_KEYS)) {
             self.known.invalidate(key);
         }
     }

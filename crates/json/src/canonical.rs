@@ -5,11 +5,13 @@ use std::cmp::Ordering;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
+use crate::write;
+
 /// The greatest integer up to which all integers are doubles, 2^53.
 const EXACT_INTEGERS_END: u64 = 1 << 53;
 
 /// Room for a record of usual size, so that writing one allocates once.
-const USUAL_BYTES: usize = 512;
+pub(crate) const USUAL_BYTES: usize = 512;
 
 /// The canonical form of `value`.
 ///
@@ -27,10 +29,10 @@ pub fn canonical(value: &Value) -> Vec<u8> {
 ///
 /// If `value` has no JSON form: a map with keys that are no text, or a failing `Serialize`.
 pub fn canonical_of<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    canonical(&serde_json::to_value(value).expect("a vocabulary type has a JSON form"))
+    write::written(value).expect("a vocabulary type has a JSON form")
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -42,7 +44,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn write_number(out: &mut Vec<u8>, number: &Number) {
+pub(crate) fn write_number(out: &mut Vec<u8>, number: &Number) {
     let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
     if magnitude.is_some_and(|magnitude| magnitude <= EXACT_INTEGERS_END) {
         return write_plain(out, number);
@@ -52,7 +54,7 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
 }
 
 /// `serde_json` escapes as RFC 8785 §3.2.2.2 does: the short escapes, `\u00xx`, nothing else.
-fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     write_plain(out, text);
 }
 
@@ -87,6 +89,6 @@ fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
 }
 
 /// RFC 8785 §3.2.3 sorts by UTF-16 units, which is not the order of UTF-8 beyond U+FFFF.
-fn by_units(a: &str, b: &str) -> Ordering {
+pub(crate) fn by_units(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }

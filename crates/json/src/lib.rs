@@ -14,6 +14,7 @@ mod number;
 mod read;
 mod scan;
 mod weight;
+mod write;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -1,9 +1,10 @@
 //! RFC 8785: its own examples, another implementation, and random values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use json::{Limits, canonical, canonical_of, parse};
 use proptest::prelude::*;
+use serde::Serialize;
 use serde_json::{Number, Value, json};
 
 #[track_caller]
@@ -81,6 +82,74 @@ fn a_typed_value_is_written_like_its_json() {
     assert_eq!(canonical_of(&typed), canonical(&json!({ "a": [], "b": [1, 2] })));
 }
 
+#[derive(Serialize)]
+enum Kind {
+    Unit,
+    New(u64),
+    Tuple(i8, char),
+    Members { z: Option<bool>, a: f32 },
+}
+
+#[derive(Serialize)]
+struct Inner {
+    small: u8,
+    kind: i64,
+}
+
+/// Nothing of it stands in the order in which it is written.
+#[derive(Serialize)]
+struct Typed {
+    zeta: [Kind; 4],
+    kind: &'static str,
+    // The last of two of one name is the one that counts.
+    #[serde(flatten)]
+    inner: Inner,
+    #[serde(rename = "\u{fb33}")]
+    beyond: (),
+    #[serde(rename = "\u{1f600}")]
+    face: f64,
+    #[serde(rename = "\"\n")]
+    escaped: (u16, f64),
+    numbered: HashMap<i32, Vec<Inner>>,
+    named: HashMap<String, BTreeMap<bool, Inner>>,
+    alpha: BTreeMap<&'static str, Option<u8>>,
+}
+
+#[test]
+fn what_is_typed_is_written_like_its_value() {
+    let inner = |small| Inner { small, kind: i64::MIN };
+    let typed = Typed {
+        zeta: [
+            Kind::Unit,
+            Kind::New(u64::MAX),
+            Kind::Tuple(-1, '\u{7}'),
+            Kind::Members { z: None, a: 0.5 },
+        ],
+        kind: "€",
+        inner: inner(1),
+        beyond: (),
+        face: 1e20,
+        escaped: (7, f64::NAN),
+        numbered: [10, 9, -1].map(|number| (number, vec![inner(2), inner(3)])).into(),
+        named: ["b", "a", "", "é"]
+            .map(|name| (name.to_owned(), BTreeMap::from([(true, inner(4)), (false, inner(5))])))
+            .into(),
+        alpha: BTreeMap::from([("b", Some(1)), ("a", None)]),
+    };
+    let value = serde_json::to_value(&typed).expect("it has a JSON form");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    assert_eq!(text(canonical_of(&typed)), text(canonical(&value)));
+    assert_eq!(text(canonical_of(&[typed])), text(canonical(&json!([value]))));
+    assert_eq!(canonical_of(&BTreeMap::<String, ()>::new()), b"{}");
+    assert_eq!(canonical_of::<[u8]>(&[]), b"[]");
+}
+
+#[test]
+#[should_panic(expected = "a vocabulary type has a JSON form")]
+fn what_has_no_json_form_is_not_written() {
+    canonical_of(&BTreeMap::from([(vec![1], 2)]));
+}
+
 #[test]
 fn spellings_of_one_number_are_one_value() {
     for text in ["100", "100.0", "1e2", "1E+2", "1000e-1"] {
@@ -150,6 +219,7 @@ proptest! {
     fn another_implementation_writes_the_same(value in value()) {
         let theirs = serde_json_canonicalizer::to_vec(&value).expect("written");
         prop_assert_eq!(canonical(&value), theirs);
+        prop_assert_eq!(canonical_of(&value), canonical(&value));
     }
 
     #[test]

@@ -137,6 +137,12 @@ impl VerifyingKey {
         }
     }
 
+    /// Whether `jwk`, which is of a key that we take, describes this one: each member has one spelling.
+    pub fn is_of(&self, jwk: &Value) -> bool {
+        let own = self.to_jwk();
+        own.as_object().is_some_and(|own| own.iter().all(|(name, it)| jwk.get(name) == Some(it)))
+    }
+
     /// The algorithm, which follows from the kind of key alone.
     pub const fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm

@@ -41,12 +41,13 @@ impl SealingKey {
 
     /// Seals `plain` for `name`. A `nonce` is used once with one key.
     pub fn seal(&self, plain: &[u8], name: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
-        let mut sealed = plain.to_vec();
-        let aad = Aad::from(name);
-        self.seals
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
-            .expect("values are far below the limit of AES-GCM");
-        [nonce.as_slice(), &sealed].concat()
+        let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let (nonce, aad) = (Nonce::assume_unique_for_key(nonce), Aad::from(name));
+        let tag = self.seals.seal_in_place_separate_tag(nonce, aad, &mut sealed[NONCE_LEN..]);
+        sealed.extend_from_slice(tag.expect("values are far below the limit of AES-GCM").as_ref());
+        sealed
     }
 
     /// Opens what was sealed for `name`.

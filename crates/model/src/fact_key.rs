@@ -14,6 +14,9 @@ use crate::{
 /// How the keys begin of when policy sets came into force.
 pub const ACTIVATIONS: &str = "policy-activations/";
 
+/// How the keys begin of the wrapped keys under which disclosures are sealed.
+pub const DATA_KEYS: &str = "datakey/";
+
 /// How the keys begin of what platforms' tokens were shown with.
 pub const SHOWN: &str = "shown/";
 
@@ -457,7 +460,7 @@ impl FactKey {
 
     /// The wrapped key under which a person's disclosures are sealed.
     pub fn data_key(id: &PersonId) -> Self {
-        Self(format!("datakey/{id}").into())
+        Self(format!("{DATA_KEYS}{id}").into())
     }
 
     /// Whose key a platform's token was shown with, by when it ends: what has ended comes first.

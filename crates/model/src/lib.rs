@@ -75,7 +75,7 @@ pub use elevation::{
     ELEVATED_TOOLS_MAX, ELEVATION_MAX, ELEVATION_WAITS, ELEVATIONS_MAX, Elevated, Elevation,
     ElevationState,
 };
-pub use fact_key::{ACTIVATIONS, FactKey, SHOWN, TAKEN, WAITING};
+pub use fact_key::{ACTIVATIONS, DATA_KEYS, FactKey, SHOWN, TAKEN, WAITING};
 pub use facts::{
     AgentFacts, Delegator, Facts, Hop, LINE_MAX, PrincipalFacts, Revision, SessionFacts, Sourced,
     Standing, Succession,

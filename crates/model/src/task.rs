@@ -152,7 +152,10 @@ impl Mandate {
     /// The digest of what was given: it stands in the task, in every token below it and in every
     /// record.
     pub fn digest(&self) -> MandateDigest {
-        MandateDigest::of(&json::canonical_of(&Self { withdrawn: None, ..self.clone() }))
+        if self.withdrawn.is_some() {
+            return Self { withdrawn: None, ..self.clone() }.digest();
+        }
+        MandateDigest::of(&json::canonical_of(self))
     }
 
     /// When that was begun by which it was given: a person's login session, which may have been over already when they

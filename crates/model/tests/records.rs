@@ -18,8 +18,8 @@ const AT: Timestamp = Timestamp::from_millis(1_764_000_000_123);
 
 fn commitments() -> Commitments {
     let mut disclosure = Disclosure::new([7; 32]);
-    let sponsor = disclosure.commit("sponsor", "alice".into());
-    let arguments = disclosure.commit("arguments", serde_json::json!({"amount": 5}));
+    let sponsor = disclosure.commit("sponsor", "alice");
+    let arguments = disclosure.commit("arguments", &serde_json::json!({"amount": 5}));
     BTreeMap::from([("sponsor".to_owned(), sponsor), ("arguments".to_owned(), arguments)])
 }
 
@@ -271,7 +271,7 @@ fn records_that_follow_repeat_people_and_nothing_else() {
 #[test]
 fn a_commitment_opens_only_to_its_value_and_salt() {
     let mut disclosure = Disclosure::new([7; 32]);
-    let commitment = disclosure.commit("sponsor", "alice".into());
+    let commitment = disclosure.commit("sponsor", "alice");
     let salt = Salts::from_seed([7; 32]).of("sponsor");
     assert!(commitment.opens_to(&salt, b"\"alice\""));
     assert!(!commitment.opens_to(&salt, b"\"bob\""));
@@ -283,13 +283,36 @@ fn a_commitment_opens_only_to_its_value_and_salt() {
 #[test]
 fn a_disclosure_that_does_not_open_its_record_is_found() {
     let mut disclosure = Disclosure::new([7; 32]);
-    let sponsor = disclosure.commit("sponsor", "alice".into());
+    let sponsor = disclosure.commit("sponsor", "alice");
     let good = Commitments::from([("sponsor".to_owned(), sponsor)]);
     assert_eq!(disclosure.mismatch(&good), None);
-    let other = Disclosure::new([8; 32]).commit("sponsor", "alice".into());
+    let other = Disclosure::new([8; 32]).commit("sponsor", "alice");
     let bad = Commitments::from([("sponsor".to_owned(), other)]);
     assert_eq!(disclosure.mismatch(&bad), Some("sponsor"));
     assert_eq!(disclosure.mismatch(&Commitments::new()), Some("sponsor"));
+}
+
+#[test]
+fn a_disclosure_is_kept_as_its_values_were_committed_to() {
+    let mut disclosure = Disclosure::new([7; 32]);
+    assert_eq!(disclosure.to_canonical_bytes(), canonical(&disclosure));
+    let values = serde_json::json!({ "\u{1f600}": 1, "\u{fb33}": [1e21, 0.5, null], "a": "\"" });
+    let mut commitments = Commitments::new();
+    for (member, value) in [("values", &values), ("none", &serde_json::Value::Null)] {
+        commitments.insert(member.to_owned(), disclosure.commit(member, value));
+    }
+    let bytes = disclosure.to_canonical_bytes();
+    assert_eq!(bytes, canonical(&disclosure));
+    let read: Disclosure = serde_json::from_slice(&bytes).expect("it is one");
+    assert_eq!(read, disclosure);
+    assert_eq!((read.value("values"), read.value("other")), (Some(&values), None));
+    assert_eq!(disclosure.value("values"), Some(&values));
+    assert_eq!(read.mismatch(&commitments), None);
+    assert_eq!(read.to_canonical_bytes(), bytes);
+}
+
+fn canonical(disclosure: &Disclosure) -> Vec<u8> {
+    json::canonical(&serde_json::to_value(disclosure).expect("it is JSON"))
 }
 
 #[test]

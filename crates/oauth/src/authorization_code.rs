@@ -169,22 +169,21 @@ pub fn refused(
     redirect.with(&answer.collect::<Vec<_>>())
 }
 
-/// Reads the form of a token request by a code or a refresh token; nothing, if it is by something
-/// else.
-pub fn redeemed(form: &[u8]) -> Result<Option<ClientRequest>, OAuthError> {
-    let mut form = Parameters::read(form)?;
-    let grant = form.take("grant_type");
-    let by = match grant.as_deref() {
-        Some(GRANT_TYPE) => {
-            let (code, redirect_uri) = (form.need("code")?, form.need("redirect_uri")?);
-            let verifier = form.need("code_verifier")?;
-            if !VERIFIER.contains(&verifier.len()) {
-                return Err(invalid("`code_verifier` has 43 to 128 characters"));
-            }
-            Redeemed::Code { code, redirect_uri, verifier }
+/// What a token is asked for by a code or a refresh token with; nothing, if it is asked for by something
+/// else: then nothing is taken of the form.
+pub(crate) fn redeemed(form: &mut Parameters) -> Result<Option<ClientRequest>, OAuthError> {
+    let is_by_code = form.get("grant_type") == Some(GRANT_TYPE);
+    let by = if is_by_code {
+        let (code, redirect_uri) = (form.need("code")?, form.need("redirect_uri")?);
+        let verifier = form.need("code_verifier")?;
+        if !VERIFIER.contains(&verifier.len()) {
+            return Err(invalid("`code_verifier` has 43 to 128 characters"));
         }
-        Some(REFRESH) => Redeemed::Refresh(form.need("refresh_token")?),
-        _ => return Ok(None),
+        Redeemed::Code { code, redirect_uri, verifier }
+    } else if form.get("grant_type") == Some(REFRESH) {
+        Redeemed::Refresh(form.need("refresh_token")?)
+    } else {
+        return Ok(None);
     };
     if form.has("scope") || form.has("authorization_details") {
         return Err(OAuthError::new(
@@ -192,9 +191,9 @@ pub fn redeemed(form: &[u8]) -> Result<Option<ClientRequest>, OAuthError> {
             "what was consented to stays as it is",
         ));
     }
-    let client_id = public_client(&mut form)?;
+    let client_id = public_client(form)?;
     let resource = form.take("resource");
-    if resource.is_none() && grant.as_deref() == Some(GRANT_TYPE) {
+    if resource.is_none() && is_by_code {
         return Err(invalid("`resource` is missing"));
     }
     Ok(Some(ClientRequest { client_id, resource, by }))

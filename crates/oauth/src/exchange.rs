@@ -136,41 +136,63 @@ pub struct ActorToken {
     pub exp: i64,
 }
 
-/// The agent that an actor token claims to be of. Nothing is verified: it says by whose key to.
-pub fn claimed(actor_token: &str) -> Option<String> {
-    jws::claimed(actor_token, ACTOR_TYP, "sub")
+/// An actor token of which nothing is verified yet.
+#[derive(Debug)]
+pub struct UnverifiedActor<'a>(jws::Unverified<'a>);
+
+impl<'a> UnverifiedActor<'a> {
+    /// Reads an actor token.
+    pub fn read(actor_token: &'a str) -> Result<Self, JwsError> {
+        jws::read(actor_token, ACTOR_TYP).map(Self)
+    }
+
+    /// The agent that it claims to be of: it says by whose key to verify it.
+    pub fn agent(&self) -> Result<String, JwsError> {
+        text(&self.0.claims, "sub")
+    }
+
+    /// Verifies that `agent` names, by its own `key`, for `issuer` and to the agent `holder` alone, the
+    /// key of an instance, at `now`.
+    pub fn verified(
+        &self,
+        (agent, holder, issuer): (&str, &str, &str),
+        key: &VerifyingKey,
+        now: i64,
+    ) -> Result<ActorToken, JwsError> {
+        let Self(jws::Unverified { claims, .. }) = self;
+        self.0.check_by_known(key)?;
+        for name in ["iss", "sub"] {
+            if text(claims, name)? != agent {
+                return Err(JwsError::Claim(name));
+            }
+        }
+        if audience(claims)? != issuer {
+            return Err(JwsError::Claim("aud"));
+        }
+        // Who else came by it has no use for it.
+        if text(claims, "azp")? != holder {
+            return Err(JwsError::Claim("azp"));
+        }
+        let exp = jws::short_lived(claims, access_token::LIFETIME_MAX_S, now)?;
+        // Who acts is a top-level claim; a chain that the agent made up says nothing (RFC 8693 §4.1).
+        if claims.contains_key("act") {
+            return Err(JwsError::Claim("act"));
+        }
+        let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
+        let bound = serde_json::from_value::<Confirmation>(cnf).ok();
+        let key = bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
+        Ok(ActorToken { key, jti: jws::id(claims)?, exp })
+    }
 }
 
-/// Verifies that `agent` names, by its own `key`, for `issuer` and to the agent `holder` alone, the
-/// key of an instance, at `now`.
+/// Verifies an actor token as [`UnverifiedActor::verified`] does.
 pub fn verify_actor(
     actor_token: &str,
-    (agent, holder, issuer): (&str, &str, &str),
+    parties: (&str, &str, &str),
     key: &VerifyingKey,
     now: i64,
 ) -> Result<ActorToken, JwsError> {
-    let claims = jws::verify(actor_token, ACTOR_TYP, key)?;
-    for name in ["iss", "sub"] {
-        if text(&claims, name)? != agent {
-            return Err(JwsError::Claim(name));
-        }
-    }
-    if audience(&claims)? != issuer {
-        return Err(JwsError::Claim("aud"));
-    }
-    // Who else came by it has no use for it.
-    if text(&claims, "azp")? != holder {
-        return Err(JwsError::Claim("azp"));
-    }
-    let exp = jws::short_lived(&claims, access_token::LIFETIME_MAX_S, now)?;
-    // Who acts is a top-level claim; a chain that the agent made up says nothing (RFC 8693 §4.1).
-    if claims.contains_key("act") {
-        return Err(JwsError::Claim("act"));
-    }
-    let cnf = claims.get("cnf").filter(|cnf| cnf.is_object()).cloned().unwrap_or_default();
-    let bound = serde_json::from_value::<Confirmation>(cnf).ok();
-    let key = bound.and_then(|cnf| cnf.thumbprint()).ok_or(JwsError::Claim("cnf"))?;
-    Ok(ActorToken { key, jti: jws::id(&claims)?, exp })
+    UnverifiedActor::read(actor_token)?.verified(parties, key, now)
 }
 
 /// Makes the actor token by which `agent` names, for `issuer` and to the agent `holder`, the instance

@@ -117,9 +117,14 @@ impl Parameters {
         self.0.remove(name).filter(|value| !value.is_empty())
     }
 
+    /// The same, left for whoever takes it.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
     /// Whether there is a parameter `name` with a value.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| !value.is_empty())
+        self.get(name).is_some()
     }
 
     pub(crate) fn need(&mut self, name: &str) -> Result<String, OAuthError> {

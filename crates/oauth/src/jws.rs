@@ -175,16 +175,22 @@ impl Unverified<'_> {
         self.compact.header.get("jwk")
     }
 
+    /// Whether `key`, which is known from elsewhere, verifies the signature.
+    pub(crate) fn check_by_known(&self, key: &VerifyingKey) -> Result<(), JwsError> {
+        // A key that a token brings along proves nothing.
+        if self.jwk().is_some() {
+            return Err(JwsError::HeaderMember("jwk"));
+        }
+        self.compact.check(key)
+    }
+
     /// The claims, once `key`, which is known from elsewhere, verifies the signature.
     pub(crate) fn verified_by_known(
         self,
         key: &VerifyingKey,
     ) -> Result<Map<String, Value>, JwsError> {
-        // A key that a token brings along proves nothing.
-        if self.jwk().is_some() {
-            return Err(JwsError::HeaderMember("jwk"));
-        }
-        self.verified_by(key)
+        self.check_by_known(key)?;
+        Ok(self.claims)
     }
 
     /// The claims, once the one of `keys`, which are ours, that it names and that counts at `now`

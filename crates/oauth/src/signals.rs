@@ -43,13 +43,15 @@ pub struct ReceiverRequest {
     pub manages: bool,
 }
 
-/// Reads the form of a token request, if it is a receiver's: none but they ask for a scope for shared signals.
-pub fn asked(form: &[u8]) -> Result<Option<ReceiverRequest>, OAuthError> {
-    let mut form = Parameters::read(form)?;
-    let is_bare = form.take("grant_type").as_deref() == Some("client_credentials");
-    let scope = form.take("scope").unwrap_or_default();
+/// What a receiver asks for a token with: none but they ask for a scope for shared signals. Of a form that is
+/// another's nothing is taken.
+pub(crate) fn asked(form: &mut Parameters) -> Result<Option<ReceiverRequest>, OAuthError> {
+    if form.get("grant_type") != Some("client_credentials") {
+        return Ok(None);
+    }
+    let scope = form.get("scope").unwrap_or_default().to_owned();
     let scopes: Vec<_> = scope.split(' ').collect();
-    if !is_bare || !scopes.iter().any(|scope| scope.starts_with(PREFIX)) {
+    if !scopes.iter().any(|scope| scope.starts_with(PREFIX)) {
         return Ok(None);
     }
     if scopes.iter().any(|scope| ![READ, MANAGE].contains(scope)) {
@@ -121,7 +123,8 @@ mod tests {
             let kind = [("client_assertion_type", client_assertion::TYPE)];
             let is_said = pairs.iter().any(|(name, _)| *name == "client_assertion_type");
             let kind = if is_said { &[][..] } else { &kind[..] };
-            let told = asked(form::form(&[&shown[..], kind, pairs].concat()).as_bytes());
+            let form = form::form(&[&shown[..], kind, pairs].concat());
+            let told = Parameters::read(form.as_bytes()).and_then(|mut form| asked(&mut form));
             let told = told.map(|asked| asked.map(|it| it.manages)).map_err(|error| error.code);
             assert_eq!(told, expected, "{pairs:?}");
         };

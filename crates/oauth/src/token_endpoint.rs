@@ -4,10 +4,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access_token::{self, AgentTask};
+use crate::authorization_code::{self, ClientRequest};
 use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::MayAct;
 use crate::form::{Client, Parameters, Signed, invalid};
 use crate::initiation::AskedTask;
+use crate::signals::{self, ReceiverRequest};
 use crate::{consent, exchange, initiation};
 
 /// The `grant_type` by which an instance takes over the task of one that is gone.
@@ -135,12 +137,38 @@ pub struct Next {
     pub renewal_nonce: String,
 }
 
-/// Reads the form of a token request. A parameter that stands twice is refused (RFC 6749 §3.2).
-pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
+/// What a form at the token endpoint asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A token for a client that is known by its document, by a code or a refresh token.
+    Redeemed(ClientRequest),
+    /// A receiver's token.
+    Receiver(ReceiverRequest),
+    /// An agent's token, or what another one gets a token by.
+    Token(Box<TokenRequest>),
+}
+
+/// Reads a form at the token endpoint. A parameter that stands twice is refused (RFC 6749 §3.2).
+pub fn read(form: &[u8]) -> Result<Asked, OAuthError> {
     let mut form = Parameters::read(form)?;
-    let grant = grant(&mut form)?;
+    if let Some(request) = authorization_code::redeemed(&mut form)? {
+        return Ok(Asked::Redeemed(request));
+    }
+    if let Some(request) = signals::asked(&mut form)? {
+        return Ok(Asked::Receiver(request));
+    }
+    of_agent(&mut form).map(|request| Asked::Token(Box::new(request)))
+}
+
+/// The same, of a form that asks for an agent's token.
+pub fn parse(form: &[u8]) -> Result<TokenRequest, OAuthError> {
+    of_agent(&mut Parameters::read(form)?)
+}
+
+fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
+    let grant = grant(form)?;
     let client = form.client()?;
-    let workload = workload(&mut form, client.by)?;
+    let workload = workload(form, client.by)?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
     let resource = match grant {
         Grant::Delegate { .. } | Grant::Bare(_) => None,

@@ -1,4 +1,4 @@
-//! Access tokens that were verified: each is known by its digest until the keys are exchanged.
+//! Access tokens that were verified, or signed here: each is known by its digest until the keys are exchanged.
 //!
 //! Only a token may be shown again. What is good once (assertions, proofs) is verified each time.
 
@@ -8,8 +8,8 @@ use keys::TokenKeys;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::access_token::AccessTokenClaims;
-use crate::jws::JwsError;
+use crate::access_token::{self, AccessTokenClaims};
+use crate::jws::{JwsError, TOKEN_MAX};
 
 /// The most tokens that are known at once.
 const KNOWN_MAX: u64 = 100_000;
@@ -57,6 +57,18 @@ impl VerifiedTokens {
         Ok(claims)
     }
 
+    /// Signs a token that says `claims`: it is known when it is shown for the first time.
+    pub fn mint(&self, claims: &AccessTokenClaims) -> Result<String, JwsError> {
+        // Read first: by keys that are exchanged meanwhile it is verified.
+        let era = self.keys.era();
+        let token = access_token::mint(claims, self.keys.signer().as_ref())?;
+        // Nobody verifies one that is longer.
+        if token.len() <= TOKEN_MAX {
+            self.known.insert(digest(&token), Known { claims: Arc::new(claims.clone()), era });
+        }
+        Ok(token)
+    }
+
     /// Forgets `token`, which has ended.
     pub fn forget(&self, token: &str) {
         self.known.invalidate(&digest(token));
@@ -72,7 +84,7 @@ mod tests {
     use keys::{KeyAlgorithm, SigningKey};
 
     use super::*;
-    use crate::access_token::{self, Confirmation};
+    use crate::access_token::Confirmation;
 
     const PARTIES: (&str, &str) = ("https://issuer.example", "https://issuer.example/mcp/crm");
 
@@ -100,6 +112,21 @@ mod tests {
             cnf: Some(Confirmation { jkt: keys::base64url(&[7; 32]) }),
             authorization_details: vec![agent_task],
         }
+    }
+
+    #[test]
+    fn what_was_signed_is_known_as_it_would_be_verified() {
+        let tokens = VerifiedTokens::new(Arc::new(TokenKeys::new(key(), Vec::new())));
+        let token = tokens.mint(&claims()).expect("it is signed");
+        let verified = access_token::verify(&token, &tokens.keys, PARTIES, 10);
+        assert_eq!(tokens.known(&token).as_deref(), verified.as_ref().ok());
+        assert!(verified.is_ok());
+        tokens.keys.replace(key(), Vec::new());
+        assert_eq!(tokens.known(&token), None);
+        let long = AccessTokenClaims { jti: "j".repeat(TOKEN_MAX), ..claims() };
+        let token = tokens.mint(&long).expect("it is signed");
+        assert!(access_token::verify(&token, &tokens.keys, PARTIES, 10).is_err());
+        assert_eq!(tokens.known(&token), None);
     }
 
     #[test]

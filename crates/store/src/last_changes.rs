@@ -56,6 +56,9 @@ impl LastChanges {
         if read < self.older.since {
             return keys.first();
         }
+        if read >= self.current {
+            return None;
+        }
         let last = |key| self.recent.last.get(key).or_else(|| self.older.last.get(key));
         keys.iter().find(|key| last(*key).is_some_and(|at| *at > read))
     }

@@ -142,7 +142,7 @@ pub(crate) fn claimed_name(client: &Client) -> Result<AgentName, TokenRefusal> {
 
 /// Refuses the key of `agent` itself as that of an instance.
 pub(crate) fn is_own_key(agent: &Agent, proof: &VerifiedProof) -> Result<(), TokenRefusal> {
-    if agent_key(agent).is_none_or(|own| own.thumbprint() != proof.thumbprint) {
+    if !proof.key.is_of(&agent.key) {
         return Ok(());
     }
     let why = "an instance needs a key of its own, not its agent's";

@@ -16,7 +16,7 @@ use model::{
 };
 use oauth::access_token::{AccessTokenClaims, Unverified};
 use oauth::dpop::VerifiedProof;
-use oauth::exchange::{self, Delegated, MayAct};
+use oauth::exchange::{self, Delegated, MayAct, UnverifiedActor};
 use oauth::initiation::AskedTask;
 use oauth::token_endpoint::TokenResponse;
 use oauth::{ErrorCode, OAuthError};
@@ -123,14 +123,15 @@ impl TokenService {
         let claims = self.holder(asking, subject_token)?;
         let by = asking.agent;
         let proof = self.possession(Some(actor_proof), TOKEN).map_err(|_| unknown_actor(by))?;
+        let actor = UnverifiedActor::read(actor_token).map_err(|_| unknown_actor(by))?;
         let may_act = MayAct {
-            client_id: exchange::claimed(actor_token).ok_or_else(|| unknown_actor(by))?,
+            client_id: actor.agent().map_err(|_| unknown_actor(by))?,
             jkt: keys::base64url(&proof.thumbprint),
         };
         let parties = (claims.as_ref(), &may_act);
         let mut again = true;
         loop {
-            match self.try_hand_over(asking, parties, (actor_token, &proof), task).await {
+            match self.try_hand_over(asking, parties, (&actor, &proof), task).await {
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotHandedOver::Refused(NotPermitted::Contended)) if again => again = false,
                 Err(NotHandedOver::Refused(reason)) => return Err(refused(reason, by)),
@@ -146,7 +147,7 @@ impl TokenService {
         &self,
         asking: &Asking<'_>,
         (claims, may_act): (&AccessTokenClaims, &MayAct),
-        (actor_token, proof): (&str, &VerifiedProof),
+        (actor, proof): (&UnverifiedActor<'_>, &VerifiedProof),
         task: &AskedTask,
     ) -> Result<TokenResponse, NotHandedOver> {
         let act = self.handing_on(asking, claims, may_act, task).await?;
@@ -155,7 +156,7 @@ impl TokenService {
         let PermitContext { standing, decision, .. } = decided.context();
         let above = (standing.clone(), *decision);
         let asked = async {
-            let named = self.named(asking.agent, (actor_token, &may_act.client_id), proof).await?;
+            let named = self.named(asking.agent, (actor, &may_act.client_id), proof).await?;
             self.grant(asking, above, (named, task.clone(), bound)).await
         };
         let (permit, next) = match asked.await {
@@ -312,7 +313,7 @@ impl TokenService {
             not_held("subject_token_invalid", asking.agent, why)
         };
         let (issuer, now) = (self.minter.issuer.as_str(), self.authority.clock().now());
-        let claims = self.verified.claims(subject_token, |keys| {
+        let claims = self.minter.verified.claims(subject_token, |keys| {
             let token = Unverified::read(subject_token)?;
             let audience = token.audience()?;
             token.verified(keys, (issuer, &audience), now.as_seconds())
@@ -389,20 +390,20 @@ impl TokenService {
     async fn named(
         &self,
         by: &Agent,
-        (actor_token, agent): (&str, &str),
+        (actor, agent): (&UnverifiedActor<'_>, &str),
         proof: &VerifiedProof,
     ) -> Result<Named, TokenRefusal> {
         let agent = self.other_agent(by, agent).await?;
         let key = agent_key(&agent).ok_or_else(|| unknown_actor(by))?;
+        let own = key.thumbprint();
         let parties = (agent.name.as_str(), by.name.as_str(), self.minter.issuer.as_str());
         let now = self.authority.clock().now().as_seconds();
-        let read = exchange::verify_actor(actor_token, parties, &key, now);
-        let actor = read.map_err(|_| unknown_actor(by))?;
-        if actor.key == key.thumbprint() || actor.key != proof.thumbprint {
+        let actor = actor.verified(parties, &key, now).map_err(|_| unknown_actor(by))?;
+        if actor.key == own || actor.key != proof.thumbprint {
             return Err(unknown_actor(by));
         }
         let uses = [
-            once(OnceScope::Assertion, &key.thumbprint(), &actor.jti, actor.exp),
+            once(OnceScope::Assertion, &own, &actor.jti, actor.exp),
             once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat),
         ];
         Ok(Named { agent, key: Thumbprint::from_bytes(actor.key), exp: actor.exp, uses })

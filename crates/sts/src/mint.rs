@@ -9,11 +9,13 @@ use model::{Entropy, FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Ti
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::exchange::{self, Delegated};
 use oauth::token_endpoint::{Next, TokenResponse};
+use oauth::verified_tokens::VerifiedTokens;
 use oauth::{ErrorCode, OAuthError};
 
 use crate::delegate::HandingOn;
 use crate::grant::{Drawn, TokenGrant};
 use crate::renewal::{Link, Renewal};
+use crate::service::TokenService;
 
 /// Signs tokens, each against a permit for it.
 #[derive(Clone)]
@@ -22,6 +24,17 @@ pub struct Minter {
     pub issuer: String,
     /// The keys, of which one signs.
     pub keys: Arc<TokenKeys>,
+    /// The tokens that were signed, and those of holders that were shown.
+    pub verified: Arc<VerifiedTokens>,
+}
+
+impl TokenService {
+    /// The same, which shares with whoever takes its tokens which of them are `known`.
+    #[must_use]
+    pub fn sharing(mut self, known: Arc<VerifiedTokens>) -> Self {
+        self.minter.verified = known;
+        self
+    }
 }
 
 impl Minter {
@@ -85,7 +98,7 @@ impl Minter {
 
     fn sign(&self, begun: &Begun<TokenGrant>) -> Result<(String, AccessTokenClaims), &'static str> {
         let claims = self.claims(begun).ok_or("what the token would rest on ends now")?;
-        let token = access_token::mint(&claims, self.keys.signer().as_ref());
+        let token = self.verified.mint(&claims);
         let token = token.map_err(|_| "the token could not be signed")?;
         Ok((token, claims))
     }
@@ -203,9 +216,8 @@ pub(crate) fn issuance(
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     let mut disclosure = Disclosure::new(seed);
-    let source = serde_json::to_value(&renewing.source).expect("a source is a map of text");
     let mut commitments = ActCommitments::from(context.people);
-    commitments.insert("source", disclosure.commit("source", source));
+    commitments.insert("source", disclosure.commit("source", &renewing.source));
     let Drawn { jti, nonce } = &grant.drawn;
     let record = IssuanceRecord {
         agent: standing.agent.name.clone(),

@@ -15,9 +15,9 @@ use model::{
 };
 use oauth::exchange::Delegated;
 use oauth::nonces::Nonces;
-use oauth::token_endpoint::{self, Grant, TokenRequest, TokenResponse};
+use oauth::token_endpoint::{self, Asked, Grant, TokenRequest, TokenResponse};
 use oauth::verified_tokens::VerifiedTokens;
-use oauth::{ErrorCode, OAuthError, authorization_code, metadata, signals};
+use oauth::{ErrorCode, OAuthError, metadata};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use workload::Sources;
@@ -61,8 +61,6 @@ pub struct TokenService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) minter: Minter,
     pub(crate) keys: Arc<TokenKeys>,
-    /// The tokens of holders that were shown.
-    pub(crate) verified: VerifiedTokens,
     pub(crate) refusals: RefusalLog,
     pub(crate) nonces: Arc<Nonces>,
     /// Whether a proof without a nonce is refused.
@@ -150,10 +148,10 @@ impl TokenService {
         issuer: String,
         (keys, nonces): (Arc<TokenKeys>, Arc<Nonces>),
     ) -> Self {
+        let verified = Arc::new(VerifiedTokens::new(keys.clone()));
         Self {
             authority,
-            minter: Minter { issuer, keys: keys.clone() },
-            verified: VerifiedTokens::new(keys.clone()),
+            minter: Minter { issuer, keys: keys.clone(), verified },
             keys,
             refusals: RefusalLog::default(),
             nonces,
@@ -207,11 +205,12 @@ impl TokenService {
 
     /// Answers a request for a token. Whatever is refused before a decision is recorded as that.
     pub async fn token(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, OAuthError> {
-        match authorization_code::redeemed(http.form) {
-            Ok(Some(request)) => {
+        match token_endpoint::read(http.form) {
+            Ok(Asked::Redeemed(request)) => {
                 self.within_or(http, Box::pin(self.redeem(http, request)), redeem::late).await
             }
-            Ok(None) => self.within(http, Box::pin(self.answer(http))).await,
+            Ok(Asked::Receiver(it)) => self.within(http, Box::pin(self.receiver_token(&it))).await,
+            Ok(Asked::Token(form)) => self.within(http, Box::pin(self.answer(http, &form))).await,
             Err(error) => Err(self.told(http, before("malformed")(error))),
         }
     }
@@ -239,12 +238,12 @@ impl TokenService {
         }
     }
 
-    async fn answer(&self, http: TokenHttpRequest<'_>) -> Result<TokenResponse, TokenRefusal> {
-        if let Some(asked) = signals::asked(http.form).map_err(before("malformed"))? {
-            return self.receiver_token(&asked).await;
-        }
-        let form = token_endpoint::parse(http.form).map_err(before("malformed"))?;
-        let audience = self.audience(&form).map_err(before("unknown_resource"))?;
+    async fn answer(
+        &self,
+        http: TokenHttpRequest<'_>,
+        form: &TokenRequest,
+    ) -> Result<TokenResponse, TokenRefusal> {
+        let audience = self.audience(form).map_err(before("unknown_resource"))?;
         let proof = self.proof(http.dpop, TOKEN)?;
         let key = Thumbprint::from_bytes(proof.thumbprint);
         // Before anything is looked up: whose word it is costs no access to the store.
@@ -257,7 +256,7 @@ impl TokenService {
         is_own_key(&agent, &proof)?;
         let source = Source {
             address: http.from,
-            process: self.process(&form, key, &agent)?,
+            process: self.process(form, key, &agent)?,
             workload: shown.as_ref().map(|shown| shown.identity.known_by(&agent.workloads)),
             device: device.map(|device| device.id),
         };
@@ -267,7 +266,7 @@ impl TokenService {
         };
         let proved = once(OnceScope::Proof, &proof.thumbprint, &proof.jti, proof.iat);
         let uses = uses.into_iter().chain([proved]).collect();
-        let (agent, form, arrived) = (&agent, &form, http.arrived);
+        let (agent, arrived) = (&agent, http.arrived);
         let new = InstanceId::new(self.authority.clock().now(), self.authority.entropy().as_ref());
         let _turn = self.turns.enter(key).await;
         let mut asking =
@@ -298,8 +297,7 @@ impl TokenService {
 
     async fn issue(&self, asking: &Asking<'_>) -> Result<TokenResponse, TokenRefusal> {
         let permit = self.permit(asking).await?;
-        let minted = self.minter.mint(permit, &self.authority);
-        minted.map_err(TokenRefusal::decided)
+        self.minter.mint(permit, &self.authority).map_err(TokenRefusal::decided)
     }
 
     /// The process that the host vouches for, if a voucher is shown.

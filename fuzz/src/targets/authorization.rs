@@ -1,9 +1,10 @@
 //! What clients that have no key send, and say of themselves.
 
-use oauth::authorization_code::{Narrowed, Redeemed, parse, redeemed};
+use oauth::authorization_code::{Narrowed, Redeemed, parse};
 use oauth::client_document::ClientDocument;
 use oauth::form::{FORM_MAX, form};
 use oauth::redirect_uri::RedirectUri;
+use oauth::token_endpoint::{self, Asked};
 
 /// The `client_id` whose document is tried.
 const CLIENT: &str = "https://client.example/oauth.json";
@@ -43,7 +44,7 @@ pub fn request(bytes: &[u8]) -> bool {
 
 /// The form of a token request by a code or a refresh token: the same.
 pub fn token(bytes: &[u8]) -> bool {
-    let Ok(Some(read)) = redeemed(bytes) else { return false };
+    let Ok(Asked::Redeemed(read)) = token_endpoint::read(bytes) else { return false };
     let mut all = match &read.by {
         Redeemed::Code { code, redirect_uri, verifier } => vec![
             ("grant_type", "authorization_code".to_owned()),
@@ -59,7 +60,7 @@ pub fn token(bytes: &[u8]) -> bool {
     all.push(("resource", read.resource.clone().unwrap_or_default()));
     let written = written(&all);
     if written.len() <= FORM_MAX {
-        assert_eq!(redeemed(written.as_bytes()), Ok(Some(read)));
+        assert_eq!(token_endpoint::read(written.as_bytes()), Ok(Asked::Redeemed(read)));
     }
     true
 }

@@ -105,11 +105,9 @@ impl World {
         let administration = Administration::new(of, publisher.clone(), read, log, keys_of);
         let administration = Arc::new(administration);
         sources.connect(&gateway, &administration);
-        let tokens = Arc::new(TokenService::new(
-            authority.clone(),
-            ISSUER.to_owned(),
-            (keys.clone(), nonces(BOOT)),
-        ));
+        let signs = (keys.clone(), nonces(BOOT));
+        let tokens = TokenService::new(authority.clone(), ISSUER.to_owned(), signs);
+        let tokens = Arc::new(tokens.sharing(gateway.known_tokens()));
         let world = Self {
             clock,
             authority,

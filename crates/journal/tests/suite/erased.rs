@@ -30,7 +30,7 @@ async fn n_108_erasing_a_disclosure_keeps_every_proof_valid() {
     let mut disclosure = Disclosure::new([3; 32]);
     let mut record = decision(1);
     let arguments = serde_json::json!({ "customer": "Bob, born 1970" });
-    record.commitments.insert("arguments", disclosure.commit("arguments", arguments));
+    record.commitments.insert("arguments", disclosure.commit("arguments", &arguments));
     let new_key = Effect::Put { key: key.clone(), body };
     let effects = vec![new_key];
     journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
@@ -79,7 +79,7 @@ async fn what_was_sealed_for_one_person_does_not_open_for_another() {
         journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
     }
     let mut disclosure = Disclosure::new([3; 32]);
-    disclosure.commit("sponsor", "alice".into());
+    disclosure.commit("sponsor", "alice");
     let mut sealed = journal.seal(&people[0], &disclosure).await.unwrap();
     sealed.data_key = FactKey::data_key(&people[1]);
     let entry = journal::entry([1; 16], &founding(), Some(sealed));

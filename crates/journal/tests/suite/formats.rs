@@ -54,7 +54,7 @@ fn disclosure() -> (Disclosure, Commitments) {
         ("input_responses", responses.into()),
         ("sponsor", "alice".into()),
     ] {
-        commitments.insert(member.to_owned(), disclosure.commit(member, value));
+        commitments.insert(member.to_owned(), disclosure.commit(member, &value));
     }
     (disclosure, commitments)
 }
@@ -77,7 +77,7 @@ async fn computed() -> BTreeMap<&'static str, String> {
         let salt = serde_json::to_value(salt).unwrap();
         format!("{member} {} {}", salt.as_str().unwrap(), text_of(commitment))
     });
-    let disclosed = json::canonical(&serde_json::to_value(&disclosure).unwrap());
+    let disclosed = disclosure.to_canonical_bytes();
     let sealed = SealingKey::from_bytes([9; 32]).seal(&disclosed, b"datakey/alice", [1; 12]);
     let checkpoint = log.read("checkpoint");
     let (tile, bundle) = (log.read("tile/0/000.p/3"), log.read("tile/entries/000.p/3"));

@@ -69,6 +69,19 @@ fn a_thumbprint_covers_the_required_members_only() {
     assert_eq!(plain.to_jwk().to_string(), canonical);
 }
 
+#[test]
+fn a_key_is_told_by_what_describes_it_and_by_nothing_else() {
+    for jwk in [rfc_7517(), rfc_8037()] {
+        let key = VerifyingKey::from_jwk(&jwk).unwrap();
+        let adorned = with(with(jwk.clone(), "kid", "1"), "use", "sig");
+        assert!(key.is_of(&jwk) && key.is_of(&adorned), "{jwk}");
+        let other = SigningKey::generate(key.algorithm()).unwrap().verifying().to_jwk();
+        assert!(!key.is_of(&other) && !key.is_of(&Value::Null), "{jwk}");
+        let x = with(other.clone(), "x", jwk["x"].clone());
+        assert_eq!(key.is_of(&x), x == jwk, "{x}");
+    }
+}
+
 /// The signature of RFC 8037 A.4, by the key of A.1.
 #[test]
 fn the_signature_of_rfc_8037_a_4_verifies() {

@@ -1,8 +1,9 @@
 //! Authorization requests, and what redeems the codes and refresh tokens that come of them.
 
 use oauth::ErrorCode;
-use oauth::authorization_code::{Narrowed, Redeemed, is_verified, parse, redeemed};
+use oauth::authorization_code::{ClientRequest, Narrowed, Redeemed, is_verified, parse};
 use oauth::form::form;
+use oauth::token_endpoint::{self, Asked};
 
 /// The example of RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -20,6 +21,15 @@ const RIGHT: [(&str, &str); 7] = [
     ("code_challenge_method", "S256"),
     ("resource", RESOURCE),
 ];
+
+/// What a form at the token endpoint asks for by a code or a refresh token.
+fn redeemed(all: &[(&str, &str)]) -> Result<ClientRequest, ErrorCode> {
+    match token_endpoint::read(form(all).as_bytes()) {
+        Ok(Asked::Redeemed(request)) => Ok(request),
+        Ok(other) => panic!("it is by something else: {other:?}"),
+        Err(error) => Err(error.code),
+    }
+}
 
 /// `all` with another value of `name`; without it if that is empty.
 fn with<'a>(all: &[(&'a str, &'a str)], name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -91,11 +101,11 @@ fn a_code_is_redeemed_with_all_that_it_is_bound_to() {
         ("code_verifier", VERIFIER),
         ("resource", RESOURCE),
     ];
-    let read = redeemed(form(&right).as_bytes()).expect("it is a request").expect("by a code");
+    let read = redeemed(&right).expect("it is a request");
     assert!(matches!(&read.by, Redeemed::Code { code, .. } if code == "c"), "{read:?}");
     let check = |name: &str, value: &str, expected| {
-        let read = redeemed(form(&with(&right, name, value)).as_bytes());
-        assert_eq!(read.err().map(|error| error.code), Some(expected), "{name}={value}");
+        let read = redeemed(&with(&right, name, value));
+        assert_eq!(read, Err(expected), "{name}={value}");
     };
     for name in ["client_id", "code", "redirect_uri", "code_verifier", "resource"] {
         check(name, "", ErrorCode::InvalidRequest);
@@ -106,16 +116,17 @@ fn a_code_is_redeemed_with_all_that_it_is_bound_to() {
     check("client_secret", "x", ErrorCode::InvalidClient);
     check("client_assertion", "x", ErrorCode::InvalidClient);
     let twice: Vec<_> = right.into_iter().chain([("code", "d")]).collect();
-    assert!(redeemed(form(&twice).as_bytes()).is_err());
+    assert_eq!(redeemed(&twice), Err(ErrorCode::InvalidRequest));
 }
 
 #[test]
 fn a_refresh_token_needs_no_resource_and_another_grant_is_not_looked_at() {
     let right = [("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", "r")];
-    let read = redeemed(form(&right).as_bytes()).expect("it is a request").expect("by a token");
+    let read = redeemed(&right).expect("it is a request");
     assert_eq!((read.by, read.resource), (Redeemed::Refresh("r".to_owned()), None));
-    assert!(redeemed(form(&with(&right, "refresh_token", "")).as_bytes()).is_err());
-    assert!(redeemed(form(&with(&right, "scope", "x")).as_bytes()).is_err());
+    assert_eq!(redeemed(&with(&right, "refresh_token", "")), Err(ErrorCode::InvalidRequest));
+    assert_eq!(redeemed(&with(&right, "scope", "x")), Err(ErrorCode::InvalidScope));
+    // An agent's client authenticates.
     let other = with(&right, "grant_type", "client_credentials");
-    assert_eq!(redeemed(form(&other).as_bytes()), Ok(None));
+    assert_eq!(redeemed(&other), Err(ErrorCode::InvalidClient));
 }
