@@ -1,6 +1,6 @@
 //! Checks what the compiler does not: that the crates depend inwards, and that promises have tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -219,7 +219,7 @@ fn listed(sources: &[(String, String)], wrong: &mut Vec<String>) {
     }
 }
 
-/// Every row of such a table names tests, and they exist.
+/// Every row of such a table names tests, and they exist; none stands twice.
 fn shown(sources: &[(String, String)], wrong: &mut Vec<String>) {
     for (document, row) in SHOWN {
         let found = sources.iter().find(|(name, _)| name == document);
@@ -227,7 +227,12 @@ fn shown(sources: &[(String, String)], wrong: &mut Vec<String>) {
             wrong.push(format!("{document} is missing"));
             continue;
         };
+        let mut rows = BTreeSet::new();
         for line in text.lines().filter(|line| line.starts_with(row)) {
+            let name = line.split('|').nth(1).unwrap_or_default().trim();
+            if !rows.insert(name) {
+                wrong.push(format!("{document}: `{name}` has two rows"));
+            }
             let tests = line.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
             for test in tests.split(',').map(|test| test.trim().trim_matches('`')) {
                 let defined = [format!("fn {test}("), format!("fn {test}<")];

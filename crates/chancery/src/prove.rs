@@ -13,7 +13,7 @@ use analysis::{
     Verdict,
 };
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{AccessRequest, Facts, PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
+use model::{PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
@@ -120,20 +120,14 @@ pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<R
     let compiled = set.compiled()?;
     let properties = set.compiled_properties(&BTreeMap::new())?;
     let (tools, all) = (set.harm(), set.all_tools());
-    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
-    let chaining =
-        |steps: &[Posed],
-         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
-            pap::chained(steps, (&compiled, &all), deciding)
-        };
     let subject = Subject {
         set: &compiled,
         against: None,
         properties: properties.as_ref(),
         tools: &tools,
         mappings: mappings(&compiled, &all),
-        saying: &saying,
-        chaining: &chaining,
+        saying: &|posed, permits| pap::posed(posed, permits, (&compiled, &all)),
+        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding),
     };
     Box::pin(proved(&subject, solver)).await
 }
@@ -159,20 +153,14 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
         eprintln!("warning: {warning}");
     }
     let (tools, all) = (set.harm(), set.all_tools());
-    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&compiled, &all));
-    let chaining =
-        |steps: &[Posed],
-         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
-            pap::chained(steps, (&compiled, &all), deciding)
-        };
     let subject = Subject {
         set: &compiled,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
         mappings: mappings(&compiled, &all),
-        saying: &saying,
-        chaining: &chaining,
+        saying: &|posed, permits| pap::posed(posed, permits, (&compiled, &all)),
+        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding),
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {

@@ -469,8 +469,8 @@ impl Administration {
         Reader::new(self.authority.pip().store())
     }
 
-    /// A reader that takes what was read before, and has not changed, for read: a directory tells of
-    /// thousands, one after the other.
+    /// A reader that takes what was read before, and has not changed, for read: for who asks of much, as a
+    /// directory that tells of thousands.
     pub(crate) fn knowing(&self) -> Reader<'_> {
         self.authority.pip().reader()
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
-use model::{AccessRequest, Facts, Harm, ToolRef};
+use model::{Harm, ToolRef};
 use pap::{CaseTool, Tools};
-use pdp::{Bundle, Posed, PosedAnswer, Snapshot, ToolSchema};
+use pdp::{Bundle, PosedAnswer, Snapshot, ToolSchema};
 use serde_json::json;
 
 /// How long the solver may take for one question here, on however busy a machine.
@@ -81,20 +81,14 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
         .map(|text| Snapshot::compile_properties(bundle(text)).expect("the properties compile"));
     let cases: Tools =
         set.bundle().tools.iter().map(|(name, it)| (name.clone(), tool(name, it))).collect();
-    let saying = |posed: &Posed, permits: bool| pap::posed(posed, permits, (&set, &cases));
-    let chaining =
-        |steps: &[Posed],
-         deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>| {
-            pap::chained(steps, (&set, &cases), deciding)
-        };
     let subject = Subject {
         set: &set,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
         properties: properties.as_ref(),
         tools: &tools,
         mappings: BTreeMap::new(),
-        saying: &saying,
-        chaining: &chaining,
+        saying: &|posed, permits| pap::posed(posed, permits, (&set, &cases)),
+        chaining: &|steps, deciding| pap::chained(steps, (&set, &cases), deciding),
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")
 }

@@ -199,36 +199,48 @@ async fn n_085_of_a_reading_and_a_sending_at_once_the_later_one_sees_the_earlier
     let mut first = 0;
     for round in 0..ROUNDS {
         let instance = world.another(round).await;
-        let ask = |name: &'static str, pauses: u16| {
-            let world = world.clone();
-            tokio::spawn(async move {
-                for _ in 0..pauses {
-                    tokio::task::yield_now().await;
-                }
-                let permit = world.authorize(of(instance, world.call(name, json!({})))).await;
-                permit.map(|permit| permit.context().index)
-            })
-        };
-        let (read, send) = if round % 2 == 0 {
-            let read = ask("lookup", 0);
-            (read, ask("mail", round % 16))
-        } else {
-            let send = ask("mail", 0);
-            (ask("lookup", round % 16), send)
-        };
-        let read = read.await.unwrap().expect("reading is permitted");
-        match send.await.unwrap() {
-            Ok(send) => {
-                assert!(send < read, "round {round}");
-                first += 1;
-            }
-            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "forbidden"),
-            Err(other) => panic!("round {round}: {other}"),
-        }
+        first += u16::from(sends_first(&world, round, (instance, instance)).await);
         let again = world.authorize(of(instance, world.call("mail", json!({})))).await;
         assert_forbidden(again);
     }
     assert!((1..ROUNDS).contains(&first), "{first} of {ROUNDS} were sent first");
+}
+
+/// One reads and one sends at once, by turns the one a little before the other; whether it was sent: then before it was read.
+pub(crate) async fn sends_first(
+    world: &Arc<World>,
+    round: u16,
+    (reads, sends): (InstanceId, InstanceId),
+) -> bool {
+    let ask = |instance: InstanceId, name: &'static str, pauses: u16| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            for _ in 0..pauses {
+                tokio::task::yield_now().await;
+            }
+            let permit = world.authorize(of(instance, world.call(name, json!({})))).await;
+            permit.map(|permit| permit.context().index)
+        })
+    };
+    let (read, send) = if round % 2 == 0 {
+        let read = ask(reads, "lookup", 0);
+        (read, ask(sends, "mail", round % 16))
+    } else {
+        let send = ask(sends, "mail", 0);
+        (ask(reads, "lookup", round % 16), send)
+    };
+    let read = read.await.expect("it is answered").expect("reading is permitted");
+    match send.await.expect("it is answered") {
+        Ok(send) => {
+            assert!(send < read, "round {round}");
+            true
+        }
+        Err(NotPermitted::Denied { denial, .. }) => {
+            assert_eq!(denial.code(), "forbidden");
+            false
+        }
+        Err(other) => panic!("round {round}: {other}"),
+    }
 }
 
 /// However many read the same at once, the label is written once; after that nothing is.

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use authority::{Marking, NotPermitted};
+use authority::Marking;
 use model::{
     Clock as _, FactKey, Forgets, HostProcess, Instance, InstanceId, Label, Mandate, MandateId,
     Memory, Person, PersonState, Task, TaskId, Thumbprint, WorkloadIdentity,
 };
 use serde_json::json;
 
-use crate::labels::{assert_forbidden, labelled, of};
+use crate::labels::{assert_forbidden, labelled, of, sends_first};
 use crate::revocation::device;
 use crate::stops::handed_on;
 use crate::support::{Facts, World};
@@ -133,29 +133,7 @@ async fn of_a_reading_and_a_sending_at_once_in_two_tasks_the_later_one_sees_the_
         let instance = Instance { workload, ..world.standing.instance.clone() };
         let reads = world.begun_as(50 + 2 * round, instance.clone(), &mandate).await;
         let sends = world.begun_as(51 + 2 * round, instance, &mandate).await;
-        let ask = |instance: InstanceId, name: &'static str, pauses: u8| {
-            let world = world.clone();
-            tokio::spawn(async move {
-                for _ in 0..pauses {
-                    tokio::task::yield_now().await;
-                }
-                let permit = world.authorize(of(instance, world.call(name, json!({})))).await;
-                permit.map(|permit| permit.context().index)
-            })
-        };
-        let (read, send) = if round % 2 == 0 {
-            let read = ask(reads, "lookup", 0);
-            (read, ask(sends, "mail", round % 16))
-        } else {
-            let send = ask(sends, "mail", 0);
-            (ask(reads, "lookup", round % 16), send)
-        };
-        let read = read.await.unwrap().expect("reading is permitted");
-        match send.await.unwrap() {
-            Ok(send) => assert!(send < read, "round {round}"),
-            Err(NotPermitted::Denied { denial, .. }) => assert_eq!(denial.code(), "forbidden"),
-            Err(other) => panic!("round {round}: {other}"),
-        }
+        sends_first(&world, round.into(), (reads, sends)).await;
         world.sends(sends, false).await;
     }
 }

@@ -106,7 +106,7 @@ impl Look<'_> {
     }
 
     async fn with_sponsor(&self, agent: &AgentName) -> Result<(Agent, Person), FactsError> {
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let agent: Agent = reader.need(FactKey::agent(agent)).await?;
         let sponsor = reader.need(FactKey::person(&agent.sponsor)).await?;
         Ok((agent, sponsor))
@@ -117,7 +117,7 @@ impl Look<'_> {
         &self,
         agent: &AgentName,
     ) -> Result<(Option<&'static str>, Vec<Cause>), FactsError> {
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let begins = authority::may_begin(&mut reader, agent, self.now).await?;
         let stopped = reader.find::<Stopped>(FactKey::stopped(agent)).await?;
         Ok((begins.err().map(AtRest::code), stopped.map_or_else(Vec::new, of_stopped)))
@@ -255,7 +255,7 @@ impl Look<'_> {
     ) -> Result<(Option<&'static str>, Option<Died>), FactsError> {
         let mut resumed = standing.clone();
         let renewal = FactKey::renewal(standing.instance.id);
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let renewal = reader.find::<serde_json::Value>(renewal).await?;
         // One that its holder began without a chain of tokens, as an OAuth client does, nobody takes over.
         if renewal.is_some() || standing.task.delegation.is_some() {
@@ -282,7 +282,7 @@ impl Look<'_> {
 
     async fn mandate(&mut self, mandate: &Mandate) -> Result<(), FactsError> {
         let (agent, sponsor) = self.with_sponsor(&mandate.agent).await?;
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
         let (kind, subject) = match &mandate.basis {
             MandateBasis::Standing { .. } => (CredentialKind::StandingMandate, None),
@@ -334,7 +334,7 @@ impl Look<'_> {
                 if !is_concerned {
                     continue;
                 }
-                let mut reader = self.administration.authority.pip().reader();
+                let mut reader = self.administration.knowing();
                 let by = reader.need(FactKey::person(&device.by)).await?;
                 let enrolled = Enrolled { device, by };
                 let stands = pdp::stands::device(&enrolled, &agent, self.now);
@@ -439,7 +439,7 @@ impl Look<'_> {
     }
 
     async fn is_here(&self, person: &PersonId, since: Timestamp) -> Result<bool, FactsError> {
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let person: Person = reader.need(FactKey::person(person)).await?;
         Ok(person.answers_for(since))
     }

@@ -194,7 +194,7 @@ impl Administration {
         Ok(json!({ "receiver": name, "issuer": receiver.issuer, "decision": done.decision }))
     }
 
-    /// Whether there is a stream of `issuer`, if one is named: of one that is misspelt nothing would be kept back.
+    /// That there is a stream of `issuer`, if one is named: of one that is misspelt nothing would be kept back.
     async fn is_heard(&self, issuer: Option<&str>) -> Result<(), AdminError> {
         if let Some(issuer) = issuer
             && self.streams_of(issuer).await?.is_empty()

@@ -14,7 +14,7 @@ use crate::founding::founder_key;
 impl Look<'_> {
     /// What a person is known by, and the systems for which they answer.
     pub(super) async fn person(&mut self, id: &PersonId) -> Result<(), FactsError> {
-        let mut reader = self.administration.authority.pip().reader();
+        let mut reader = self.administration.knowing();
         let person: Person = reader.need(FactKey::person(id)).await?;
         let why = (!person.is_active()).then_some("person_not_active");
         let gone = |person: &Person| match person.state {
