@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use authority::Reader;
-use model::{FactKey, Person, PersonId, SessionDigest, Timestamp};
+use model::{FactKey, Person, PersonId, SessionDigest, SessionOver, Timestamp};
 use secevent::{Identifier, SKEW_MS, Set};
 
 use super::taking::{Comes, Taking, found};
@@ -74,10 +74,11 @@ pub(super) async fn sessions_of_nobody(
         let place = FactKey::session_of(directory, *session);
         whose.extend(found::<PersonId>(reader, place).await?);
         let place = FactKey::session_over(directory, *session);
-        let known: Option<Timestamp> = found(reader, place.clone()).await?;
-        let until = known.map_or(cutoff(taking), |known| known.max(cutoff(taking)));
+        let known: Option<SessionOver> = found(reader, place.clone()).await?;
+        let told = SessionOver { until: cutoff(taking), kept: taking.until() };
+        let over = known.map_or(told, |known| known.and(told));
         let name = taking.name_of(&place);
-        remembered.extend(taking.as_long_as_the_token(&name, (place, &until)));
+        remembered.extend(taking.as_long_as_the_token(&name, (place, &over)));
     }
     let person = match (whose.pop_first(), whose.is_empty()) {
         (Some(id), true) => found::<Person>(reader, FactKey::person(&id)).await?,

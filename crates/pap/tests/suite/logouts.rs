@@ -356,3 +356,35 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
     assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
     assert_eq!(states(desk).await, ended(&["unnamed"]));
 }
+
+/// Which of two tokens told first that a session is over does not matter: it is remembered as long as either could come
+/// again, and no longer.
+#[tokio::test]
+async fn sc_02_a_session_that_ended_is_remembered_as_long_as_any_token_that_told_of_it() {
+    const DAY: Duration = Duration::from_hours(24);
+    let check = async |days_ago: [i64; 2]| {
+        let signals = Box::pin(deployment()).await;
+        let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
+        let told = desk.world.clock.now();
+        for days in days_ago {
+            let at = signals.now() - days * 24 * 60 * 60;
+            let mut claims = signals.claims(&format!("{CAEP}session-revoked"), at);
+            claims["iat"] = json!(at);
+            claims["sub_id"] = opaque("three")["session"].clone();
+            signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
+        }
+        let place = FactKey::session_over(okta, session("three"));
+        let counter = [CounterKey("taken/caep".to_owned())];
+        let later = async |days: u32| {
+            desk.world.clock.advance(DAY * days);
+            let forgotten = desk.administration.forget_signals(desk.world.clock.now()).await;
+            forgotten.expect("they are forgotten");
+            let left = desk.world.store.counters(&counter).await.expect("it can be read");
+            (desk.fact(place.clone()).await.map(|over| over["until"].clone()), left[0])
+        };
+        assert_eq!(later(2).await, (Some(json!(told)), 2), "{days_ago:?}");
+        assert_eq!(later(6).await, (None, 0), "{days_ago:?}");
+    };
+    Box::pin(check([6, 0])).await;
+    Box::pin(check([0, 6])).await;
+}
