@@ -60,11 +60,12 @@ pub(super) fn sessions_ended(
     Comes::Becomes(Box::new(was), Box::new(is), Vec::new())
 }
 
-/// Sessions ended, and whose they are is not said. Where nobody here knows it either, that they are over is remembered
-/// for longer than anybody stays logged in: nothing is begun in them.
+/// Sessions ended, and by what is said of whose they are nobody is known, for `why`. Where nobody is known by the
+/// sessions either, that they are over is remembered for longer than anybody stays logged in: nothing is begun in them.
 pub(super) async fn sessions_of_nobody(
     reader: &mut Reader<'_>,
     taking: &Taking<'_>,
+    why: &'static str,
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
     let subject = taking.set.subject.session_of_nobody();
@@ -87,6 +88,6 @@ pub(super) async fn sessions_of_nobody(
     };
     Ok(match person.filter(|person| person.source.as_ref() == Some(directory)) {
         Some(was) => sessions_ended(taking, was, &ended),
-        None => Comes::Nothing("unknown_subject", remembered),
+        None => Comes::Nothing(why, remembered),
     })
 }

@@ -257,8 +257,8 @@ impl Administration {
         let of = (&taking.stream, taking.base);
         let person = match self.named(reader, of, subject.person()).await? {
             Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            Named::Nobody("unknown_subject") if event.meaning == Meaning::SessionsEnded => {
-                return sessions_of_nobody(reader, taking).await;
+            Named::Nobody(why) if event.meaning == Meaning::SessionsEnded => {
+                return sessions_of_nobody(reader, taking, why).await;
             }
             Named::Nobody(why) => return nothing(why),
         };

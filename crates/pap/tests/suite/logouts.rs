@@ -158,6 +158,10 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
     let named = json!({ "session": { "format": "iss_sub", "iss": ISSUER, "sub": "two" } });
     let unlike_any = json!({ "session": { "format": "email", "email": "a@b" } });
     let alone = |name: &str| json!({ "format": "complex", "session": opaque(name)["session"] });
+    let of_unknown = |name: &str| {
+        let user = json!({ "format": "email", "email": "ann@example.com" });
+        complex(&json!({ "user": user, "session": opaque(name)["session"] }))
+    };
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -173,10 +177,13 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         // Whose it is is known here, though it is not said.
         (revoked, alone("one"), one),
         (changed, opaque("two")["session"].clone(), two),
+        (revoked, of_unknown("one"), one),
         // Nothing ends, or nobody's does.
         ("risc/sessions-revoked", alone("one"), none),
         ("caep/session-presented", complex(&opaque("one")), none),
         (revoked, alone("three"), none),
+        (revoked, of_unknown("three"), none),
+        ("risc/sessions-revoked", of_unknown("one"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
     }
