@@ -362,6 +362,9 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
     let is = signals.person(person.as_str()).await;
     assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
     assert_eq!(states(desk).await, ended(&["unnamed"]));
+    // They are told so.
+    let given = desk.administration.consents_of(person).await.expect("they are theirs");
+    assert_eq!(given.iter().map(|given| given.is_valid).collect::<Vec<_>>(), [false]);
 }
 
 /// Which of two tokens told first that a session is over does not matter: it is remembered as long as either could come
