@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FactKey, SessionDigest, SourceName, Timestamp};
 
+/// How the keys begin of what says that a session is over of which nobody knew whose it is.
+pub const SESSION_OVER: &str = "session-over/";
+
 /// A login session in which a person does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +18,24 @@ pub struct LoginSession {
     pub since: Timestamp,
 }
 
+/// That a login session is over which a signal named when nobody knew whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOver {
+    /// By when what began in it is over.
+    pub until: Timestamp,
+    /// Until when a token that told of it could come again: as long it is kept.
+    pub kept: Timestamp,
+}
+
+impl SessionOver {
+    /// The same, by what another token tells as well.
+    #[must_use]
+    pub fn and(self, told: Self) -> Self {
+        Self { until: self.until.max(told.until), kept: self.kept.max(told.kept) }
+    }
+}
+
 impl FactKey {
     /// Whose a login session is that a person of `directory` began: holds the person's id, once they consented to
     /// something in it.
@@ -22,8 +43,8 @@ impl FactKey {
         Self::from_text(&format!("session-of/{directory}/{session}"))
     }
 
-    /// Until when such a session is over that a signal named when nobody knew whose it is.
+    /// That such a session is over: holds a [`SessionOver`].
     pub fn session_over(directory: &SourceName, session: SessionDigest) -> Self {
-        Self::from_text(&format!("session-over/{directory}/{session}"))
+        Self::from_text(&format!("{SESSION_OVER}{directory}/{session}"))
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use authority::{FactsError, Reader, Refused};
 use model::{
     Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate,
-    MandateBasis, MandateId, PersonId, Purpose, ResourceRef, Scope, ServerName, Sha256Digest,
-    Timestamp, Tool, Withdrawn,
+    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope, ServerName,
+    Sha256Digest, Timestamp, Tool, Withdrawn,
 };
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
@@ -238,11 +238,15 @@ impl Administration {
         let store = self.authority.pip().store();
         let ids = authority::all::<MandateId>(store, &format!("consented/{person}/")).await;
         let (mut reader, now) = (self.reader(), self.now());
+        let subject = reader.need::<Person>(FactKey::person(person)).await;
+        let subject = subject.map_err(AdminError::unavailable)?;
         let mut all = Vec::new();
         for id in ids.map_err(AdminError::unavailable)?.into_iter().rev() {
             let mandate = reader.need::<Mandate>(FactKey::mandate(id)).await;
             let mandate = mandate.map_err(AdminError::unavailable)?;
-            let is_valid = mandate.withdrawn.is_none() && now < mandate.valid_until;
+            let is_valid = mandate.withdrawn.is_none()
+                && now < mandate.valid_until
+                && subject.stands_by(mandate.begun(), mandate.basis.session());
             all.push(Given { mandate, is_valid });
         }
         Ok(all)

@@ -1,7 +1,7 @@
 //! Who came in by a login session, and whether that one is over since.
 
 use authority::{Effect, FactsError, Reader};
-use model::{FactKey, LoginSession, Person, PersonId, Timestamp};
+use model::{FactKey, LoginSession, Person, PersonId, SessionOver};
 
 use crate::command::{AdminError, Administration, By, Draft};
 use crate::register::put;
@@ -67,6 +67,6 @@ async fn counts(
         return Ok(false);
     }
     let Some((directory, id)) = person.source.as_ref().zip(session.id) else { return Ok(true) };
-    let over = reader.find::<Timestamp>(FactKey::session_over(directory, id)).await?;
-    Ok(over.is_none_or(|until| session.since > until))
+    let over = reader.find::<SessionOver>(FactKey::session_over(directory, id)).await?;
+    Ok(over.is_none_or(|over| session.since > over.until))
 }

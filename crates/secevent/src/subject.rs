@@ -109,13 +109,12 @@ impl Subject {
         }
     }
 
-    /// The identifiers of the session that it is about without saying whose. One thing that has an opaque name alone may
-    /// be one (CAEP 1.0 §3.1.1).
+    /// The identifiers of the session that it is about, where nobody is known by what it says of whose that is. One thing
+    /// that has an opaque name alone may be one (CAEP 1.0 §3.1.1).
     pub fn session_of_nobody(&self) -> &[Identifier] {
         match self {
             Self::Simple(all) if all.iter().all(|it| matches!(it, Identifier::Opaque(_))) => all,
-            Self::Complex(complex) if complex.user.is_empty() => self.session(),
-            Self::Simple(_) | Self::Complex(_) => &[],
+            Self::Simple(_) | Self::Complex(_) => self.session(),
         }
     }
 

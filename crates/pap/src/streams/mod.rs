@@ -6,6 +6,7 @@
 //! (`n_097_no_forged_replayed_or_late_signal_changes_anybody`). Nor is anything taken with a bearer token that
 //! was taken back before it is in force (`what_is_pushed_with_a_token_that_is_taken_back_is_not_taken`).
 
+mod forgetting;
 mod managed;
 mod rating;
 mod registered;

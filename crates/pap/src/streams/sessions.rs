@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use authority::Reader;
-use model::{FactKey, Person, PersonId, SessionDigest, Timestamp};
+use model::{FactKey, Person, PersonId, SessionDigest, SessionOver, Timestamp};
 use secevent::{Identifier, SKEW_MS, Set};
 
 use super::taking::{Comes, Taking, found};
@@ -60,11 +60,12 @@ pub(super) fn sessions_ended(
     Comes::Becomes(Box::new(was), Box::new(is), Vec::new())
 }
 
-/// Sessions ended, and whose they are is not said. Where nobody here knows it either, that they are over is remembered
-/// for longer than anybody stays logged in: nothing is begun in them.
+/// Sessions ended, and by what is said of whose they are nobody is known, for `why`. Where nobody is known by the
+/// sessions either, that they are over is remembered for longer than anybody stays logged in: nothing is begun in them.
 pub(super) async fn sessions_of_nobody(
     reader: &mut Reader<'_>,
     taking: &Taking<'_>,
+    why: &'static str,
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
     let subject = taking.set.subject.session_of_nobody();
@@ -74,10 +75,11 @@ pub(super) async fn sessions_of_nobody(
         let place = FactKey::session_of(directory, *session);
         whose.extend(found::<PersonId>(reader, place).await?);
         let place = FactKey::session_over(directory, *session);
-        let known: Option<Timestamp> = found(reader, place.clone()).await?;
-        let until = known.map_or(cutoff(taking), |known| known.max(cutoff(taking)));
+        let known: Option<SessionOver> = found(reader, place.clone()).await?;
+        let told = SessionOver { until: cutoff(taking), kept: taking.until() };
+        let over = known.map_or(told, |known| known.and(told));
         let name = taking.name_of(&place);
-        remembered.extend(taking.as_long_as_the_token(&name, (place, &until)));
+        remembered.extend(taking.as_long_as_the_token(&name, (place, &over)));
     }
     let person = match (whose.pop_first(), whose.is_empty()) {
         (Some(id), true) => found::<Person>(reader, FactKey::person(&id)).await?,
@@ -86,6 +88,6 @@ pub(super) async fn sessions_of_nobody(
     };
     Ok(match person.filter(|person| person.source.as_ref() == Some(directory)) {
         Some(was) => sessions_ended(taking, was, &ended),
-        None => Comes::Nothing("unknown_subject", remembered),
+        None => Comes::Nothing(why, remembered),
     })
 }

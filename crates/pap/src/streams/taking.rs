@@ -1,12 +1,10 @@
 //! What comes of one signal: it is remembered, recorded and in force in one commit.
 
-use std::collections::BTreeMap;
-
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Gives, Person, PersonState, Provisioning, Risk, ScimResource, Sha256Digest,
-    SignalMark, SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, TAKEN, Taken,
-    TakenUntil, Timestamp,
+    SignalMark, SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, Taken, TakenUntil,
+    Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde::Serialize;
@@ -28,9 +26,6 @@ pub const TAKEN_MAX: i64 = 500_000;
 
 /// How often a signal is looked at again if what it rests on changed meanwhile.
 const ATTEMPTS_MAX: usize = 4;
-
-/// How many tokens are forgotten at once.
-const FORGOTTEN_MAX: usize = 24;
 
 /// What comes of a signal.
 pub(super) enum Comes {
@@ -95,7 +90,7 @@ impl Taking<'_> {
     }
 
     /// Until when the token could come again.
-    fn until(&self) -> Timestamp {
+    pub(super) fn until(&self) -> Timestamp {
         Timestamp::from_millis(self.set.issued.saturating_add(AGE_MAX_MS + 1))
     }
 
@@ -121,7 +116,7 @@ impl Taking<'_> {
 }
 
 /// How many tokens of a stream are remembered.
-fn counter(stream: &SourceName) -> CounterKey {
+pub(super) fn counter(stream: &SourceName) -> CounterKey {
     CounterKey(format!("taken/{stream}"))
 }
 
@@ -262,8 +257,8 @@ impl Administration {
         let of = (&taking.stream, taking.base);
         let person = match self.named(reader, of, subject.person()).await? {
             Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            Named::Nobody("unknown_subject") if event.meaning == Meaning::SessionsEnded => {
-                return sessions_of_nobody(reader, taking).await;
+            Named::Nobody(why) if event.meaning == Meaning::SessionsEnded => {
+                return sessions_of_nobody(reader, taking, why).await;
             }
             Named::Nobody(why) => return nothing(why),
         };
@@ -321,53 +316,6 @@ impl Administration {
             }
             Err(CommitError::Changed { .. }) => Ok(false),
             Err(error) => Err(later(AdminError::unavailable(error))),
-        }
-    }
-
-    /// Forgets tokens that could not be taken again at `now` anyway.
-    pub async fn forget_signals(&self, now: Timestamp) -> Result<(), FactsError> {
-        let mut from = None;
-        while let Some(last) = self.forget_some_signals(from.as_ref(), now).await? {
-            from = Some(last);
-        }
-        Ok(())
-    }
-
-    /// Forgets a page of them that begins after `from`; says where it ends, if there may be more. What cannot be read
-    /// stays, and holds nothing else up.
-    async fn forget_some_signals(
-        &self,
-        from: Option<&FactKey>,
-        now: Timestamp,
-    ) -> Result<Option<FactKey>, FactsError> {
-        let store = self.authority.pip().store();
-        let page = store.list(TAKEN, from, FORGOTTEN_MAX).await?;
-        let first = format!("{TAKEN}{:013}/", now.as_millis());
-        let is_over = |key: &FactKey| key.as_str() < first.as_str();
-        let last = page.next.filter(is_over);
-        let (mut effects, mut room) = (Vec::new(), BTreeMap::<_, i64>::new());
-        for (key, body) in page.facts.into_iter().take_while(|(key, _)| is_over(key)) {
-            let Ok(TakenUntil { stream, taken }) = serde_json::from_slice(&body) else {
-                tracing::warn!(key = key.as_str(), "a token is not forgotten: it cannot be read");
-                continue;
-            };
-            effects.extend([Effect::Remove { key }, Effect::Remove { key: taken }]);
-            *room.entry(stream).or_default() -= 1;
-        }
-        if effects.is_empty() {
-            return Ok(last);
-        }
-        effects.extend(room.into_iter().map(|(stream, amount)| Effect::Count {
-            counter: counter(&stream),
-            amount,
-            limit: None,
-        }));
-        match self.authority.journal().store().commit(Unit { effects, ..Unit::default() }).await {
-            Ok(_) => Ok(last),
-            Err(error) => {
-                tracing::warn!(%error, "signals are not forgotten yet");
-                Ok(None)
-            }
         }
     }
 }

@@ -158,6 +158,10 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
     let named = json!({ "session": { "format": "iss_sub", "iss": ISSUER, "sub": "two" } });
     let unlike_any = json!({ "session": { "format": "email", "email": "a@b" } });
     let alone = |name: &str| json!({ "format": "complex", "session": opaque(name)["session"] });
+    let of_unknown = |name: &str| {
+        let user = json!({ "format": "email", "email": "ann@example.com" });
+        complex(&json!({ "user": user, "session": opaque(name)["session"] }))
+    };
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -173,10 +177,13 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         // Whose it is is known here, though it is not said.
         (revoked, alone("one"), one),
         (changed, opaque("two")["session"].clone(), two),
+        (revoked, of_unknown("one"), one),
         // Nothing ends, or nobody's does.
         ("risc/sessions-revoked", alone("one"), none),
         ("caep/session-presented", complex(&opaque("one")), none),
         (revoked, alone("three"), none),
+        (revoked, of_unknown("three"), none),
+        ("risc/sessions-revoked", of_unknown("one"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
     }
@@ -355,4 +362,39 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
     let is = signals.person(person.as_str()).await;
     assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
     assert_eq!(states(desk).await, ended(&["unnamed"]));
+    // They are told so.
+    let given = desk.administration.consents_of(person).await.expect("they are theirs");
+    assert_eq!(given.iter().map(|given| given.is_valid).collect::<Vec<_>>(), [false]);
+}
+
+/// Which of two tokens told first that a session is over does not matter: it is remembered as long as either could come
+/// again, and no longer.
+#[tokio::test]
+async fn sc_02_a_session_that_ended_is_remembered_as_long_as_any_token_that_told_of_it() {
+    const DAY: Duration = Duration::from_hours(24);
+    let check = async |days_ago: [i64; 2]| {
+        let signals = Box::pin(deployment()).await;
+        let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
+        let told = desk.world.clock.now();
+        for days in days_ago {
+            let at = signals.now() - days * 24 * 60 * 60;
+            let mut claims = signals.claims(&format!("{CAEP}session-revoked"), at);
+            claims["iat"] = json!(at);
+            claims["sub_id"] = opaque("three")["session"].clone();
+            signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
+        }
+        let place = FactKey::session_over(okta, session("three"));
+        let counter = [CounterKey("taken/caep".to_owned())];
+        let later = async |days: u32| {
+            desk.world.clock.advance(DAY * days);
+            let forgotten = desk.administration.forget_signals(desk.world.clock.now()).await;
+            forgotten.expect("they are forgotten");
+            let left = desk.world.store.counters(&counter).await.expect("it can be read");
+            (desk.fact(place.clone()).await.map(|over| over["until"].clone()), left[0])
+        };
+        assert_eq!(later(2).await, (Some(json!(told)), 2), "{days_ago:?}");
+        assert_eq!(later(6).await, (None, 0), "{days_ago:?}");
+    };
+    Box::pin(check([6, 0])).await;
+    Box::pin(check([0, 6])).await;
 }

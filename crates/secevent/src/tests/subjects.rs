@@ -106,8 +106,8 @@ fn of_a_complex_subject_the_user_is_who_it_is_about() {
     assert_eq!(alone.part("device", &["application", "session"]), []);
     assert_eq!(of_session.part("session", &[]), []);
     assert_eq!(read(tenant.clone()).unwrap().part("session", &[]), opaque);
-    // A session is somebody's who is named, or nobody says whose it is.
-    assert_eq!((of_session.session(), of_session.session_of_nobody()), (&opaque[..], &[][..]));
+    // A session is one also of somebody whom nobody knows, and where nobody says whose it is.
+    assert_eq!((of_session.session(), of_session.session_of_nobody()), (&opaque[..], &opaque[..]));
     assert_eq!((alone.session(), alone.session_of_nobody()), (&opaque[..], &opaque[..]));
     let simple = read(tenant.clone()).unwrap();
     assert_eq!((simple.session(), simple.session_of_nobody()), (&[][..], &opaque[..]));
