@@ -140,7 +140,7 @@ fn what_is_typed_is_written_like_its_value() {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     assert_eq!(text(canonical_of(&typed)), text(canonical(&value)));
     assert_eq!(text(canonical_of(&[typed])), text(canonical(&json!([value]))));
-    assert_eq!(canonical_of(&BTreeMap::<String, ()>::new()), b"{}");
+    assert_eq!(canonical_of(&BTreeMap::<String, u8>::new()), b"{}");
     assert_eq!(canonical_of::<[u8]>(&[]), b"[]");
 }
 

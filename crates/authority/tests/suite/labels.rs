@@ -222,7 +222,7 @@ pub(crate) async fn sends_first(
             permit.map(|permit| permit.context().index)
         })
     };
-    let (read, send) = if round % 2 == 0 {
+    let (read, send) = if round.is_multiple_of(2) {
         let read = ask(reads, "lookup", 0);
         (read, ask(sends, "mail", round % 16))
     } else {
