@@ -146,8 +146,9 @@ fn n_033_whoever_handed_the_work_on_must_stand() {
 /// goes on.
 #[test]
 fn r_55_without_the_mandate_that_began_it_no_hop_goes_on() {
+    type Change = (&'static str, fn(&mut Case));
     let snapshot = snapshot(OPEN);
-    let changes: [(&str, fn(&mut Case)); 5] = [
+    let changes: [Change; 5] = [
         ("expired", |case| case.standing.mandate.valid_until = NOW),
         ("withdrawn", |case| {
             let reason = "over".to_owned();
