@@ -81,6 +81,64 @@ async fn r_18_a_risk_steps_up_then_cuts_whoever_it_is_said_of() {
     }
 }
 
+/// Whoever is watched, by a signal or as somebody says so, goes on by the shipped set; the record holds it, and policy
+/// reads it.
+#[tokio::test]
+async fn r_18_what_is_watched_goes_on_is_recorded_and_is_read_by_policy() {
+    let watched = r#"@id("watched") forbid (principal, action in Action::"tools/call", resource is Tool)
+        when { context.risk == "low" };"#;
+    for (place, by_signal) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)]
+    {
+        let (signals, _) = Box::pin(signals()).await;
+        let desk = &signals.scene.desk;
+        let set = format!("{POLICY}{}", shipped());
+        desk.world.publish(&set).await;
+        let sponsor = desk.world.standing.sponsor.id.clone();
+        desk.world.put(FactKey::login("https://idp.example", "x-sam"), &sponsor).await;
+        let (name, person) = ("okta".to_owned(), sponsor.to_string());
+        desk.run(Command::DirectoryAdopt { name, person }).await.expect("adopted");
+        signals.later();
+        let what = &desk.targets()[place];
+        let (of, id) = (&desk.world.standing.agent.name, desk.world.standing.instance.id);
+        let application = json!({ "format": "opaque", "id": of });
+        let session = json!({ "format": "iss_sub", "iss": ISSUER, "sub": id });
+        let (principal, subject) = match what {
+            RiskTarget::Instance(_) => (
+                "SESSION",
+                json!({ "format": "complex", "application": application, "session": session }),
+            ),
+            RiskTarget::Agent(_) => {
+                ("APPLICATION", json!({ "format": "complex", "application": application }))
+            }
+            RiskTarget::Person(_) => (
+                "USER",
+                json!({ "format": "iss_sub", "iss": "https://idp.example", "sub": "x-sam" }),
+            ),
+        };
+        if by_signal {
+            let at = signals.now();
+            assert_eq!(signals.rate("LOW", (principal, &subject), at).await, Some("low"), "{what}");
+        } else {
+            assert_eq!(desk.raise(what, RiskLevel::Low).await, "done", "{what}");
+        }
+        let made = desk.world.records("administration").await;
+        let last = made.last().expect("a record");
+        let signal = by_signal.then_some(json!("caep/risk-level-change"));
+        let told = last.value.get("signal").map(|it| it["event"].clone());
+        assert_eq!((last.text_of("decision"), told), ("permit", signal), "{what}");
+        let disclosed = desk.world.disclosure(last).await;
+        let change = disclosed.value("change").expect("it is told").to_string();
+        assert!(change.contains(r#""level":"low""#), "{what}: {change}");
+        for tool in ["lookup", "refund"] {
+            assert_eq!(desk.call(tool).await, "permitted", "{what}: {tool}");
+        }
+        desk.world.publish(&format!("{set}{watched}")).await;
+        for tool in ["lookup", "refund"] {
+            assert_eq!(desk.call(tool).await, "forbidden", "{what}: {tool}");
+        }
+    }
+}
+
 /// Whoever answers for an agent, or is the person, does not lift what was said against them.
 #[tokio::test]
 async fn n_096_nobody_lowers_their_own_risk_or_that_of_an_agent_of_theirs() {
