@@ -58,6 +58,7 @@ mod replacing;
 mod retail;
 mod review_uses;
 mod reviews;
+mod risc;
 mod risk;
 mod silence;
 mod silent_lists;
