@@ -15,6 +15,7 @@ mod directories;
 mod directory_agents;
 mod directory_bounds;
 mod directory_tokens;
+mod drills;
 mod elevations;
 mod event_keys;
 mod flashes;
