@@ -127,7 +127,8 @@ fn print_measured(signal: DrillSignal, measured: &DrillMeasured) {
             println!("another person took the agent over: first effect after {after} ms");
         }
         None if signal == DrillSignal::Revoke => {}
-        None => println!("another person took the agent over, and it did NOT come back"),
+        // Why has been said: it worked before, nobody took it over, or it did not work after that.
+        None => println!("the agent did NOT come back by another person who takes it over"),
     }
 }
 
@@ -137,5 +138,22 @@ fn print_verdict(told: &Value) {
 }
 
 fn said(verdict: &str) -> &'static str {
-    if verdict == "held" { "held" } else { "is cosmetic: something happened that must not" }
+    if verdict == "held" { "held" } else { "is cosmetic: not everything is as it must be" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script that runs a drill sees by its exit code whether the control held.
+    #[test]
+    fn r_33_whatever_is_not_held_ends_with_a_code_of_its_own() {
+        let ends = |told: Value| format!("{:?}", code(&told));
+        assert_eq!(ends(json!({ "verdict": "held" })), format!("{:?}", ExitCode::SUCCESS));
+        let leaked = format!("{:?}", ExitCode::from(LEAKED));
+        assert_ne!(leaked, format!("{:?}", ExitCode::SUCCESS));
+        for told in [json!({ "verdict": "cosmetic" }), json!({ "verdict": null }), json!({})] {
+            assert_eq!(ends(told), leaked);
+        }
+    }
 }

@@ -129,6 +129,7 @@ async fn comes_back(scratch: &Scratch) -> anyhow::Result<Option<u64>> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+    eprintln!("chancery: another person took the agent over, and it does not work since");
     Ok(None)
 }
 
