@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ErrorCode, POLL_SETS_MAX, PollAsked, PollError, PollRequest, Polled, Refusal, RequestError,
-    SetError, StreamAsked, metadata_url, verification_request,
+    SetError, StreamAsked, metadata, metadata_url, verification_request,
 };
 
 #[test]
@@ -69,6 +69,29 @@ fn metadata_are_those_of_the_issuer_at_its_own_place() {
     check("https://tr.example.com/issuer1", url);
     assert!(metadata_url("http://tr.example.com").is_err());
     assert!(metadata_url("tr.example.com").is_err());
+}
+
+/// Whatever the issuer's path: the metadata name it exactly, and stand where a receiver of ours looks for them, and
+/// what they name is below it.
+#[test]
+fn ss_02_an_issuer_with_a_path_has_its_metadata_before_it() {
+    let of_path = "https://acme.example/.well-known/ssf-configuration/chancery/eu";
+    for (issuer, place) in [
+        ("https://acme.example", "https://acme.example/.well-known/ssf-configuration"),
+        ("https://acme.example/chancery/eu", of_path),
+    ] {
+        let told = metadata(issuer);
+        let named = told["issuer"].as_str().expect("an issuer");
+        assert_eq!((named, metadata_url(named).unwrap().as_str()), (issuer, place));
+        for (name, path) in [
+            ("jwks_uri", "/oauth/jwks"),
+            ("configuration_endpoint", "/ssf/streams"),
+            ("status_endpoint", "/ssf/status"),
+            ("verification_endpoint", "/ssf/verify"),
+        ] {
+            assert_eq!(told[name], format!("{issuer}{path}"), "{name}");
+        }
+    }
 }
 
 #[test]
