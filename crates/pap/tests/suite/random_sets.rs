@@ -104,7 +104,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
-    fn r_48_what_random_sets_decided_is_decided_again(
+    fn r_38_what_random_sets_decided_is_decided_again(
         steps in prop::collection::vec(step(), 1..4),
         has_budgets in any::<bool>(),
     ) {
