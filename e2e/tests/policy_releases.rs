@@ -45,6 +45,17 @@ fn content(deployment: &Deployment, version: &str) -> String {
     digest.split(',').next().expect("a digest").to_owned()
 }
 
+/// The digest of the set in force, which `history` says last, and the metrics and whether it is ready say too.
+fn in_force<'a>(deployment: &Deployment, history: &'a str) -> &'a str {
+    let digest = history.rsplit("digest ").next().expect("a digest").trim();
+    let metrics = deployment.observed("/metrics");
+    let line = format!("chancery_policy_info{{digest=\"{digest}\"}} 1");
+    assert!(metrics.contains(&line), "{metrics}");
+    let ready = deployment.observed("/readyz");
+    assert!(ready.contains(&format!("ready\npolicy {digest}\n")), "{ready}");
+    digest
+}
+
 /// What the service says when it refuses to start.
 fn refuses(deployment: &Deployment) -> String {
     let mut serve = Command::new(e2e::binary());
@@ -84,20 +95,13 @@ fn the_page_on_releases_shows_what_works() {
     assert!(told[1].contains("3 active by bob, approved by alice"), "{}", told[1]);
     assert!(told[1].contains("rollback of 1"), "{}", told[1]);
     assert!(!caller.call("touch", "rolled-back").is_done(), "the answers are those of before");
-    let digest = told[1].rsplit("digest ").next().expect("a digest").trim();
-    let metrics = deployment.observed("/metrics");
-    assert!(
-        metrics.contains(&format!("chancery_policy_info{{digest=\"{digest}\"}} 1")),
-        "{metrics}"
-    );
+    let digest = in_force(&deployment, &told[1]);
     let records = deployment.records();
     let newest = records.iter().rfind(|it| it["kind"] == "decision").expect("one");
     assert_eq!(newest["policy"], digest);
     let released = records.iter().filter(|it| it["event"] == "policy_in_force");
     let from: Vec<_> = released.map(|it| it["details"]["from"].to_string()).collect();
     assert_eq!(from.last().map(String::as_str), Some("\"release 3\""), "{from:?}");
-    let ready = deployment.observed("/readyz");
-    assert!(ready.contains(&format!("ready\npolicy {digest}\n")), "{ready}");
     // The page gave the third founder a key, and bob another one.
     assert!(told[2].contains("a key for \"bob\" waits"), "{}", told[2]);
     assert!(told[2].contains("\"founder\":\"carol\""), "{}", told[2]);
@@ -130,7 +134,11 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     let early = deployment.run_refused(&["policy", "activate", "2"]);
     assert!(early.contains("is not approved"), "{early}");
     approve(&deployment, "2");
+    let before = deployment.run(&["policy", "history"]);
+    let before = in_force(&deployment, &before);
     deployment.run(&["policy", "activate", "2"]);
+    let after = deployment.run(&["policy", "history"]);
+    assert_ne!(in_force(&deployment, &after), before, "another set is in force");
     let mut caller = Caller::new(&deployment, "canary");
     assert!(caller.call("touch", "permitted").is_done());
     let back = deployment.run_refused(&["policy", "activate", "1"]);

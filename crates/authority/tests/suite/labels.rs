@@ -9,8 +9,8 @@ use std::time::Duration;
 use authority::{Actor, Cut, NotPermitted, Permit};
 use futures::future::join_all;
 use model::{
-    ActionName, Clock as _, FactKey, Harm, Instance, InstanceId, Label, ResourceRef, SessionFacts,
-    Task, TaskId,
+    ActionName, Clock as _, Delegation, FactKey, Harm, Instance, InstanceId, Label, ResourceRef,
+    SessionFacts, Task, TaskId,
 };
 use pdp::{Bundle, Snapshot};
 use serde_json::{Value, json};
@@ -113,6 +113,24 @@ impl World {
         let unit = store::Unit { effects, ..store::Unit::default() };
         self.journal.store().commit(unit).await.expect("it commits");
         instance.id
+    }
+
+    /// Another task of `lead-1`, and a part of it that was handed on as that of the deployment was.
+    async fn handed_on_again(&self, round: u16) -> (InstanceId, InstanceId) {
+        let child = self.another(2 * round).await;
+        let parent = self.another(2 * round + 1).await;
+        let [above, below] = [parent, child].map(|it| TaskId::from_bytes(*it.as_bytes()));
+        let mut task = Task { id: above, instance: parent, ..self.standing.task.clone() };
+        let handed_on = task.delegation.take().expect("it was handed on");
+        self.put(FactKey::task(above), &task).await;
+        let delegation = Some(Delegation { parent: above, by: parent, ..handed_on });
+        let task = Task { id: below, instance: child, delegation, ..task };
+        self.put(FactKey::task(below), &task).await;
+        let agent = self.standing.mandate.agent.clone();
+        let instance = self.standing.instance.clone();
+        let instance = Instance { id: parent, agent, task: above, ..instance };
+        self.put(FactKey::instance(parent), &instance).await;
+        (parent, child)
     }
 }
 
@@ -276,6 +294,17 @@ async fn n_085_a_child_gives_back_what_it_read_and_starts_with_what_was_read() {
         assert!(world.authorize(of(sender, world.call("mail", json!({})))).await.is_ok());
         assert!(world.authorize(of(reader, world.call("lookup", json!({})))).await.is_ok());
         assert_forbidden(world.authorize(of(sender, world.call("mail", json!({})))).await);
+    }
+}
+
+/// A parent reads and its child sends at once: whatever is sent was permitted before what was read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n_085_of_a_parent_that_reads_and_a_child_that_sends_at_once_the_later_sees_the_earlier() {
+    let world = Arc::new(labelled(handed_on(1).await).await);
+    for round in 0..200 {
+        let (parent, child) = world.handed_on_again(round).await;
+        sends_first(&world, round, (parent, child)).await;
+        assert_forbidden(world.authorize(of(child, world.call("mail", json!({})))).await);
     }
 }
 

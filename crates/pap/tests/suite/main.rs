@@ -9,6 +9,7 @@ mod administered;
 mod at_once;
 mod budgets;
 mod consent;
+mod cut;
 mod desk;
 mod devices;
 mod directories;

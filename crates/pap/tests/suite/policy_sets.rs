@@ -42,7 +42,7 @@ async fn which_tools_were_called_before_is_unknown_where_nobody_took_note() {
 }
 
 #[tokio::test]
-async fn r_48_the_same_set_flips_nothing_and_another_says_what_and_by_which_rule() {
+async fn the_same_set_flips_nothing_and_another_says_what_and_by_which_rule() {
     let desk = Desk::new().await;
     assert_eq!(desk.call("lookup").await, "permitted");
     assert_eq!(desk.call("lookup").await, "permitted");
