@@ -11,7 +11,7 @@ async fn is_refused(at: prop::sample::Index) {
     let house = House::new().await;
     let (good, mut files) = asked(2, CLOSED);
     for text in files.policies.values_mut() {
-        let ends = Vec::from_iter(text.char_indices().map(|(end, _)| end));
+        let ends: Vec<_> = text.char_indices().map(|(end, _)| end).collect();
         text.truncate(*at.get(&ends));
     }
     let revision = house.desk.revision().await;
