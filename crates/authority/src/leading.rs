@@ -135,8 +135,7 @@ impl Authority {
         else {
             return apart(first, next, None);
         };
-        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, found } = made
-        else {
+        let Made { answer: Answer::Permit(mut permitting), unit: own, leaf, found } = made else {
             return apart(first, next, None);
         };
         let Some(both) = first.unit.clone().and(own) else {
