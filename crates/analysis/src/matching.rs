@@ -95,7 +95,7 @@ impl Work<'_> {
         sought: &Sought,
         session: &mut Session<'_>,
     ) -> Matched {
-        let (number, of) = (&sought.number, sought.of.as_slice());
+        let Sought { number, of } = sought;
         let (mut by_rule, mut unknown) = (false, None);
         for environment in properties.environments.iter().filter(|it| it.policies.contains(number))
         {
