@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict, Why};
+use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict};
 use pdp::{Posed, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -168,16 +168,6 @@ async fn whoever_is_in_a_team_is_followed() {
     let Verdict::Unconfirmed { example, .. } = &last.verdict else { panic!("{last:?}") };
     let by: Vec<_> = example.handed_on.iter().flat_map(|it| &it.by).collect();
     assert!(by.len() == 1 && by[0].as_str() == "writer-billing", "{by:?}");
-}
-
-/// What nobody else could do that matches would hold of any set.
-#[tokio::test]
-async fn what_matches_nobody_else_is_not_proved_over_chains() {
-    let set = [REFUNDS, &hands_on("reader", "billing", "")].concat();
-    let own = r#", resource) when { principal in Agent::"reader" };"#;
-    let never = NEVER.replace(", resource);", own);
-    let asked = Asked { set: &set, properties: Some(&never), ..Asked::default() };
-    check(asked, &Why::MatchesNothing.to_string()).await;
 }
 
 #[tokio::test]
