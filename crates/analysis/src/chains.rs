@@ -22,7 +22,7 @@ use crate::report::{Chains, Counterexample, Step, Why};
 use crate::solver::{Session, Solver};
 
 /// The most agents that policies and properties can name where chains are looked at.
-pub const CHAIN_AGENTS_MAX: usize = 100;
+pub const CHAIN_AGENTS_MAX: usize = 32;
 
 /// What is known of one claim over chains.
 pub(crate) struct Searched {

@@ -185,7 +185,7 @@ async fn so_many_agents_are_looked_at_and_no_more() {
     let set = [REFUNDS, &others(CHAIN_AGENTS_MAX)].concat();
     check(asked(&set), "proved").await;
     let set = [REFUNDS, &others(CHAIN_AGENTS_MAX + 1)].concat();
-    let why = "it cannot be compiled for the solver: 101 agents are named, and chains are looked at among 100";
+    let why = "it cannot be compiled for the solver: 33 agents are named, and chains are looked at among 32";
     check(asked(&set), why).await;
 }
 
