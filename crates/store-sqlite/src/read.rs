@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use model::{CLOCK_STEP_MAX, FactKey, RecordDigest, Timestamp};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use store::{
     ChangeListener, CheckpointRow, CommitError, Committed, CounterKey, Facts, LOAD_MAX, LogEntry,
@@ -83,22 +84,40 @@ fn page(asked: usize) -> i64 {
     i64::try_from(asked.min(PAGE_MAX)).unwrap_or(i64::MAX)
 }
 
-/// The keys that a list looks at.
+/// A page of the facts of a [`Span`].
+const FACTS: &str = "SELECT key, body FROM fact WHERE key >= ?1 AND key < ?2 AND (?3 OR key > ?1) \
+                     ORDER BY key LIMIT ?4";
+
+/// A page of what the facts of a [`Span`] were.
+const FACTS_AS_OF: &str = "SELECT key, body FROM past AS it \
+                           WHERE key >= ?1 AND key < ?2 AND (?3 OR key > ?1) \
+                           AND at <= ?5 AND body IS NOT NULL \
+                           AND revision = (SELECT max(revision) FROM past \
+                                           WHERE key = it.key AND at <= ?5) \
+                           ORDER BY key LIMIT ?4";
+
+/// A page of the counters of a [`Span`].
+const COUNTERS: &str = "SELECT name, value FROM counter \
+                        WHERE name >= ?1 AND name < ?2 AND (?3 OR name > ?1) \
+                        ORDER BY name LIMIT ?4";
+
+/// The keys that a list looks at, and no others: what stands behind them is never read.
 struct Span {
     from: String,
-    /// Where it ends; none if nowhere.
-    end: Option<String>,
+    /// What is beyond them: a blob is beyond any text.
+    end: Value,
     /// Whether `from` itself is one.
     include_first: bool,
 }
 
 impl Span {
     /// Those that begin with `prefix`, after `after`.
-    fn of(prefix: &str, after: Option<&FactKey>) -> Self {
+    fn of(prefix: &str, after: Option<&str>) -> Self {
         // A key before the prefix is not within it, whoever named it.
-        let after = after.map(FactKey::as_str).filter(|after| *after >= prefix);
+        let after = after.filter(|after| *after >= prefix);
         let (from, include_first) = (after.unwrap_or(prefix).to_owned(), after.is_none());
-        Self { from, end: store::prefix_end(prefix), include_first }
+        let end = store::prefix_end(prefix).map_or(Value::Blob(Vec::new()), Value::Text);
+        Self { from, end, include_first }
     }
 }
 
@@ -149,11 +168,9 @@ impl Store for SqliteStore {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let (span, limit) = (Span::of(prefix, after), page(limit));
+        let (span, limit) = (Span::of(prefix, after.map(FactKey::as_str)), page(limit));
         self.read("list facts", move |connection| {
-            let sql = "SELECT key, body FROM fact WHERE key >= ?1 AND (?3 OR key > ?1) \
-                       AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?4";
-            let mut query = connection.prepare_cached(sql)?;
+            let mut query = connection.prepare_cached(FACTS)?;
             let Span { from, end, include_first } = span;
             let rows = query.query_map(params![from, end, include_first, limit], fact)?;
             listed(rows, limit)
@@ -167,7 +184,7 @@ impl Store for SqliteStore {
         after: Option<&FactKey>,
         limit: usize,
     ) -> Result<Result<Page, NotKept>, StoreError> {
-        let (span, limit) = (Span::of(prefix, after), page(limit));
+        let (span, limit) = (Span::of(prefix, after.map(FactKey::as_str)), page(limit));
         let kept_until = Timestamp::from_millis(self.kept_until.load(Ordering::SeqCst));
         if kept_until > self.clock.now().plus(CLOCK_STEP_MAX) {
             return Ok(Err(NotKept::Ahead(kept_until)));
@@ -179,12 +196,7 @@ impl Store for SqliteStore {
             if at.as_millis() < since {
                 return Ok(Err(NotKept::Since(Timestamp::from_millis(since))));
             }
-            let sql = "SELECT key, body FROM past AS it WHERE key >= ?1 AND (?3 OR key > ?1) \
-                       AND (?2 IS NULL OR key < ?2) AND at <= ?5 AND body IS NOT NULL \
-                       AND revision = (SELECT max(revision) FROM past \
-                                       WHERE key = it.key AND at <= ?5) \
-                       ORDER BY key LIMIT ?4";
-            let mut query = transaction.prepare_cached(sql)?;
+            let mut query = transaction.prepare_cached(FACTS_AS_OF)?;
             let Span { from, end, include_first } = span;
             let rows =
                 query.query_map(params![from, end, include_first, limit, at.as_millis()], fact)?;
@@ -213,15 +225,13 @@ impl Store for SqliteStore {
         after: Option<&CounterKey>,
         limit: usize,
     ) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        let (Span { from, end, .. }, limit) = (Span::of(prefix, None), page(limit));
-        let after = after.map(|counter| counter.0.clone());
+        let span = Span::of(prefix, after.map(|counter| counter.0.as_str()));
+        let limit = page(limit);
         self.read("list counters", move |connection| {
-            let sql = "SELECT name, value FROM counter WHERE name >= ?1 \
-                       AND (?2 IS NULL OR name < ?2) AND (?4 IS NULL OR name > ?4) \
-                       ORDER BY name LIMIT ?3";
-            let mut query = connection.prepare_cached(sql)?;
+            let mut query = connection.prepare_cached(COUNTERS)?;
+            let Span { from, end, include_first } = span;
             let counter = |row: &Row<'_>| Ok((CounterKey(row.get(0)?), row.get(1)?));
-            query.query_map(params![from, end, limit, after], counter)?.collect()
+            query.query_map(params![from, end, include_first, limit], counter)?.collect()
         })
         .await
     }
@@ -352,5 +362,44 @@ impl Store for SqliteStore {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    /// How many facts and counters stand behind those that are listed.
+    const BEHIND: i64 = 10_000;
+
+    #[test]
+    fn what_stands_behind_a_list_is_not_read() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0002.sql")).unwrap();
+        let put = |key: &str| {
+            let put = "INSERT INTO fact VALUES (?1, 1, x'7b7d')";
+            connection.execute(put, [key]).unwrap();
+            let put = "INSERT INTO past VALUES (?1, 1, 1, x'7b7d')";
+            connection.execute(put, [key]).unwrap();
+            connection.execute("INSERT INTO counter VALUES (?1, 1)", [key]).unwrap();
+        };
+        ["agent/a", "agent/b"].into_iter().for_each(put);
+        (0..BEHIND).for_each(|number| put(&format!("person/{number}")));
+        for (sql, parameters) in [(FACTS, 4), (FACTS_AS_OF, 5), (COUNTERS, 4)] {
+            for (prefix, listed) in [("agent/", 2), ("", BEHIND + 2)] {
+                let Span { from, end, include_first } = Span::of(prefix, None);
+                let values: [Value; 5] =
+                    [from.into(), end, include_first.into(), i64::MAX.into(), 1.into()];
+                let mut query = connection.prepare(sql).unwrap();
+                let values = rusqlite::params_from_iter(&values[..parameters]);
+                let rows = query.query_map(values, |_| Ok(())).unwrap().count();
+                assert_eq!(i64::try_from(rows), Ok(listed), "{sql}");
+                let steps = i64::from(query.get_status(StatementStatus::VmStep));
+                assert!(steps < 100 * listed, "{steps} steps for {listed}: {sql}");
+            }
+        }
     }
 }
