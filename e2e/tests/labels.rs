@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
 use e2e::{Caller, Canary, Deployment, Options, Page};
+use serde_json::Value;
 
 /// The canary's one tool tells what others wrote, and sends out.
 const LABELS: &str = "
@@ -20,6 +21,29 @@ fn deployment(canary: &Canary) -> Deployment {
     let policy = POLICY.to_owned();
     let options = Options { policy, ..Options::default() };
     Deployment::with_canary(canary.port, "reads-data", options)
+}
+
+/// R45: each call is permitted by itself. Once something was read, what would send it out does not reach the tool, in the
+/// same task or the next one, and what sends nothing out does.
+#[test]
+fn r_45_calls_that_are_harmful_in_sequence_are_not_made() {
+    let canary = Canary::start();
+    let deployment = deployment(&canary);
+    let reads = "canary/touch: { carries: [external] }, canary/slow: { sink: true }";
+    let labels = format!("labels: {{ external: Text of others. }}\ntools: {{ {reads} }}\n");
+    deployment.put_in_force("labels.yaml", &labels);
+    let mut caller = Caller::new(&deployment, "canary");
+    assert!(caller.call("slow", "sends").is_done());
+    assert!(caller.call("touch", "reads").is_done());
+    assert_eq!(caller.call("slow", "sends what it read").code(), "unknown_tool");
+    assert!(caller.call("touch", "reads again").is_done());
+    let mut later = Caller::new(&deployment, "canary");
+    assert_eq!(later.call("slow", "sends it later").code(), "unknown_tool");
+    let reached: Vec<_> = canary.effects().into_iter().map(|effect| effect.mark).collect();
+    assert_eq!(reached, ["sends", "reads", "reads again"]);
+    let records = deployment.records();
+    let by_guard = |record: &&Value| record["policies"][0] == "no-way-out";
+    assert_eq!(records.iter().filter(by_guard).count(), 2);
 }
 
 /// A label is on from the first call, over a restart, until a person takes it off, as the page shows.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use model::{Harm, Remedy, ToolRef};
-use pap::{CaseFile, CaseResult, CaseTool, Command as Asked, Tools};
+use pap::{CaseResult, CaseTool, Command as Asked, Tools};
 use pdp::agentcore::{self, Claim};
 use pdp::{Finding, Snapshot};
 use serde_json::{Map, Value};
@@ -271,8 +271,12 @@ async fn record(dir: &Path, id: &str, socket: &Path) -> anyhow::Result<ExitCode>
     file.add(case, tools).map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
     // What is decided is what will be read.
     let text = serde_saphyr::to_string(&file)?;
-    let read = CaseFile::read(RECORDED, &text).map_err(|wrong| anyhow!("{wrong}"))?;
-    let is_same = serde_json::to_value(&read)? == serde_json::to_value(&file)?;
+    let mut all = set.files.cases.clone();
+    all.insert(RECORDED.to_owned(), text.clone());
+    let read = pap::read_cases(&all);
+    let read = read.map_err(|why| anyhow!("`{id}` is not written to `{RECORDED}`: {why}"))?;
+    let read = read.1.get(RECORDED).context("it is not read again")?;
+    let is_same = serde_json::to_value(read)? == serde_json::to_value(&file)?;
     ensure!(is_same, "`{id}` is not written to `{RECORDED}`: it would be read otherwise");
     let results = read.run(&set.files, &set.tools).map_err(|why| anyhow!("{why}"))?;
     let result = results.into_iter().find(|it| it.name == name).context("it is not read again")?;

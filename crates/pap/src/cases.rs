@@ -38,7 +38,7 @@ pub(crate) use trial::tried;
 use varied::{VARY, Varied, combinations};
 use wanted::Wanted;
 pub use would::ask;
-pub use written::{TOOLS_FILE, read_tools, tool_lines};
+pub use written::{TOOLS_FILE, read_cases, read_tools, tool_lines};
 
 /// The cases that a new deployment starts with, in YAML.
 pub const STARTER_CASES: &str = include_str!("../../../policies/cases/starter.yaml");
@@ -66,7 +66,7 @@ pub struct CaseFile {
 /// Tools as cases see them: what they can do, and their arguments.
 pub type Tools = BTreeMap<ToolRef, CaseTool>;
 
-/// The most cases of one file, each combination of what varies counted.
+/// The most cases of one set, each combination of what varies counted.
 const CASES_MAX: usize = 10_000;
 
 /// The member of a case that names it.

@@ -65,7 +65,7 @@ pub use asked::Command;
 pub use authority::ADMINISTRATORS;
 pub use cases::{
     CaseError, CaseFile, CaseResult, CaseTool, STARTER_CASES, TOOLS_FILE, Tools, ask, bundle,
-    chained, plain, posed, read_tools, tool_lines,
+    chained, plain, posed, read_cases, read_tools, tool_lines,
 };
 pub use clients::ClientRegistration;
 pub use command::{AdminError, Administration, By};

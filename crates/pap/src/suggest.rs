@@ -1,7 +1,7 @@
 //! What an agent was given against what it used, and a policy that leaves it only that.
 //!
 //! The policy forbids: beside the set in force it permits nothing that the set does not
-//! (`r_49_what_is_suggested_only_takes_away`).
+//! (`r_50_what_is_suggested_only_takes_away`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -11,9 +11,11 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy::{Effect, EntityUid, Policy, PolicySet};
 use jsonschema::Validator;
 use model::{PolicyId, Sha256Digest};
+use serde_json::{Value, json};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
+use crate::explain::conditions;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::nesting::is_shallow;
@@ -421,7 +423,9 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     let policy = policy.new_id(cedar_policy::PolicyId::new(id));
     let (effect, scope) = (policy.effect(), ScopeOf::new(&policy));
     let description = policy.annotation("description").map(str::to_owned);
-    let is_unconditional = !policy.has_non_scope_constraint();
+    // What is always met says as little as nothing.
+    let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
+    let is_unconditional = reads.attributes.is_empty() && conditions(&policy).iter().all(is_met);
     let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
     Ok(Compiled {
         id: PolicyId::from(id),

@@ -10,7 +10,7 @@ use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::extent::{Extent, Kinds};
 use crate::report::Finding;
-use crate::schema::{TOOL_CALLS, action_uid};
+use crate::schema::{CALLERS, TOOL_CALLS, action_uid, type_name};
 use crate::snapshot::{Compiled, Snapshot, names_of};
 use crate::split::placed;
 
@@ -42,11 +42,13 @@ impl Snapshot {
     fn doubts(&self, position: usize, policy: &Compiled) -> Vec<String> {
         let scope = self.index.scope(position);
         let mut doubts = Vec::new();
-        if policy.effect == Effect::Permit && policy.is_unconditional && scope.is_open() {
-            doubts.push(
-                "permits everything to everybody: say in its scope to whom, what, or of what"
-                    .to_owned(),
-            );
+        if policy.effect == Effect::Permit
+            && policy.is_unconditional
+            && let Some(what) = scope.open_to_everybody()
+        {
+            doubts.push(format!(
+                "permits {what} to everybody: say in its scope to whom, what, or of what"
+            ));
         }
         if policy.description.is_none() {
             doubts.push("has no `@description`: say what it is for".to_owned());
@@ -213,8 +215,19 @@ fn harm_in(syntax: &Value, classes: &mut BTreeSet<Harm>) {
 }
 
 impl ScopeOf {
-    fn is_open(&self) -> bool {
+    /// What it lets in of whoever acts or asks, if that is everything, or every call of a tool.
+    fn open_to_everybody(&self) -> Option<&'static str> {
         let is_any = |constraint: &Constraint| *constraint == Constraint::Any;
-        is_any(&self.principal) && is_any(&self.action) && is_any(&self.resource)
+        let is =
+            |constraint: &Constraint, kind: &str| *constraint == Constraint::Is(type_name(kind));
+        let is_everybody =
+            is_any(&self.principal) || CALLERS.iter().any(|it| is(&self.principal, it));
+        let calls = action_uid(TOOL_CALLS);
+        let is_calls = matches!(&self.action, Constraint::In(uids) if uids.contains(&calls));
+        let has_calls = is_any(&self.action) || is_calls;
+        let has_tools = is_any(&self.resource) || is(&self.resource, "Tool");
+        let is_all = is_any(&self.action) && is_any(&self.resource);
+        let what = if is_all { "everything" } else { "every call" };
+        (is_everybody && has_calls && has_tools).then_some(what)
     }
 }

@@ -138,6 +138,13 @@ static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
     SchemaFragment::from_json_value(types).expect("the base schema's types are a schema")
 });
 
+/// The names that no schema part declares beside all namespaces: those of the base schema, of what stands for what is not
+/// known yet, and of Cedar's own types. Cedar would take a common type of such a name for what the base schema means.
+static TAKEN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+    let own = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE, "datetime", "decimal", "duration", "ipaddr"];
+    declared(&BASE).chain(own).collect()
+});
+
 /// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
 /// its tools could not be told from them.
 pub fn begins_methods(name: &str) -> bool {
@@ -178,9 +185,9 @@ impl Vocabulary {
         let mut vocabulary = Self::base();
         vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
-        let mut syntax = Vec::new();
+        let (mut syntax, mut names) = (Vec::new(), BTreeSet::new());
         for (file, text) in &bundle.schema {
-            match extra_part(text) {
+            match extra_part(text, &mut names) {
                 Ok((fragment, own)) => {
                     vocabulary.extra.push(fragment);
                     syntax.push(own);
@@ -362,8 +369,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-/// What a schema part declares; else what is wrong with it, and at which byte, if that is known.
-fn extra_part(text: &str) -> Result<(SchemaFragment, Value), Said> {
+/// What a schema part declares, under `names` that nothing else has; else what is wrong with it, and at which byte, if
+/// that is known.
+///
+/// INVARIANT: no schema part says what a word of the base schema means
+/// (`n_094_no_schema_part_says_what_a_word_means`). Else what is proved, and what cannot fail, would be so of other acts
+/// than are asked for.
+fn extra_part(text: &str, names: &mut BTreeSet<String>) -> Result<(SchemaFragment, Value), Said> {
     // What a set is of stands in brackets, too.
     let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
     shallow.map_err(|(at, why)| (Some(at), why))?;
@@ -376,7 +388,31 @@ fn extra_part(text: &str) -> Result<(SchemaFragment, Value), Said> {
         let why = "a schema part declares types; actions come from methods and tools";
         return Err((None, why.to_owned()));
     }
+    for name in declared(&syntax) {
+        if TAKEN.contains(name) || !names.insert(name.to_owned()) {
+            let why = format!("`{name}` names something else already: give the type another name");
+            return Err((declared_at(text, name), why));
+        }
+    }
     Ok((fragment, syntax))
+}
+
+/// The types that `schema` (JSON form) declares beside all namespaces.
+fn declared(schema: &Value) -> impl Iterator<Item = &str> {
+    let kinds = ["commonTypes", "entityTypes"].into_iter();
+    let kinds = kinds.filter_map(move |kind| schema[""][kind].as_object());
+    kinds.flatten().map(|(name, _)| name.as_str())
+}
+
+/// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.
+fn declared_at(text: &str, name: &str) -> Option<usize> {
+    let mut places = text.match_indices(name).map(|(at, _)| at);
+    places.find(|at| {
+        let (before, after) = (text.split_at(*at).0, text.split_at(*at + name.len()).1);
+        let is_whole = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        let before = before.trim_end();
+        is_whole && ["entity", "type", ","].iter().any(|word| before.ends_with(word))
+    })
 }
 
 /// The line of the schema part `text` that `error` is about, if it is about something that stands in that one.

@@ -53,7 +53,7 @@ pub(crate) struct Compiled {
     pub(crate) effect: Effect,
     pub(crate) scope: ScopeOf,
     pub(crate) description: Option<String>,
-    /// Whether its scope alone says when it applies.
+    /// Whether its scope alone says when it applies: no condition does, or only one that is always met.
     pub(crate) is_unconditional: bool,
     /// The policy alone: Cedar evaluates each by itself, and so do we.
     pub(crate) alone: PolicySet,

@@ -41,7 +41,7 @@ pub fn policy(bytes: &[u8]) -> bool {
     is_compiled(bundle(text, json!({ "type": "object" })))
 }
 
-/// The files beside policies, with lines of `---` between them: the same of a set with them.
+/// The files beside policies, and a schema part, with lines of `---` between them: the same of a set with them.
 pub fn beside(bytes: &[u8]) -> bool {
     let Some(text) = super::text(bytes) else { return false };
     let mut files = text.split("\n---\n").map(str::to_owned);
@@ -52,12 +52,14 @@ pub fn beside(bytes: &[u8]) -> bool {
     });
     let required = json!(["amount", "account", "currency"]);
     let schema = json!({ "type": "object", "properties": arguments, "required": required });
-    is_compiled(Bundle {
+    let mut bundle = Bundle {
         labels: files.next(),
         budgets: files.next(),
         strictness: files.next(),
         ..bundle(STARTER_POLICY, schema)
-    })
+    };
+    bundle.schema.extend(files.next().map(|text| ("own.cedarschema".to_owned(), text)));
+    is_compiled(bundle)
 }
 
 fn is_compiled(bundle: Bundle) -> bool {

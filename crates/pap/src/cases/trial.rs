@@ -3,7 +3,6 @@
 //! The tools are those that are onboarded then. Of those that nobody onboarded it is what the set says (`tools.yaml`);
 //! a file that describes tools itself has those, here as where its author tried it.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use authority::SharedCompiler;
 use pdp::Snapshot;
 
-use super::{CASES_MAX, CaseFile, CaseResult, Tools, bundle, written};
+use super::{CaseFile, CaseResult, Tools, bundle, read_cases};
 use crate::flips::PolicyFiles;
 
 /// The longest that deciding the cases of one set may take.
@@ -43,7 +42,8 @@ pub(crate) async fn tried(
 ) -> Result<u64, String> {
     let deciding = async {
         let texts = files.cases.clone();
-        let ((mut beside, read), count) = busy(move || within_limits(&texts)).await?;
+        let (mut beside, read) = busy(move || read_cases(&texts)).await?;
+        let count: usize = read.values().map(CaseFile::count).sum();
         beside.extend(onboarded.clone());
         let mut known = (snapshot.clone(), onboarded.clone());
         for (path, file) in read {
@@ -65,16 +65,6 @@ pub(crate) async fn tried(
         Err(format!("deciding its cases takes longer than {seconds} s: leave some out of the set"))
     };
     tokio::time::timeout(TRIAL_MAX, deciding).await.unwrap_or_else(|_| too_long())
-}
-
-/// All of them as they are read, and how many there are, if these are not too many.
-fn within_limits(files: &BTreeMap<String, String>) -> Result<(written::All, usize), String> {
-    let all = written::all(files)?;
-    let count = all.1.values().map(CaseFile::count).fold(0, usize::saturating_add);
-    if count > CASES_MAX {
-        return Err(format!("the set has more than {CASES_MAX} cases"));
-    }
-    Ok((all, count))
 }
 
 /// Does `work` on a thread that may be busy for long.

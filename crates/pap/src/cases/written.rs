@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_saphyr::{Options, Spanned};
 
-use super::{CaseFile, Tools};
+use super::{CASES_MAX, CaseFile, Tools};
 
 /// The file of a set that says which tools there are: where the set is tried, and as far as nobody onboarded them.
 pub const TOOLS_FILE: &str = "tools.yaml";
@@ -78,11 +78,14 @@ pub fn tool_lines(path: &str, text: &str) -> BTreeMap<ToolRef, usize> {
     places.unwrap_or_default().into_iter().filter_map(line).collect()
 }
 
-/// The tools that a set describes, and its files of cases, by their paths in it.
-pub(super) type All = (Tools, BTreeMap<String, CaseFile>);
-
-/// Reads all `files` of a set, by their paths in it: what somebody else wrote, within limits.
-pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All, String> {
+/// Reads the tools that a set describes, and its files of cases, of which `files` are the texts by their paths in it:
+/// what somebody else wrote, within limits.
+///
+/// # Errors
+/// One is no such file, or all are more than is tried of one set: what is wrong, and where.
+pub fn read_cases(
+    files: &BTreeMap<String, String>,
+) -> Result<(Tools, BTreeMap<String, CaseFile>), String> {
     let bytes: usize = files.values().map(String::len).sum();
     if bytes > BYTES_MAX {
         let why = "put what varies under `vary`, or leave cases, or tools that none calls, out of the set";
@@ -105,6 +108,11 @@ pub(super) fn all(files: &BTreeMap<String, String>) -> Result<All, String> {
         }
         let file = CaseFile::read(path, text).map_err(|wrong| wrong.to_string())?;
         all.insert(path.clone(), file);
+    }
+    let count = all.values().map(CaseFile::count).fold(0, usize::saturating_add);
+    if count > CASES_MAX {
+        let why = "leave some out, or have less vary in them";
+        return Err(format!("the set has more than {CASES_MAX} cases: {why}"));
     }
     Ok((tools, all))
 }

@@ -1,4 +1,4 @@
-//! R49: what an instance could do now, itself and by handing its work on; since when; and what of what an agent was given it
+//! R49, R50: what an instance could do now, itself and by handing its work on; since when; and what of what an agent was given it
 //! uses.
 
 use std::collections::BTreeSet;
@@ -203,9 +203,10 @@ async fn r_49_what_came_and_went_is_told_with_its_cause() {
     assert!(refused.to_string().contains("kept since"), "{refused}");
 }
 
-/// What an agent was given and did not use is forbidden to it, beside what is in force.
+/// R50: what an agent was given and did not use is told, and forbidden to it beside what is in force, once that was held
+/// against what it did before.
 #[tokio::test]
-async fn r_49_what_is_suggested_only_takes_away() {
+async fn r_50_what_is_suggested_only_takes_away() {
     let permits = r#"@id("tools") permit (principal, action in Action::"tools/call", resource in Server::"crm");"#;
     let desk = desk(permits).await;
     assert_eq!(desk.call("refund").await, "permitted");

@@ -168,7 +168,9 @@ fn schema_parts_add_types_but_no_actions() {
     with_type.schema.insert("more".to_owned(), "entity Person;".to_owned());
     check_bundle(
         with_type,
-        expect!["more: duplicate entity type `Person`: see docs/policy-sets.md"],
+        expect![
+            "more:1: `Person` names something else already: give the type another name: see docs/policy-sets.md"
+        ],
     );
 }
 

@@ -54,6 +54,45 @@ fn everything_to_everybody_idle_policies_and_unguarded_tools_are_found() {
     );
 }
 
+/// Whatever way a permit says that it has no bound: by types that all have who act, or that all tools have, or by a
+/// condition that is always met.
+#[test]
+fn what_permits_everything_to_everybody_is_found_in_other_words() {
+    let check = |scope: &str, conditions: &str, what: Option<&str>| {
+        let policies = format!(r#"@id("it") @description("I") permit ({scope}) {conditions};"#);
+        let found = snapshot(&policies).lint(&BTreeMap::new());
+        let found = found.iter().find(|it| it.message.starts_with("permits "));
+        let expected = what.map(|what| format!("permits {what} to everybody: say in its scope "));
+        match (found, expected) {
+            (Some(found), Some(expected)) => {
+                assert!(found.message.starts_with(&expected), "{found}");
+            }
+            (found, expected) => assert_eq!(found.map(ToString::to_string), expected, "{scope}"),
+        }
+    };
+    let all = "principal, action, resource";
+    let calls = r#"principal, action in Action::"tools/call", resource"#;
+    for conditions in ["", "when { true }", "when { true && true } unless { false }"] {
+        check(all, conditions, Some("everything"));
+        check("principal is Instance, action, resource", conditions, Some("everything"));
+        check("principal is Person, action, resource", conditions, Some("everything"));
+        check(calls, conditions, Some("every call"));
+        check(&format!("{calls} is Tool"), conditions, Some("every call"));
+        check("principal, action, resource is Tool", conditions, Some("every call"));
+        let listing = calls
+            .replace("in ", "in [Action::\"tools/list\", ")
+            .replace(", resource", "], resource");
+        check(&listing, conditions, Some("every call"));
+        check(r#"principal in Agent::"billing", action, resource"#, conditions, None);
+        check(&format!(r#"{calls} in Server::"crm""#), conditions, None);
+        check(r#"principal, action == Action::"tools/list", resource"#, conditions, None);
+        check("principal is Directory, action, resource", conditions, None);
+    }
+    for conditions in ["when { false }", "unless { true }", "when { context.depth == 0 }"] {
+        check(all, conditions, None);
+    }
+}
+
 /// What can do more than read is guarded by a forbid that could match it, whatever it looks at; not by one that is
 /// only observed, or of something else. What only reads needs none.
 #[test]
@@ -168,7 +207,10 @@ fn idle_policies_are_found_by_the_hierarchy() {
     idle(["forbid", "permit"], [crm, lookup], dead);
     // It names the tool, without which nobody could call it.
     let every = r#"action in Action::"tools/call", resource is Tool"#;
-    idle(["permit", "permit"], [every, lookup], expect![""]);
+    let open = expect![
+        "test.cedar:1: policy `wide`: permits every call to everybody: say in its scope to whom, what, or of what"
+    ];
+    idle(["permit", "permit"], [every, lookup], open);
     idle(["forbid", "forbid"], [every, lookup], same());
     let listing = r#"action in [Action::"tools/list", Action::"prompts/list"], resource"#;
     let tools = r#"action == Action::"tools/list", resource in Server::"crm""#;

@@ -39,6 +39,7 @@ mod parts;
 mod provable;
 mod remedies;
 mod remembered;
+mod schema_parts;
 mod server_requests;
 mod strictness;
 mod table;

@@ -100,12 +100,12 @@ fn a_few_schema_parts_are_looked_at_to_find_the_wrong_one() {
     let check = |wrong: usize, file: Option<&str>| {
         let part = |at: usize| {
             let own = format!("entity Desk{at};");
-            let text = if at == wrong { "entity Person;".to_owned() } else { own };
+            let text = if at == wrong { "entity Chair in [Nobody];".to_owned() } else { own };
             (format!("{at:02}.cedarschema"), text)
         };
         let schema = (0..=20).map(part).collect();
         let Err(errors) = Snapshot::compile(Bundle { schema, ..Bundle::default() }) else {
-            panic!("there is one such type");
+            panic!("there is no such type");
         };
         let told = errors.to_string();
         let named = told.split_once(".cedarschema:").map(|(name, _)| name);
@@ -124,7 +124,7 @@ fn beside() -> Vec<Row> {
     let schema = "see docs/policy-sets.md";
     vec![
         (of_schema("entity Desk;\nentity Desk2 {"), "own.cedarschema:2: ", "(expected "),
-        (of_schema("entity Person;"), "own.cedarschema:", schema),
+        (of_schema("entity Desk;\nentity Person;"), "own.cedarschema:2: ", "another name"),
         (of_schema("entity Desk;\nentity Chair in [Desk, Nobody];"), "own.cedarschema:2: ", schema),
         (of_schema("action sit;"), "own.cedarschema: ", "a schema part declares types"),
         (of_labels("labels: [\n"), "labels.yaml:", "see docs/labels.md"),

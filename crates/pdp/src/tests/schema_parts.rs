@@ -1,0 +1,76 @@
+//! What schema parts declare: only which policies compile hangs on it.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::fixtures::{Case, bundle, person, show};
+use crate::{Bundle, Snapshot};
+
+const POLICIES: &str = r#"
+@id("lookup") permit (principal, action == Action::"crm/lookup", resource)
+when { context.input.id > 1 && context.sponsor.active };
+@id("clerks") forbid (principal, action == Action::"crm/lookup", resource)
+when { context has subject && !(context.subject in Group::"clerks") };
+@id("once") forbid (principal, action in Action::"tools/call", resource is Tool)
+when { context.now < datetime("2000-01-01T00:00:00Z") };"#;
+
+/// A set with these schema parts.
+fn with(parts: &[&str]) -> Bundle {
+    let part = |(at, text): (usize, &&str)| (format!("{at}.cedarschema"), (*text).to_owned());
+    let schema: BTreeMap<_, _> = parts.iter().enumerate().map(part).collect();
+    Bundle { schema, ..bundle(POLICIES) }
+}
+
+/// Of two people who are active, a `Person` that is no more than that knows no two: what is permitted to nobody but
+/// somebody else than the sponsor would be proved never to be permitted. So it is with times, amounts and addresses.
+#[test]
+fn n_094_no_schema_part_says_what_a_word_means() {
+    let check = |parts: &[&str], place: &str, name: &str| {
+        let errors = Snapshot::compile(with(parts)).expect_err(name).to_string();
+        let why = format!("{place}: `{name}` names something else already: give the type another");
+        assert!(errors.starts_with(&why), "{errors}");
+    };
+    check(&["type Person = { active: Bool };"], "0.cedarschema:1", "Person");
+    check(&["entity Desk;\ntype datetime = Long;"], "0.cedarschema:2", "datetime");
+    check(&["type Ends = { any_object: Bool };"], "0.cedarschema:1", "Ends");
+    for name in ["decimal", "duration", "ipaddr", "Session", "UnknownInput", "UnknownProvenance"] {
+        check(&[format!("type {name} = Long;").as_str()], "0.cedarschema:1", name);
+        check(&[format!("entity Own,\n  {name};").as_str()], "0.cedarschema:2", name);
+    }
+    // A name that only begins so, or is that of a member, is another one.
+    let late = "entity Persons = {\n  Person: Person };\nentity Person;";
+    check(&[late], "0.cedarschema:3", "Person");
+    // Nor do two parts mean something else by one name.
+    check(&["entity Desk;", "\ntype Desk = Long;"], "1.cedarschema:2", "Desk");
+    check(&["entity Desk;\ntype Desk = Long;"], "0.cedarschema:1", "Desk");
+}
+
+/// A change of a schema part alone is no widening: what is asked about is of none of its types.
+#[test]
+fn no_answer_hangs_on_a_schema_part() {
+    let mut cases = Vec::new();
+    for id in [1, 2] {
+        let case = Case::call("crm/lookup", json!({ "id": id }));
+        cases.push(case.clone().on_behalf_of(person("carla", &["clerks"])));
+        cases.push(case.clone().on_behalf_of(person("dan", &[])));
+        cases.push(case);
+    }
+    let answers = |parts: &[&str]| -> Vec<(String, bool)> {
+        let set = Snapshot::compile(with(parts)).expect("it compiles");
+        let answer = |case: &Case| (show(&case.decide(&set)), case.could_permit(&set));
+        cases.iter().map(answer).collect()
+    };
+    let expected = answers(&[]);
+    assert!(expected.iter().any(|(told, _)| told.starts_with("permit by lookup")), "{expected:?}");
+    assert!(expected.iter().any(|(told, _)| told.contains("`clerks`")), "{expected:?}");
+    let all: [&[&str]; 4] = [
+        &["entity Desk in [Group] = { of: Person, since: datetime };"],
+        &["type Note = { by: Person, amount: decimal };", "entity Chair = { note: Note };"],
+        &["namespace Own { type decimal = Long; entity Desk in [Server]; }"],
+        &["entity Desk enum [\"one\", \"two\"];"],
+    ];
+    for parts in all {
+        assert_eq!(answers(parts), expected, "{parts:?}");
+    }
+}
