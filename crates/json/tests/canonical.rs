@@ -151,6 +151,13 @@ fn what_has_no_json_form_is_not_written() {
 }
 
 #[test]
+#[should_panic(expected = "a vocabulary type has a JSON form")]
+fn raw_json_is_not_written_as_what_holds_it() {
+    let raw = serde_json::value::RawValue::from_string(r#"{"b":1,"a":2}"#.to_owned());
+    canonical_of(&raw.expect("it is JSON"));
+}
+
+#[test]
 fn spellings_of_one_number_are_one_value() {
     for text in ["100", "100.0", "1e2", "1E+2", "1000e-1"] {
         assert_eq!(parse(text.as_bytes(), Limits::default()).expect("accepted"), json!(100));

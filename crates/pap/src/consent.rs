@@ -185,7 +185,7 @@ impl Administration {
         (mut asked, by): (Consent, By<'_>),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
     ) -> Result<Reply, AdminError> {
-        let session_of = self.in_session(&mut draft, by).await?;
+        let whose = self.whose_session(&mut draft.reader, by).await?;
         let (now, person) = (self.now(), by.person);
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {
@@ -214,7 +214,7 @@ impl Administration {
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
-        effects.extend(session_of);
+        effects.extend(whose);
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
         Ok(Reply { answered: Answered::Given(Box::new(mandate)), goes_to })

@@ -3,7 +3,7 @@
 use authority::{Effect, FactsError, Reader};
 use model::{FactKey, LoginSession, Person, PersonId, SessionOver};
 
-use crate::command::{AdminError, Administration, By, Draft};
+use crate::command::{AdminError, Administration, By};
 use crate::register::put;
 
 impl Administration {
@@ -36,24 +36,34 @@ impl Administration {
     }
 
     /// Refuses who acts in a login session that has ended since they came in by it; that it has not is what the act
-    /// rests on. Gives what says whose session it is, for who tells later that it ended and not whose it was.
+    /// rests on.
     pub(crate) async fn in_session(
         &self,
-        draft: &mut Draft<'_>,
+        reader: &mut Reader<'_>,
+        by: By<'_>,
+    ) -> Result<(), AdminError> {
+        let Some(session) = by.session else { return Ok(()) };
+        let person = reader.need::<Person>(FactKey::person(by.person)).await;
+        let person = person.map_err(AdminError::unavailable)?;
+        let counts = counts(reader, &person, session).await;
+        if counts.map_err(AdminError::unavailable)? {
+            return Ok(());
+        }
+        self.refuse_person("session_outdated");
+        let why = "your session has ended meanwhile: log in again";
+        Err(AdminError::Conflict(why.to_owned()))
+    }
+
+    /// What says whose the session is in which `by` acts, for who tells later that it ended and not whose it was.
+    pub(crate) async fn whose_session(
+        &self,
+        reader: &mut Reader<'_>,
         by: By<'_>,
     ) -> Result<Option<Effect>, AdminError> {
-        let Some(session) = by.session else { return Ok(None) };
-        let person = draft.reader.need::<Person>(FactKey::person(by.person)).await;
-        let person = person.map_err(AdminError::unavailable)?;
-        let counts = counts(&mut draft.reader, &person, session).await;
-        if !counts.map_err(AdminError::unavailable)? {
-            self.refuse_person("session_outdated");
-            let why = "your session has ended meanwhile: log in again";
-            return Err(AdminError::Conflict(why.to_owned()));
-        }
-        let place = person.source.as_ref().zip(session.id);
-        let place = place.map(|(directory, id)| FactKey::session_of(directory, id));
-        Ok(place.map(|place| put(place, &person.id)))
+        let Some(id) = by.session.and_then(|session| session.id) else { return Ok(None) };
+        let person = reader.need::<Person>(FactKey::person(by.person)).await;
+        let directory = person.map_err(AdminError::unavailable)?.source;
+        Ok(directory.map(|directory| put(FactKey::session_of(&directory, id), by.person)))
     }
 }
 

@@ -98,7 +98,7 @@ impl Administration {
         let unseen = looking.as_ref().and_then(Looking::unseen);
         let told = json!({ "agents": rows, "next": next, "unseen": unseen });
         if let Some(looking) = looking.filter(|_| next.is_some()) {
-            self.look_on(by, looking);
+            self.looking.keep(by, looking);
         }
         Ok(told)
     }

@@ -1,6 +1,13 @@
-//! The log as it was when somebody first asked, read from its first record on, a part at a time.
+//! The log as it is, read from its first record on, a part at a time.
+//!
+//! INVARIANT: what is told is of all that the log has once it is: whoever asks for the last part may have asked for the
+//! first one long ago (`i_18_an_import_counts_the_log_a_part_at_a_time`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 
 use authority::LogEntry;
+use model::PersonId;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
@@ -11,12 +18,44 @@ const PAGE: usize = 1_000;
 /// How many records are read before whoever waits is told how far it is.
 const PART: u64 = 50_000;
 
+/// The most questions of one administrator that the log is read for.
+const UNDERWAY_MAX: usize = 4;
+
+/// How far each administrator has come with what they asked, until they ask for the next part of it. Of more than
+/// [`UNDERWAY_MAX`] the one is read for anew that they asked longest ago.
+pub(crate) struct Underway<T>(Mutex<BTreeMap<PersonId, VecDeque<T>>>);
+
+impl<T> Default for Underway<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Underway<T> {
+    /// Takes out how far `by` has come with what `is_that`.
+    pub(crate) fn take(&self, by: &PersonId, is_that: impl Fn(&T) -> bool) -> Option<T> {
+        let mut all = self.0.lock().expect("no panic while it is held");
+        let own = all.get_mut(by)?;
+        let place = own.iter().position(is_that)?;
+        own.remove(place)
+    }
+
+    /// Remembers how far `by` has come.
+    pub(crate) fn keep(&self, by: &PersonId, it: T) {
+        let mut all = self.0.lock().expect("no panic while it is held");
+        let own = all.entry(by.clone()).or_default();
+        if own.len() == UNDERWAY_MAX {
+            own.pop_front();
+        }
+        own.push_back(it);
+    }
+}
+
 /// How far the log is read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// The record that comes next, and the one before which it ends.
+    /// The record that comes next.
     next: u64,
-    end: u64,
 }
 
 /// What came of reading a part.
@@ -30,19 +69,15 @@ pub(crate) enum Walked {
 }
 
 impl Walk {
-    /// Begins with the log as it is.
-    pub(crate) async fn over(by: &Administration) -> Result<Self, AdminError> {
-        let end = by.authority.journal().store().log_size().await;
-        Ok(Self { next: 0, end: end.map_err(AdminError::unavailable)? })
-    }
-
     /// Has `note` see the records of the next part, in their order.
     pub(crate) async fn part(
         &mut self,
         by: &Administration,
         mut note: impl FnMut(&LogEntry) + Send,
     ) -> Result<Walked, AdminError> {
-        let until = self.end.min(self.next.saturating_add(PART));
+        let end = by.authority.journal().store().log_size().await;
+        let end = end.map_err(AdminError::unavailable)?;
+        let until = end.min(self.next.saturating_add(PART));
         while self.next < until {
             let most = usize::try_from(until - self.next).unwrap_or(PAGE).min(PAGE);
             let entries = by.authority.journal().store().entries(self.next, most).await;
@@ -59,8 +94,8 @@ impl Walk {
                 self.next += 1;
             }
         }
-        if self.next < self.end {
-            return Ok(Walked::SoFar(json!({ "counted": self.next, "of": self.end })));
+        if self.next < end {
+            return Ok(Walked::SoFar(json!({ "counted": self.next, "of": end })));
         }
         Ok(Walked::All)
     }
@@ -69,4 +104,24 @@ impl Walk {
 /// That the log lacks this record.
 pub(crate) fn lacking(record: u64) -> String {
     format!("the log lacks record {record}, or has another in its place: `chancery log verify`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i_18_what_one_administrator_asked_is_kept_apart_and_only_so_much_of_it() {
+        let underway = Underway::<usize>::default();
+        let [ann, bob] = ["ann", "bob"].map(|id| id.parse::<PersonId>().expect("a person"));
+        let take = |by: &PersonId, which: usize| underway.take(by, |it| *it == which);
+        for which in 0..=UNDERWAY_MAX {
+            underway.keep(&ann, which);
+        }
+        assert_eq!((take(&ann, 0), take(&bob, 1)), (None, None));
+        for which in 1..=UNDERWAY_MAX {
+            assert_eq!(take(&ann, which), Some(which));
+            assert_eq!(take(&ann, which), None, "it is taken out");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! Facts that several ask for at once are read together: one thread is woken for all of them, and one
 //! transaction, which is begun after each has asked, shows them the same moment.
+//!
+//! INVARIANT: while nothing can be read, only so much waits, and nothing is read for who gave up waiting
+//! (`i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,12 +14,16 @@ use tokio::sync::oneshot;
 
 use crate::batch::unsigned;
 use crate::open::Readers;
+use crate::queue::NotTaken;
 
 /// How many threads read facts at once.
 const THREADS_MAX: usize = 4;
 
 /// How many loads wait for each thread that reads, before another one begins to.
 const WAITING_EACH: usize = 16;
+
+/// How many loads wait at most.
+const WAITING_MAX: usize = 16_384;
 
 /// The facts that somebody waits for.
 pub(crate) struct Load {
@@ -42,16 +49,19 @@ pub(crate) struct Turn {
 }
 
 impl Loads {
-    /// Has `load` wait; gives the turn of one more thread, if one more is to read.
-    pub(crate) fn push(self: &Arc<Self>, load: Load) -> Option<Turn> {
+    /// Has `load` wait, unless too many do; gives the turn of one more thread, if one more is to read.
+    pub(crate) fn push(self: &Arc<Self>, load: Load) -> Result<Option<Turn>, NotTaken> {
         let mut waiting = self.0.lock().expect("no panic while it is held");
+        if waiting.loads.len() >= WAITING_MAX {
+            return Err(NotTaken::Full);
+        }
         waiting.loads.push_back(load);
         let are_enough = waiting.loads.len() <= waiting.threads * WAITING_EACH;
         if are_enough || waiting.threads == THREADS_MAX {
-            return None;
+            return Ok(None);
         }
         waiting.threads += 1;
-        Some(Turn { loads: self.clone(), is_over: false })
+        Ok(Some(Turn { loads: self.clone(), is_over: false }))
     }
 }
 
@@ -69,9 +79,10 @@ impl Turn {
         }
     }
 
-    /// What waits; if nothing does, the turn is over.
+    /// What somebody waits for; if nobody does, the turn is over.
     fn take(&mut self) -> Option<VecDeque<Load>> {
         let mut waiting = self.loads.0.lock().expect("no panic while it is held");
+        waiting.loads.retain(|load| !load.reply.is_closed());
         if waiting.loads.is_empty() {
             waiting.threads -= 1;
             self.is_over = true;
@@ -120,34 +131,62 @@ fn answer(connection: &mut Connection, loads: &mut VecDeque<Load>) -> Result<(),
 mod tests {
     use super::*;
 
-    fn load() -> Load {
-        Load { keys: Vec::new(), reply: oneshot::channel().0 }
+    type Answer = oneshot::Receiver<Result<Facts, Arc<rusqlite::Error>>>;
+
+    fn load() -> (Load, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Load { keys: Vec::new(), reply }, answer)
+    }
+
+    /// Has one more load wait; gives who waits for it, and the turn to read.
+    fn pushed(loads: &Arc<Loads>) -> (Answer, Option<Turn>) {
+        let (load, answer) = load();
+        (answer, loads.push(load).expect("there is room"))
     }
 
     #[test]
     fn one_thread_reads_for_many_and_another_where_too_many_wait() {
         let loads = Arc::new(Loads::default());
-        let mut turns = Vec::new();
+        let (mut answers, mut turns) = (Vec::new(), Vec::new());
         for waiting in 1..=2 * THREADS_MAX * WAITING_EACH {
-            turns.extend(loads.push(load()));
+            let (answer, turn) = pushed(&loads);
+            answers.push(answer);
+            turns.extend(turn);
             let wanted = (waiting - 1) / WAITING_EACH + 1;
             assert_eq!(turns.len(), wanted.min(THREADS_MAX), "{waiting} wait");
         }
         let mut first = turns.remove(0);
-        assert_eq!(first.take().map(|taken| taken.len()), Some(2 * THREADS_MAX * WAITING_EACH));
+        assert_eq!(first.take().map(|taken| taken.len()), Some(answers.len()));
         for mut turn in turns.into_iter().chain([first]) {
             assert!(turn.take().is_none());
         }
-        assert!(loads.push(load()).is_some(), "nobody reads any longer");
+        assert!(pushed(&loads).1.is_some(), "nobody reads any longer");
     }
 
     #[test]
     fn nobody_waits_for_a_thread_that_does_not_come() {
         let loads = Arc::new(Loads::default());
-        let (reply, mut answer) = oneshot::channel();
-        let turn = loads.push(Load { keys: Vec::new(), reply });
+        let (mut answer, turn) = pushed(&loads);
         drop(turn.expect("the first one begins"));
         assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-        assert!(loads.push(load()).is_some(), "the next one begins anew");
+        assert!(pushed(&loads).1.is_some(), "the next one begins anew");
+    }
+
+    #[test]
+    fn i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read() {
+        let loads = Arc::new(Loads::default());
+        let (mut answers, mut turns) = (Vec::new(), Vec::new());
+        for _ in 0..WAITING_MAX {
+            let (answer, turn) = pushed(&loads);
+            answers.push(answer);
+            turns.extend(turn);
+        }
+        assert!(matches!(loads.push(load().0), Err(NotTaken::Full)));
+        answers.truncate(1);
+        let mut turn = turns.remove(0);
+        assert_eq!(turn.take().map(|taken| taken.len()), Some(1));
+        assert!(turn.take().is_none(), "nobody else waits");
+        drop(pushed(&loads));
+        assert!(turns.remove(0).take().is_none(), "who asked has given up");
     }
 }

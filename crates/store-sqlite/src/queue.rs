@@ -52,7 +52,8 @@ pub(crate) struct Forget {
     pub(crate) reply: oneshot::Sender<Result<(), Cause>>,
 }
 
-/// Why a job was not taken.
+/// Why a job, or a load, was not taken.
+#[derive(Debug)]
 pub(crate) enum NotTaken {
     /// Too many wait.
     Full,

@@ -57,7 +57,7 @@ impl SqliteStore {
 
     fn not_taken(what: &'static str, why: NotTaken) -> StoreError {
         let source = match why {
-            NotTaken::Full => "too much waits for the writer",
+            NotTaken::Full => "too much waits already",
             NotTaken::Ended => "the writer has ended",
         };
         StoreError { what, source: source.into() }
@@ -151,7 +151,8 @@ impl Store for SqliteStore {
         }
         let failed = |source| StoreError { what: "read facts", source };
         let (reply, answer) = oneshot::channel();
-        if let Some(turn) = self.loads.push(Load { keys: keys.to_vec(), reply }) {
+        let pushed = self.loads.push(Load { keys: keys.to_vec(), reply });
+        if let Some(turn) = pushed.map_err(|why| Self::not_taken("read facts", why))? {
             let readers = self.readers.clone();
             tokio::task::spawn_blocking(move || turn.read(&readers));
         }

@@ -4,7 +4,6 @@
 //! (`r_23_by_a_log_that_lacks_a_record_nobody_is_told_when_an_instance_was_seen`).
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use authority::LogEntry;
 use model::record::{DecisionRecord, IssuanceRecord};
@@ -13,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::{INSTANCES_MAX, Moment, id_of};
 use crate::command::{AdminError, Administration};
-use crate::walk::{Walk, Walked, lacking};
+use crate::walk::{Underway, Walk, Walked, lacking};
 
 /// How far each administrator has come with looking.
-pub(crate) type Lookings = Mutex<BTreeMap<PersonId, Looking>>;
+pub(crate) type Lookings = Underway<Looking>;
 
 /// What the records tell of one instance.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,12 +45,11 @@ pub(super) enum Look {
 }
 
 impl Administration {
-    /// Looks through the next part of the log, as it was when `by` first asked, for what acted at `moment`.
+    /// Looks through the next part of the log for what acted at `moment`.
     pub(super) async fn look(&self, by: &PersonId, moment: Moment) -> Result<Look, AdminError> {
         // That the administrator may is asked for each part, and recorded once the register is told.
         self.draft(by, "log/read", ResourceRef::Deployment).await?;
-        let known = self.looking.lock().expect("no panic while it is held").remove(by);
-        let known = known.filter(|it| it.at == moment.at);
+        let known = self.looking.take(by, |it| it.at == moment.at);
         let mut looking =
             if let Some(known) = known { known } else { self.looking_at(moment).await? };
         // Nobody is looked for where nobody acted.
@@ -64,16 +62,11 @@ impl Administration {
             Walked::All => {}
             Walked::Lacks(record) => looking.lacks = Some(record),
             Walked::SoFar(told) => {
-                self.look_on(by, looking);
+                self.looking.keep(by, looking);
                 return Ok(Look::SoFar(told));
             }
         }
         Ok(Look::Through(looking))
-    }
-
-    /// Remembers what `by` found, for when they ask for more.
-    pub(super) fn look_on(&self, by: &PersonId, looking: Looking) {
-        self.looking.lock().expect("no panic while it is held").insert(by.clone(), looking);
     }
 
     /// Begins to look for the instances that are shown of `moment`.
@@ -83,7 +76,7 @@ impl Administration {
         let shown = working.values().flat_map(|all| all.iter().take(INSTANCES_MAX));
         let seen = shown.map(|instance| id_of(instance).map(|id| (id, Seen::default())));
         let seen = seen.collect::<Result<BTreeMap<_, _>, AdminError>>()?;
-        Ok(Looking { at: moment.at, walk: Walk::over(self).await?, seen, lacks: None })
+        Ok(Looking { at: moment.at, walk: Walk::default(), seen, lacks: None })
     }
 }
 

@@ -2,7 +2,6 @@
 //! of the log at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 
 use authority::LogEntry;
 use model::record::{DecisionRecord, Verdict};
@@ -10,10 +9,10 @@ use model::{Agent, AgentName, PersonId, ReviewId, Timestamp, ToolRef};
 use serde_json::Value;
 
 use crate::command::{AdminError, Administration};
-use crate::walk::{Walk, Walked, lacking};
+use crate::walk::{Underway, Walk, Walked, lacking};
 
 /// How far each administrator has come with counting.
-pub(crate) type Counted = Mutex<BTreeMap<PersonId, Counting>>;
+pub(crate) type Counted = Underway<Counting>;
 
 /// How often an agent used a tool, and when last.
 #[derive(Clone, Copy, Debug)]
@@ -54,29 +53,23 @@ pub(super) fn since(agent: &Agent) -> Timestamp {
 }
 
 impl Administration {
-    /// Counts the next part of what the agents used that are named, each `since` when, for a review or by itself, as the log
-    /// was when `by` first asked.
+    /// Counts the next part of what the agents used that are named, each `since` when, for a review or by itself.
     pub(crate) async fn tally(
         &self,
         by: &PersonId,
         review: Option<ReviewId>,
         since: BTreeMap<AgentName, Timestamp>,
     ) -> Result<Tally, AdminError> {
-        let known = self.counted.lock().expect("no panic while it is held").remove(by);
-        let known = known.filter(|it| (it.review, &it.since) == (review, &since));
-        let mut counting = if let Some(known) = known {
-            known
-        } else {
-            Counting { review, since, walk: Walk::over(self).await?, uses: Uses::new() }
-        };
+        let known = self.counted.take(by, |it| (it.review, &it.since) == (review, &since));
+        let (walk, uses) = (Walk::default(), Uses::new());
+        let mut counting = known.unwrap_or(Counting { review, since, walk, uses });
         let Counting { walk, since: of, uses, .. } = &mut counting;
         let walked = walk.part(self, |entry| note(entry, of, uses)).await?;
         match walked {
             Walked::All => Ok(Tally::All(counting.uses)),
             Walked::Lacks(record) => Err(AdminError::Unavailable(lacking(record))),
             Walked::SoFar(told) => {
-                let mut counted = self.counted.lock().expect("no panic while it is held");
-                counted.insert(by.clone(), counting);
+                self.counted.keep(by, counting);
                 Ok(Tally::SoFar(told))
             }
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Clock as _, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, SessionDigest,
-    Sha256Digest, TaskId, Thumbprint,
+    Clock as _, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, Person,
+    SessionDigest, Sha256Digest, TaskId, Thumbprint,
 };
 use pap::{AdminError, Answer, Answered, Command};
 use serde_json::{Value, json};
@@ -339,6 +339,34 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
+}
+
+/// Whatever is done at the pages rests on the session in which it is done, not only what is consented to.
+#[tokio::test]
+async fn sc_02_nobody_does_anything_in_a_session_that_ended_since_they_came_in_by_it() {
+    let check = async |ended: &str, is_done: bool| {
+        let desk = Desk::new().await;
+        let facts = &desk.world.standing;
+        let (sponsor, since) = (FactKey::person(&facts.sponsor.id), desk.world.clock.now());
+        let was = desk.fact(sponsor.clone()).await.expect("they are known");
+        let was: Person = serde_json::from_value(was).expect("a person");
+        let is = was.logged_out(&BTreeSet::from([session(ended)]), since);
+        desk.world.put(sponsor, &is).await;
+        let login = Some(LoginSession { id: Some(session("one")), since });
+        let by = pap::By { person: &facts.sponsor.id, groups: None, session: login };
+        let name = facts.agent.name.as_str();
+        let done = desk.administration.agent_affirm(by, Vec::new(), name).await;
+        let agent = desk.fact(FactKey::agent(&facts.agent.name)).await.expect("it is known");
+        assert_eq!(agent.get("affirmed").is_some(), is_done, "{agent}");
+        if is_done {
+            done.expect("it is affirmed");
+        } else {
+            assert!(matches!(done, Err(AdminError::Conflict(_))), "{done:?}");
+            desk.has_refused_for("session_outdated").await;
+        }
+    };
+    check("one", false).await;
+    check("two", true).await;
 }
 
 /// Whose a session is, is known here once something was consented to in it: its end ends that, also where it is not said

@@ -272,6 +272,9 @@ async fn i_18_the_register_of_a_time_reads_the_log_a_part_at_a_time() {
     let told = desk.page(at, None).await;
     assert_eq!((&told["counted"], &told["agents"]), (&json!(50_000), &json!(null)), "{told}");
     assert!(told["of"].as_u64() > Some(50_000), "{told}");
+    // Who asks of another time meanwhile does not have that one begin anew.
+    let other = at.plus(Duration::from_millis(500));
+    assert_eq!(desk.page(other, None).await["counted"], 50_000);
     let told = desk.page(at, None).await;
     assert_eq!(told["agents"][0]["instances"][0]["last_seen"], at.to_string());
     assert_eq!(told["next"], "more-098");

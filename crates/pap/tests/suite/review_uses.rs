@@ -47,12 +47,11 @@ async fn r_75_what_is_reduced_keeps_what_those_used_to_whom_it_was_handed_on() {
     assert_eq!(calls(&desk, CHILD, "lookup").await, "permitted");
 }
 
-/// However long the log is, one request counts a part of it.
+/// However long the log is, one request counts a part of it; what is used while it is counted counts too.
 #[tokio::test]
 async fn i_18_an_import_counts_the_log_a_part_at_a_time() {
     let desk = desk().await.with_importer().await;
     let review = desk.review(2 * DAY).await;
-    assert_eq!(desk.call("lookup").await, "permitted");
     let world = &desk.world;
     for _ in 0..50 {
         let entropy = world.entropy.as_ref();
@@ -65,8 +64,11 @@ async fn i_18_an_import_counts_the_log_a_part_at_a_time() {
     assert_eq!(told["counted"], 50_000, "{told}");
     assert!(told["of"].as_u64() > Some(50_000), "{told}");
     assert!(desk.reviewed("billing").await.review.open.is_some(), "nothing is taken yet");
+    assert_eq!(desk.call("lookup").await, "permitted");
     let told = desk.imports(&review, &line).await.expect("it is taken");
     assert_eq!(told["reduced"], 1, "{told}");
+    let tools = desk.reviewed("billing").await.ceiling.tools;
+    assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
 }
 
 /// What is shown of an agent: what it has, and what of it it used since it was last reviewed.
