@@ -416,8 +416,8 @@ impl Administration {
         }
     }
 
-    /// Begins an act of `by`. Who may not do it is told so before anything is looked up: what there
-    /// is and what there is not look the same to them.
+    /// Begins an act of `by`. Who may not do it, or not any more in their session, is told so before anything is
+    /// looked up: what there is and what there is not look the same to them.
     pub(crate) async fn draft<'a>(
         &'a self,
         by: impl Into<By<'a>>,
@@ -438,7 +438,7 @@ impl Administration {
                 return Err(NotAdministered::from(reason).into());
             }
         }
-        let (reader, also, found) = (self.reader(), Vec::new(), Vec::new());
+        let (reader, also, found) = (self.in_session(by).await?, Vec::new(), Vec::new());
         Ok(Draft { authority, by, action, target, reader, also, found })
     }
 
