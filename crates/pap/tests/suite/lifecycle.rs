@@ -1,14 +1,14 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
-//! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, quarantines, silence, risk, departures, and restarts over the same database. The real
-//! authority and the model agree after every step on every call, and why.
+//! order: signals of a directory and of a stream, calls for nobody and on somebody's behalf, renewals, leases, consents
+//! and reviews that run out, logouts, affirmations, takeovers, quarantines, silence, risk, departures, and restarts
+//! over the same database. The real authority and the model agree after every step on every call, and why.
 
 use std::time::Duration;
 
 use authority::NotPermitted;
 use model::{
-    Agent, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
-    RiskLevel, RiskTarget, Task, TaskId, Thumbprint,
+    Agent, Agreed, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId,
+    Principal, RiskLevel, RiskTarget, Sha256Digest, Task, TaskId, Thumbprint,
 };
 use pap::directory::UserChange;
 use pap::{Command, ReviewAsked, StreamRegistration};
@@ -109,7 +109,10 @@ impl Life {
                 let person = &mut self.model.people[who];
                 if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
             }
-            Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::LoggedOut { who } => {
+                self.tell(who, ("sessions-revoked", now / 1_000)).await;
+                self.model.people[who].logs_out(now);
+            }
             Step::Rate { of, level, ago } => self.rate(of, (level, now / 1_000 - ago)).await,
             Step::Depart { which, times } => {
                 let number = which.index(self.instances.len());
@@ -124,9 +127,9 @@ impl Life {
                 self.desk().world.clock.advance(Duration::from_secs(seconds));
                 self.model.now += i64::try_from(seconds).expect("it is short") * 1_000;
             }
-            Step::Begin => {
-                let (begun, expected) = (self.begins().await, self.model.begin());
-                assert_eq!(begun, expected, "to begin something");
+            Step::Begin { whose } => {
+                let (begun, expected) = (self.begins(whose).await, self.model.begin(whose));
+                assert_eq!(begun, expected, "to begin something for {whose:?}");
             }
             Step::Restart => {
                 // What a process that ended so never told of would be unknown.
@@ -314,8 +317,9 @@ impl Life {
         serde_json::from_value(self.desk().fact(place).await.expect("it is known")).expect("it is")
     }
 
-    /// An instance begins, on the standing mandate that there is: whoever begins anything may do so.
-    async fn begins(&mut self) -> &'static str {
+    /// An instance begins, on the standing mandate that there is, or on what somebody consents to now: whoever begins
+    /// anything may do so.
+    async fn begins(&mut self, whose: Option<usize>) -> &'static str {
         let world = &self.signals.scene.desk.world;
         let (facts, now) = (&world.standing, world.clock.now());
         let mut reader = world.authority.pip().reader();
@@ -324,9 +328,17 @@ impl Life {
             Ok(agent) => agent,
             Err(why) => return why.code(),
         };
-        let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
-        let mandate: MandateId = reader.need(place).await.expect("there is one");
-        let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.expect("there is");
+        let mandate = match whose {
+            None => {
+                let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
+                let id: MandateId = reader.need(place).await.expect("there is one");
+                reader.need::<Mandate>(FactKey::mandate(id)).await.expect("there is")
+            }
+            Some(who) => match self.consents(PEOPLE[who]).await {
+                Some(mandate) => mandate,
+                None => return "nobody_consents",
+            },
+        };
         let number = u8::try_from(self.instances.len()).expect("there are few");
         let (id, task) = ([100 + number; 16], TaskId::from_bytes([100 + number; 16]));
         let instance = Instance {
@@ -343,6 +355,7 @@ impl Life {
             instance: instance.id,
             mandate: mandate.id,
             mandate_digest: mandate.digest(),
+            subject: mandate.basis.subject(),
             opened: now,
             ..facts.task.clone()
         };
@@ -350,6 +363,31 @@ impl Life {
         world.put(FactKey::instance(instance.id), &instance).await;
         self.instances.push(instance.id);
         "begun"
+    }
+
+    /// What somebody who is here gives by consent for a day, in a login session that nobody names.
+    async fn consents(&self, who: &str) -> Option<Mandate> {
+        if !self.signals.is_active(who).await {
+            return None;
+        }
+        let world = &self.desk().world;
+        let number = u8::try_from(self.instances.len()).expect("there are few");
+        let given = world.clock.now();
+        let mandate = Mandate {
+            id: MandateId::from_bytes([100 + number; 16]),
+            basis: MandateBasis::Consented {
+                subject: who.parse().expect("a person"),
+                request: Sha256Digest::of(b"what they were shown"),
+                once: true,
+                agreed: Agreed::default(),
+                session: None,
+            },
+            given,
+            valid_until: given.plus(Duration::from_hours(24)),
+            ..world.standing.mandate.clone()
+        };
+        world.put(FactKey::mandate(mandate.id), &mandate).await;
+        Some(mandate)
     }
 
     async fn reviews(&self, days: i64) -> &'static str {

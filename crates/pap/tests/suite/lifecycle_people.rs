@@ -29,6 +29,8 @@ pub(crate) struct Human {
     pub(crate) is_active: bool,
     /// What was given until then counts no longer.
     cutoff: Option<i64>,
+    /// By when what was begun in their login sessions is over.
+    logged_out: Option<i64>,
     /// When their manager or their unit last changed.
     pub(crate) moved: Option<i64>,
     pub(crate) manager: Option<usize>,
@@ -47,6 +49,7 @@ impl Human {
         Self {
             is_active: true,
             cutoff: None,
+            logged_out: None,
             moved: None,
             manager,
             elsewhere: false,
@@ -60,6 +63,16 @@ impl Human {
     /// Whether they are here, and what was given at `given` counts.
     pub(crate) fn answers_for(&self, given: i64) -> bool {
         self.is_active && self.cutoff.is_none_or(|cutoff| given > cutoff)
+    }
+
+    /// Whether what was begun on their behalf then still counts.
+    pub(crate) fn stands_by(&self, begun: i64) -> bool {
+        self.answers_for(begun) && self.logged_out.is_none_or(|over| begun > over)
+    }
+
+    /// The stream tells now that their sessions are over.
+    pub(crate) fn logs_out(&mut self, now: i64) {
+        self.logged_out = Some(now);
     }
 
     /// Who comes back revives nothing that was given before.

@@ -27,7 +27,7 @@ pub(crate) enum Step {
         left: bool,
         ago: i64,
     },
-    /// It tells that their sessions are over: what they sponsor goes on.
+    /// It tells that their sessions are over: what was begun on their behalf is, what they sponsor goes on.
     LoggedOut {
         who: usize,
     },
@@ -42,7 +42,10 @@ pub(crate) enum Step {
     Wait {
         seconds: u64,
     },
-    Begin,
+    /// The agent begins something, on its sponsor's mandate or on what somebody consented to.
+    Begin {
+        whose: Option<usize>,
+    },
     Affirm {
         who: usize,
     },
@@ -115,10 +118,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => who().prop_map(|who| Step::Delete { who }),
         5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
-        1 => who().prop_map(|who| Step::LoggedOut { who }),
+        2 => who().prop_map(|who| Step::LoggedOut { who }),
         1 => Just(Step::Replay),
         5 => waits.prop_map(|seconds| Step::Wait { seconds }),
-        3 => Just(Step::Begin),
+        4 => prop::option::weighted(0.4, who()).prop_map(|whose| Step::Begin { whose }),
         2 => who().prop_map(|who| Step::Affirm { who }),
         3 => who().prop_map(|who| Step::Renew { who }),
         4 => (0..PEOPLE.len()).prop_map(|who| Step::TakeOver { who }),
