@@ -1,7 +1,8 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
-//! order: signals of a directory and of a stream, calls for nobody and on somebody's behalf, renewals, leases, consents
-//! and reviews that run out, logouts, affirmations, takeovers, quarantines, silence, risk, departures, and restarts
-//! over the same database. The real authority and the model agree after every step on every call, and why.
+//! order: signals of a directory, of its groups too, and of a stream, calls for nobody and on somebody's behalf,
+//! renewals, leases, consents and reviews that run out, logouts, affirmations, takeovers, quarantines, silence, risk,
+//! departures, and restarts over the same database. The real authority and the model agree after every step on every
+//! call, and why.
 
 use std::time::Duration;
 
@@ -19,29 +20,16 @@ use crate::desk::{Desk, ISSUER, word};
 use crate::directories::{Scene, at_work};
 use crate::lifecycle_model::{Model, SILENCE_MIN, Whom};
 use crate::lifecycle_people::PEOPLE;
+use crate::lifecycle_rules::{LEADS, ruled};
 use crate::lifecycle_steps::{Of, Step, step};
 use crate::streams::{self, CAEP, RISC, Signals};
-use crate::support::{POLICY, World};
-
-/// What a sponsor may, and what follows of silence and of risk, beside what the policy of the tests says.
-const RULES: &str = r#"
-    @id("at-medium-risk")
-    forbid (principal, action in Action::"tools/call", resource is Tool)
-    when { resource.harm != ["reads-data"] && context.risk == "medium" };
-    @id("at-high-risk")
-    forbid (principal, action in Action::"tools/call", resource)
-    when { context.risk == "high" };
-    @id("confirmed")
-    forbid (principal, action in Action::"tools/call", resource is Tool)
-    when { resource.harm != ["reads-data"] && !context.confirmed };
-    @id("renew")
-    permit (principal is Person, action == Action::"agent/renew", resource is Agent)
-    when { resource has sponsor && resource.sponsor == principal };
-"#;
+use crate::support::World;
 
 /// The deployment, with what acts in it.
 struct Life {
     signals: Signals,
+    /// The group that makes eligible, as the directory names it.
+    leads: String,
     model: Model,
     /// What acts, the first of it first.
     instances: Vec<InstanceId>,
@@ -69,14 +57,15 @@ impl Life {
             signals.scene.creates(put(name, (true, false), manager)).await;
         }
         let world = &signals.scene.desk.world;
-        world.publish(&format!("{POLICY}{RULES}")).await;
+        ruled(world).await;
+        let leads = signals.scene.group(LEADS, &[PEOPLE[0]]).await.expect("a group");
         let Agent { registered, valid_until, key_expires, .. } = world.standing.agent.clone();
         let leased = valid_until.expect("it is leased").as_millis();
         let of_agent = (registered.as_millis(), leased, key_expires.as_millis());
         let until = world.standing.mandate.valid_until.as_millis();
         let model = Model::new(world.clock.now().as_millis(), of_agent, until);
         let instances = vec![world.standing.instance.id];
-        Self { signals, model, instances, last: None }
+        Self { signals, leads, model, instances, last: None }
     }
 
     fn desk(&self) -> &Desk {
@@ -102,6 +91,11 @@ impl Life {
                 self.model.people[who].delete(now);
             }
             Step::Delete { .. } => {}
+            Step::Lead { who, joins } => {
+                if self.model.people[who].leads(joins, now) {
+                    self.regroups(PEOPLE[who], joins).await;
+                }
+            }
             Step::Tell { who, left, ago } => {
                 let at = now / 1_000 - ago;
                 let event = if left { "account-disabled" } else { "account-enabled" };
@@ -135,8 +129,7 @@ impl Life {
                 // What a process that ended so never told of would be unknown.
                 self.desk().world.authority.drained().await;
                 self.signals = Box::pin(self.signals.restarted()).await;
-                let world = &self.signals.scene.desk.world;
-                world.publish(&format!("{POLICY}{RULES}")).await;
+                ruled(&self.signals.scene.desk.world).await;
             }
             act => self.act(act).await,
         }
@@ -252,6 +245,17 @@ impl Life {
     async fn is_user(&self, who: usize) -> bool {
         let place = FactKey::scim_user(&self.signals.scene.okta.name, PEOPLE[who]);
         self.desk().fact(place).await.is_some()
+    }
+
+    /// The directory says that somebody joins the group that makes eligible, or leaves it.
+    async fn regroups(&self, who: &str, joins: bool) {
+        let operation = if joins {
+            json!({ "op": "add", "path": "members", "value": [{ "value": who }] })
+        } else {
+            json!({ "op": "remove", "path": format!("members[value eq \"{who}\"]") })
+        };
+        let said = Box::pin(self.signals.scene.regroup(&self.leads, operation)).await;
+        said.expect("it is said");
     }
 
     /// The stream tells of `event` at that time.

@@ -114,9 +114,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Ann sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
+    /// Ann, who leads, sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
     pub(crate) fn new(now: i64, (registered, leased, key): (i64, i64, i64), until: i64) -> Self {
-        let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
+        let mut people: Vec<_> = [Some(2), Some(2), Some(3), None].map(Human::new).into();
+        people[0].is_lead = true;
         let state = State::Active;
         let (opened, given, risk) = (registered, registered, Risk::default());
         let departs = Departs::default();

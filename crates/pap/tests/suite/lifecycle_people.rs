@@ -36,6 +36,8 @@ pub(crate) struct Human {
     pub(crate) manager: Option<usize>,
     /// Whether they work at the other desk.
     elsewhere: bool,
+    /// Whether they are in the group that makes eligible.
+    pub(crate) is_lead: bool,
     /// What the directory said of them last, if they are a user at all.
     user: Option<Said>,
     directory: Word,
@@ -53,6 +55,7 @@ impl Human {
             moved: None,
             manager,
             elsewhere: false,
+            is_lead: false,
             user: Some((true, manager, false)),
             directory,
             stream,
@@ -122,8 +125,20 @@ impl Human {
         self.is_active = false;
     }
 
-    /// The directory has them no longer.
+    /// The directory says that they are in the group that makes eligible, or are so no longer: who leaves it moves.
+    /// Says whether there is anything to say: of a user, and not twice.
+    pub(crate) fn leads(&mut self, joins: bool, now: i64) -> bool {
+        let is_said = self.is_user() && joins != self.is_lead;
+        if is_said {
+            self.is_lead = joins;
+            self.moved = if joins { self.moved } else { Some(now) };
+        }
+        is_said
+    }
+
+    /// The directory has them no longer, in no group either.
     pub(crate) fn delete(&mut self, now: i64) {
+        self.leads(false, now);
         if self.user.take().is_some_and(|(active, ..)| active) {
             self.goes(now);
         }

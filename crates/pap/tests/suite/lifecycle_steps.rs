@@ -17,6 +17,11 @@ pub(crate) enum Step {
         /// Whether they work at the other desk.
         elsewhere: bool,
     },
+    /// The directory says that somebody joins the group that makes eligible, or leaves it.
+    Lead {
+        who: usize,
+        joins: bool,
+    },
     /// The directory has them no longer.
     Delete {
         who: usize,
@@ -115,6 +120,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
             |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
+        3 => (who(), any::<bool>()).prop_map(|(who, joins)| Step::Lead { who, joins }),
         1 => who().prop_map(|who| Step::Delete { who }),
         5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
