@@ -1,8 +1,8 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
 //! order: signals of a directory, of its groups too, and of a stream, calls for nobody and on somebody's behalf,
 //! renewals, leases, consents and reviews that run out, logouts, affirmations, takeovers, quarantines, silence, risk,
-//! departures, and restarts over the same database. The real authority and the model agree after every step on every
-//! call, and why.
+//! departures, mistakes that are undone, and restarts over the same database. The real authority and the model agree
+//! after every step on every call, and why.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::desk::{Desk, ISSUER, word};
 use crate::directories::{Scene, at_work};
 use crate::lifecycle_model::{Model, SILENCE_MIN, Whom};
 use crate::lifecycle_people::PEOPLE;
-use crate::lifecycle_rules::{LEADS, ruled};
+use crate::lifecycle_rules::{LEADS, mistaken, ruled};
 use crate::lifecycle_steps::{Of, Step, step};
 use crate::streams::{self, CAEP, RISC, Signals};
 use crate::support::World;
@@ -42,6 +42,7 @@ impl Life {
         let world = World::with(|facts| {
             let far = facts.task.opened.plus(Duration::from_hours(3_650 * 24));
             facts.task.deadline = far;
+            facts.other.groups.insert("administrators".parse().expect("a group"));
             facts.agent.sponsor = "ann".parse().expect("a person");
             facts.mandate.basis = MandateBasis::Standing { sponsor: facts.agent.sponsor.clone() };
             facts.task.mandate_digest = facts.mandate.digest();
@@ -168,6 +169,7 @@ impl Life {
                 let told = self.reviews(days).await;
                 assert_eq!(told, self.model.review(days));
             }
+            Step::Mistake { who, leaves } => self.mistakes(who, leaves).await,
             Step::Certify => {
                 if let Some(told) = self.certifies().await {
                     assert_eq!(told, self.model.certify());
@@ -256,6 +258,15 @@ impl Life {
         };
         let said = Box::pin(self.signals.scene.regroup(&self.leads, operation)).await;
         said.expect("it is said");
+    }
+
+    /// The directory says by mistake that somebody left, or works at the other desk, which two people undo.
+    async fn mistakes(&mut self, who: usize, leaves: bool) {
+        let Some((_, manager, elsewhere)) = self.model.people[who].said_here() else { return };
+        let named = manager.map_or("", |manager| PEOPLE[manager]);
+        let place = if leaves { (false, elsewhere) } else { (true, !elsewhere) };
+        Box::pin(mistaken(&self.signals, PEOPLE[who], put(PEOPLE[who], place, named))).await;
+        self.model.undoes(who, leaves);
     }
 
     /// The stream tells of `event` at that time.

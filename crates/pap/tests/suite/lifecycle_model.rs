@@ -175,6 +175,12 @@ impl Model {
         }
     }
 
+    /// What the directory said by mistake of somebody is undone, three seconds after whatever came before.
+    pub(crate) fn undoes(&mut self, who: usize, left: bool) {
+        self.now += 3 * SECOND;
+        self.people[who].undoes(left, self.now);
+    }
+
     /// The stream tells something now, which it dates by the second.
     pub(crate) fn hears(&mut self) {
         let until = self.now / SECOND * SECOND + SILENCE;

@@ -175,6 +175,19 @@ impl Human {
         }
     }
 
+    /// What the directory says of who is here, and by its word too.
+    pub(crate) fn said_here(&self) -> Option<Said> {
+        self.user.filter(|(active, ..)| *active && self.is_active)
+    }
+
+    /// That the directory said by mistake that they left, or moved, is undone: they are as they were, and who was away
+    /// revives nothing.
+    pub(crate) fn undoes(&mut self, left: bool, now: i64) {
+        if left {
+            self.cutoff = Some(now);
+        }
+    }
+
     /// Whether the directory has them.
     pub(crate) fn is_user(&self) -> bool {
         self.user.is_some()

@@ -22,6 +22,11 @@ pub(crate) enum Step {
         who: usize,
         joins: bool,
     },
+    /// The directory says by mistake that somebody left, or works at the other desk, which two people undo.
+    Mistake {
+        who: usize,
+        leaves: bool,
+    },
     /// The directory has them no longer.
     Delete {
         who: usize,
@@ -121,6 +126,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
             |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
         3 => (who(), any::<bool>()).prop_map(|(who, joins)| Step::Lead { who, joins }),
+        2 => (who(), any::<bool>()).prop_map(|(who, leaves)| Step::Mistake { who, leaves }),
         1 => who().prop_map(|who| Step::Delete { who }),
         5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
