@@ -11,7 +11,7 @@ use std::time::Duration;
 use e2e::breaking;
 use e2e::scim::Scim;
 use e2e::{Caller, Canary, Deployment, stage, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A token that nobody here signed.
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.e30.c2VjcmV0";
@@ -45,15 +45,18 @@ fn body_of(mut stream: TcpStream) -> Option<Value> {
     }
 }
 
-/// Calls with that token.
+/// Calls a tool with that token.
 fn call(deployment: &Deployment) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", deployment.port)).expect("it listens");
+    let params = json!({ "name": "touch", "arguments": { "mark": "unknown" } });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let body = body.to_string();
     let request = format!(
         "POST /mcp/canary HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n\
          user-agent: curious/1.0\r\nauthorization: DPoP {TOKEN}\r\n\
-         content-type: application/json\r\ncontent-length: 40\r\n\r\n\
-         {{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}",
-        deployment.port
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        deployment.port,
+        body.len()
     );
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();

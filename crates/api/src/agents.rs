@@ -23,6 +23,7 @@ use crate::hosts::{self, Hosts};
 use crate::network;
 use crate::openapi::Routes;
 use crate::receivers::{self, Receivers};
+use crate::well_known;
 
 /// What the handlers for agents need.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ pub struct Agents {
 
 /// The router for agents, and for `receivers`, which are told of them.
 pub fn agents(state: Agents, receivers: Receivers) -> Router {
-    let gateway = state.gateway.clone();
+    let (gateway, path) = (state.gateway.clone(), state.hosts.path().clone());
     let hosts = state.hosts.clone().telling(Arc::new(move |cause| gateway.note_refusal(cause)));
     let of_server = "/.well-known/oauth-protected-resource/mcp/{server}";
     let of_service = "/.well-known/oauth-authorization-server";
@@ -64,10 +65,11 @@ pub fn agents(state: Agents, receivers: Receivers) -> Router {
         .with_document(&described::about(), [of_receivers.told()])
         .layer(axum::middleware::from_fn_with_state(hosts, hosts::check))
         .with_state(state);
-    routes
+    let routes = routes
         .merge(receivers.answering(of_receivers.into_router()))
         // A panic answers 500 and forwards nothing: its permit, if it had one, closes as unknown.
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::new());
+    well_known::found_before(&path, routes)
 }
 
 async fn mcp_post(

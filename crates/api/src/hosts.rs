@@ -8,10 +8,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 
-/// The names under which a listener may be addressed.
+/// The names under which a listener may be addressed, and the path behind which others reach it.
 #[derive(Clone)]
 pub struct Hosts {
     allowed: Arc<[String]>,
+    /// The path of the URL by which others reach the listener; empty, if it has none.
+    path: Arc<str>,
     /// Told of each request that is refused.
     tell: Option<Tell>,
 }
@@ -22,12 +24,19 @@ type Tell = Arc<dyn Fn(&'static str) + Send + Sync>;
 impl Hosts {
     /// The listener at `address`, which others reach by `public_url`.
     pub fn new(public_url: &str, address: SocketAddr) -> Self {
-        let authority = public_url.parse::<http::Uri>().ok();
-        let authority = authority.as_ref().and_then(http::Uri::authority);
+        let url = public_url.parse::<http::Uri>().ok();
+        let path = url.as_ref().map(|url| url.path().trim_end_matches('/')).unwrap_or_default();
+        let authority = url.as_ref().and_then(http::Uri::authority);
         let public = authority.map(|name| name.as_str().to_ascii_lowercase());
         let port = address.port();
         let local = [format!("localhost:{port}"), address.to_string()];
-        Self { allowed: public.into_iter().chain(local).collect(), tell: None }
+        let allowed = public.into_iter().chain(local).collect();
+        Self { allowed, path: path.into(), tell: None }
+    }
+
+    /// The path of the URL by which others reach the listener; empty, if it has none.
+    pub(crate) const fn path(&self) -> &Arc<str> {
+        &self.path
     }
 
     /// The same names; `tell` is told of each request that is refused.

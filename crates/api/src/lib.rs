@@ -22,6 +22,7 @@ mod people;
 mod receivers;
 mod sponsors;
 mod streams;
+mod well_known;
 
 pub use admin::admin;
 pub use admin_listener::admin_listener;

@@ -38,7 +38,7 @@ impl SessionOver {
 
 impl FactKey {
     /// Whose a login session is that a person of `directory` began: holds the person's id, once they consented to
-    /// something in it.
+    /// something in it. It is kept as what they consented to is, for good: there are no more of these than of that.
     pub fn session_of(directory: &SourceName, session: SessionDigest) -> Self {
         Self::from_text(&format!("session-of/{directory}/{session}"))
     }

@@ -416,8 +416,8 @@ impl Administration {
         }
     }
 
-    /// Begins an act of `by`, unless their session has ended. Who may not do it is told so before anything is looked
-    /// up: what there is and what there is not look the same to them.
+    /// Begins an act of `by`. Who may not do it, or not any more in their session, is told so before anything is
+    /// looked up: what there is and what there is not look the same to them.
     pub(crate) async fn draft<'a>(
         &'a self,
         by: impl Into<By<'a>>,
@@ -438,8 +438,7 @@ impl Administration {
                 return Err(NotAdministered::from(reason).into());
             }
         }
-        let (mut reader, also, found) = (self.reader(), Vec::new(), Vec::new());
-        self.in_session(&mut reader, by).await?;
+        let (reader, also, found) = (self.in_session(by).await?, Vec::new(), Vec::new());
         Ok(Draft { authority, by, action, target, reader, also, found })
     }
 

@@ -16,6 +16,7 @@ use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
 
 use crate::command::{AdminError, Administration, By, Draft};
+use crate::logged_in::session_of;
 use crate::register::put;
 use crate::sent;
 
@@ -185,7 +186,7 @@ impl Administration {
         (mut asked, by): (Consent, By<'_>),
         (Offer { terms, agreed }, valid_until, once): (Offer, Timestamp, bool),
     ) -> Result<Reply, AdminError> {
-        let whose = self.whose_session(&mut draft.reader, by).await?;
+        let session_of = session_of(&mut draft.reader, by).await?;
         let (now, person) = (self.now(), by.person);
         let (subject, request) = (person.clone(), terms.digest());
         let mandate = Mandate {

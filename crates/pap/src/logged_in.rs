@@ -1,4 +1,7 @@
 //! Who came in by a login session, and whether that one is over since.
+//!
+//! INVARIANT: nothing is done in a session that ended, also if it ends between the page and the commit
+//! (`sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends`).
 
 use authority::{Effect, FactsError, Reader};
 use model::{FactKey, LoginSession, Person, PersonId, SessionOver};
@@ -35,36 +38,33 @@ impl Administration {
         Ok(None)
     }
 
-    /// Refuses who acts in a login session that has ended since they came in by it; that it has not is what the act
-    /// rests on.
-    pub(crate) async fn in_session(
-        &self,
-        reader: &mut Reader<'_>,
-        by: By<'_>,
-    ) -> Result<(), AdminError> {
-        let Some(session) = by.session else { return Ok(()) };
+    /// A reader that has read, of who acts in a login session, that it has not ended since they came in by it: what
+    /// the act rests on. Whoever acts in one that has is refused.
+    pub(crate) async fn in_session(&self, by: By<'_>) -> Result<Reader<'_>, AdminError> {
+        let mut reader = self.reader();
+        let Some(session) = by.session else { return Ok(reader) };
         let person = reader.need::<Person>(FactKey::person(by.person)).await;
         let person = person.map_err(AdminError::unavailable)?;
-        let counts = counts(reader, &person, session).await;
-        if counts.map_err(AdminError::unavailable)? {
-            return Ok(());
+        let counts = counts(&mut reader, &person, session).await;
+        if !counts.map_err(AdminError::unavailable)? {
+            self.refuse_person("session_outdated");
+            let why = "your session has ended meanwhile: log in again";
+            return Err(AdminError::Conflict(why.to_owned()));
         }
-        self.refuse_person("session_outdated");
-        let why = "your session has ended meanwhile: log in again";
-        Err(AdminError::Conflict(why.to_owned()))
+        Ok(reader)
     }
+}
 
-    /// What says whose the session is in which `by` acts, for who tells later that it ended and not whose it was.
-    pub(crate) async fn whose_session(
-        &self,
-        reader: &mut Reader<'_>,
-        by: By<'_>,
-    ) -> Result<Option<Effect>, AdminError> {
-        let Some(id) = by.session.and_then(|session| session.id) else { return Ok(None) };
-        let person = reader.need::<Person>(FactKey::person(by.person)).await;
-        let directory = person.map_err(AdminError::unavailable)?.source;
-        Ok(directory.map(|directory| put(FactKey::session_of(&directory, id), by.person)))
-    }
+/// What says whose the login session is in which somebody acts, for who tells later that it ended and not whose it was.
+pub(crate) async fn session_of(
+    reader: &mut Reader<'_>,
+    by: By<'_>,
+) -> Result<Option<Effect>, AdminError> {
+    let Some(session) = by.session.and_then(|session| session.id) else { return Ok(None) };
+    let person = reader.need::<Person>(FactKey::person(by.person)).await;
+    let directory = person.map_err(AdminError::unavailable)?.source;
+    let place = directory.map(|directory| FactKey::session_of(&directory, session));
+    Ok(place.map(|place| put(place, by.person)))
 }
 
 /// Whether `session` of `person` counts: no signal ended it, whether that named them or the session alone.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use api::{Agents, Hosts};
 use axum::body::Body;
 use futures::stream;
 use http::StatusCode;
@@ -162,6 +163,33 @@ async fn a_challenge_leads_to_the_metadata_of_the_resource() {
     let server = ask(&surface.agents, get("/.well-known/oauth-authorization-server")).await;
     let server: Value = serde_json::from_str(&server.text).expect("JSON");
     assert_eq!(server["issuer"], ISSUER);
+}
+
+/// RFC 8414 §3.1, RFC 9728 §3.1, SSF 1.0 §7.2.1: what an issuer with a path publishes is found before the path.
+#[tokio::test]
+async fn ss_02_what_an_issuer_with_a_path_publishes_is_found_before_it() {
+    let surface = Surface::new().await;
+    let hosts = Hosts::new(&format!("{ISSUER}/chancery/eu"), "127.0.0.1:8420".parse().unwrap());
+    let agents = Agents { hosts, ..crate::of(&surface.world) };
+    let behind = api::agents(agents, crate::receivers(&surface.world));
+    let get = |path: &str| crate::request("GET", path).body(Body::empty()).expect("a request");
+    for (name, rest) in [
+        ("oauth-authorization-server", ""),
+        ("oauth-protected-resource", "/mcp/up"),
+        ("ssf-configuration", ""),
+    ] {
+        let as_it_is = ask(&behind, get(&format!("/.well-known/{name}{rest}"))).await;
+        let found = ask(&behind, get(&format!("/.well-known/{name}/chancery/eu{rest}"))).await;
+        assert_eq!((as_it_is.status, found.status), (StatusCode::OK, StatusCode::OK), "{name}");
+        assert_eq!(found.text, as_it_is.text, "{name}");
+        for path in ["/chancery", "/chancery/eux", "/other"] {
+            let place = format!("/.well-known/{name}{path}{rest}");
+            assert_eq!(ask(&behind, get(&place)).await.status, StatusCode::NOT_FOUND, "{place}");
+        }
+        let place = format!("/.well-known/{name}/chancery/eu{rest}");
+        let elsewhere = ask(&surface.agents, get(&place)).await;
+        assert_eq!(elsewhere.status, StatusCode::NOT_FOUND, "its issuer has no path");
+    }
 }
 
 #[tokio::test]

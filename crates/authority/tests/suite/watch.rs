@@ -1,4 +1,4 @@
-//! R36: an act under way is decided again when what it rests on changes, and cut if it is denied.
+//! R36, R76: an act under way is decided again when what it rests on changes, and cut if it is denied.
 
 use std::time::Duration;
 
@@ -87,6 +87,44 @@ async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
         Unit { effects: vec![put(FactKey::tool(&tool.tool), &tool)], ..Unit::default() }
     };
     check(gone, "tool_not_pinned").await;
+}
+
+/// R76: a change of who answers for what acts, or of whether it may, is felt in mid-call: no review is waited for.
+#[tokio::test]
+async fn r_76_a_call_under_way_is_cut_by_what_a_review_would_find_later() {
+    let of_sponsor = |change: fn(&World, &Person) -> Person| {
+        move |world: &World| {
+            world.clock.advance(Duration::from_secs(1));
+            let is = change(world, &world.standing.sponsor);
+            Unit { effects: vec![put(FactKey::person(&is.id), &is)], ..Unit::default() }
+        }
+    };
+    let moves = |world: &World, was: &Person| {
+        let manager = Some(world.standing.other.id.clone());
+        was.becomes(Person { manager, ..was.clone() }, world.clock.now())
+    };
+    check(of_sponsor(moves), "sponsor_moved").await;
+    // Who left and is back answers for nothing of before.
+    let is_back = |world: &World, was: &Person| {
+        let state = PersonState::Active { authorization_cutoff: Some(world.clock.now()) };
+        Person { state, ..was.clone() }
+    };
+    check(of_sponsor(is_back), "sponsor_not_active").await;
+    let taken_over = |world: &World| {
+        world.clock.advance(Duration::from_secs(1));
+        let (sponsor, registered) = (world.standing.other.id.clone(), world.clock.now());
+        let agent = Agent { sponsor, registered, ..world.standing.agent.clone() };
+        Unit { effects: vec![put(FactKey::agent(&agent.name), &agent)], ..Unit::default() }
+    };
+    check(taken_over, "taken_over").await;
+    let revoked = |world: &World| {
+        let (reason, since) = (String::new(), world.standing.task.opened);
+        let state = InstanceState::Revoked { reason, since };
+        let instance = Instance { state, ..world.standing.instance.clone() };
+        let effects = vec![put(FactKey::instance(instance.id), &instance)];
+        Unit { effects, ..Unit::default() }
+    };
+    check(revoked, "actor_not_active").await;
 }
 
 #[tokio::test]

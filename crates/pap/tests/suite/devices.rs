@@ -11,12 +11,12 @@ use pap::{AdminError, Command};
 
 use crate::desk::{Desk, files};
 
-fn key() -> SigningKey {
+pub(crate) fn key() -> SigningKey {
     SigningKey::generate(KeyAlgorithm::Es256).expect("a key")
 }
 
 /// What the device with the key `own` asks for the agent of the tests.
-fn asks(desk: &Desk, own: &SigningKey) -> DeviceAsked {
+pub(crate) fn asks(desk: &Desk, own: &SigningKey) -> DeviceAsked {
     DeviceAsked {
         agent: desk.world.standing.agent.name.clone(),
         id: Thumbprint::from_bytes(own.public().thumbprint()),

@@ -1,14 +1,15 @@
 //! The life of an agent against a model, over whatever happens to it and the people behind it in whatever
-//! order: signals of a directory and of a stream, calls, renewals, leases and reviews that run out,
-//! affirmations, takeovers, quarantines, silence, risk, departures, and restarts over the same database. The real
-//! authority and the model agree after every step on every call, and why.
+//! order: signals of a directory, of its groups too, and of a stream, calls for nobody and on somebody's behalf,
+//! renewals, leases, consents and reviews that run out, logouts, affirmations, takeovers, quarantines, silence, risk,
+//! departures, mistakes that are undone, and restarts over the same database. The real authority and the model agree
+//! after every step on every call, and why.
 
 use std::time::Duration;
 
 use authority::NotPermitted;
 use model::{
-    Agent, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
-    RiskLevel, RiskTarget, Task, TaskId, Thumbprint,
+    Agent, Agreed, Clock as _, FactKey, Instance, InstanceId, Mandate, MandateBasis, MandateId,
+    Principal, RiskLevel, RiskTarget, Sha256Digest, Task, TaskId, Thumbprint,
 };
 use pap::directory::UserChange;
 use pap::{Command, ReviewAsked, StreamRegistration};
@@ -19,29 +20,16 @@ use crate::desk::{Desk, ISSUER, word};
 use crate::directories::{Scene, at_work};
 use crate::lifecycle_model::{Model, SILENCE_MIN, Whom};
 use crate::lifecycle_people::PEOPLE;
+use crate::lifecycle_rules::{LEADS, mistaken, ruled};
 use crate::lifecycle_steps::{Of, Step, step};
 use crate::streams::{self, CAEP, RISC, Signals};
-use crate::support::{POLICY, World};
-
-/// What a sponsor may, and what follows of silence and of risk, beside what the policy of the tests says.
-const RULES: &str = r#"
-    @id("at-medium-risk")
-    forbid (principal, action in Action::"tools/call", resource is Tool)
-    when { resource.harm != ["reads-data"] && context.risk == "medium" };
-    @id("at-high-risk")
-    forbid (principal, action in Action::"tools/call", resource)
-    when { context.risk == "high" };
-    @id("confirmed")
-    forbid (principal, action in Action::"tools/call", resource is Tool)
-    when { resource.harm != ["reads-data"] && !context.confirmed };
-    @id("renew")
-    permit (principal is Person, action == Action::"agent/renew", resource is Agent)
-    when { resource has sponsor && resource.sponsor == principal };
-"#;
+use crate::support::World;
 
 /// The deployment, with what acts in it.
 struct Life {
     signals: Signals,
+    /// The group that makes eligible, as the directory names it.
+    leads: String,
     model: Model,
     /// What acts, the first of it first.
     instances: Vec<InstanceId>,
@@ -54,6 +42,7 @@ impl Life {
         let world = World::with(|facts| {
             let far = facts.task.opened.plus(Duration::from_hours(3_650 * 24));
             facts.task.deadline = far;
+            facts.other.groups.insert("administrators".parse().expect("a group"));
             facts.agent.sponsor = "ann".parse().expect("a person");
             facts.mandate.basis = MandateBasis::Standing { sponsor: facts.agent.sponsor.clone() };
             facts.task.mandate_digest = facts.mandate.digest();
@@ -69,14 +58,15 @@ impl Life {
             signals.scene.creates(put(name, (true, false), manager)).await;
         }
         let world = &signals.scene.desk.world;
-        world.publish(&format!("{POLICY}{RULES}")).await;
+        ruled(world).await;
+        let leads = signals.scene.group(LEADS, &[PEOPLE[0]]).await.expect("a group");
         let Agent { registered, valid_until, key_expires, .. } = world.standing.agent.clone();
         let leased = valid_until.expect("it is leased").as_millis();
         let of_agent = (registered.as_millis(), leased, key_expires.as_millis());
         let until = world.standing.mandate.valid_until.as_millis();
         let model = Model::new(world.clock.now().as_millis(), of_agent, until);
         let instances = vec![world.standing.instance.id];
-        Self { signals, model, instances, last: None }
+        Self { signals, leads, model, instances, last: None }
     }
 
     fn desk(&self) -> &Desk {
@@ -102,6 +92,11 @@ impl Life {
                 self.model.people[who].delete(now);
             }
             Step::Delete { .. } => {}
+            Step::Lead { who, joins } => {
+                if self.model.people[who].leads(joins, now) {
+                    self.regroups(PEOPLE[who], joins).await;
+                }
+            }
             Step::Tell { who, left, ago } => {
                 let at = now / 1_000 - ago;
                 let event = if left { "account-disabled" } else { "account-enabled" };
@@ -109,7 +104,10 @@ impl Life {
                 let person = &mut self.model.people[who];
                 if left { person.disabled(at * 1_000) } else { person.enabled(at * 1_000, now) }
             }
-            Step::LoggedOut { who } => self.tell(who, ("sessions-revoked", now / 1_000)).await,
+            Step::LoggedOut { who } => {
+                self.tell(who, ("sessions-revoked", now / 1_000)).await;
+                self.model.people[who].logs_out(now);
+            }
             Step::Rate { of, level, ago } => self.rate(of, (level, now / 1_000 - ago)).await,
             Step::Depart { which, times } => {
                 let number = which.index(self.instances.len());
@@ -124,16 +122,15 @@ impl Life {
                 self.desk().world.clock.advance(Duration::from_secs(seconds));
                 self.model.now += i64::try_from(seconds).expect("it is short") * 1_000;
             }
-            Step::Begin => {
-                let (begun, expected) = (self.begins().await, self.model.begin());
-                assert_eq!(begun, expected, "to begin something");
+            Step::Begin { whose } => {
+                let (begun, expected) = (self.begins(whose).await, self.model.begin(whose));
+                assert_eq!(begun, expected, "to begin something for {whose:?}");
             }
             Step::Restart => {
                 // What a process that ended so never told of would be unknown.
                 self.desk().world.authority.drained().await;
                 self.signals = Box::pin(self.signals.restarted()).await;
-                let world = &self.signals.scene.desk.world;
-                world.publish(&format!("{POLICY}{RULES}")).await;
+                ruled(&self.signals.scene.desk.world).await;
             }
             act => self.act(act).await,
         }
@@ -172,6 +169,7 @@ impl Life {
                 let told = self.reviews(days).await;
                 assert_eq!(told, self.model.review(days));
             }
+            Step::Mistake { who, leaves } => self.mistakes(who, leaves).await,
             Step::Certify => {
                 if let Some(told) = self.certifies().await {
                     assert_eq!(told, self.model.certify());
@@ -251,6 +249,26 @@ impl Life {
         self.desk().fact(place).await.is_some()
     }
 
+    /// The directory says that somebody joins the group that makes eligible, or leaves it.
+    async fn regroups(&self, who: &str, joins: bool) {
+        let operation = if joins {
+            json!({ "op": "add", "path": "members", "value": [{ "value": who }] })
+        } else {
+            json!({ "op": "remove", "path": format!("members[value eq \"{who}\"]") })
+        };
+        let said = Box::pin(self.signals.scene.regroup(&self.leads, operation)).await;
+        said.expect("it is said");
+    }
+
+    /// The directory says by mistake that somebody left, or works at the other desk, which two people undo.
+    async fn mistakes(&mut self, who: usize, leaves: bool) {
+        let Some((_, manager, elsewhere)) = self.model.people[who].said_here() else { return };
+        let named = manager.map_or("", |manager| PEOPLE[manager]);
+        let place = if leaves { (false, elsewhere) } else { (true, !elsewhere) };
+        Box::pin(mistaken(&self.signals, PEOPLE[who], put(PEOPLE[who], place, named))).await;
+        self.model.undoes(who, leaves);
+    }
+
     /// The stream tells of `event` at that time.
     async fn tell(&mut self, who: usize, (event, at): (&str, i64)) {
         let mut claims = self.signals.claims(&format!("{RISC}{event}"), at);
@@ -314,8 +332,9 @@ impl Life {
         serde_json::from_value(self.desk().fact(place).await.expect("it is known")).expect("it is")
     }
 
-    /// An instance begins, on the standing mandate that there is: whoever begins anything may do so.
-    async fn begins(&mut self) -> &'static str {
+    /// An instance begins, on the standing mandate that there is, or on what somebody consents to now: whoever begins
+    /// anything may do so.
+    async fn begins(&mut self, whose: Option<usize>) -> &'static str {
         let world = &self.signals.scene.desk.world;
         let (facts, now) = (&world.standing, world.clock.now());
         let mut reader = world.authority.pip().reader();
@@ -324,9 +343,17 @@ impl Life {
             Ok(agent) => agent,
             Err(why) => return why.code(),
         };
-        let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
-        let mandate: MandateId = reader.need(place).await.expect("there is one");
-        let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.expect("there is");
+        let mandate = match whose {
+            None => {
+                let place = FactKey::standing_mandate(&facts.agent.name, &facts.purpose.id);
+                let id: MandateId = reader.need(place).await.expect("there is one");
+                reader.need::<Mandate>(FactKey::mandate(id)).await.expect("there is")
+            }
+            Some(who) => match self.consents(PEOPLE[who]).await {
+                Some(mandate) => mandate,
+                None => return "nobody_consents",
+            },
+        };
         let number = u8::try_from(self.instances.len()).expect("there are few");
         let (id, task) = ([100 + number; 16], TaskId::from_bytes([100 + number; 16]));
         let instance = Instance {
@@ -343,6 +370,7 @@ impl Life {
             instance: instance.id,
             mandate: mandate.id,
             mandate_digest: mandate.digest(),
+            subject: mandate.basis.subject(),
             opened: now,
             ..facts.task.clone()
         };
@@ -350,6 +378,31 @@ impl Life {
         world.put(FactKey::instance(instance.id), &instance).await;
         self.instances.push(instance.id);
         "begun"
+    }
+
+    /// What somebody who is here gives by consent for a day, in a login session that nobody names.
+    async fn consents(&self, who: &str) -> Option<Mandate> {
+        if !self.signals.is_active(who).await {
+            return None;
+        }
+        let world = &self.desk().world;
+        let number = u8::try_from(self.instances.len()).expect("there are few");
+        let given = world.clock.now();
+        let mandate = Mandate {
+            id: MandateId::from_bytes([100 + number; 16]),
+            basis: MandateBasis::Consented {
+                subject: who.parse().expect("a person"),
+                request: Sha256Digest::of(b"what they were shown"),
+                once: true,
+                agreed: Agreed::default(),
+                session: None,
+            },
+            given,
+            valid_until: given.plus(Duration::from_hours(24)),
+            ..world.standing.mandate.clone()
+        };
+        world.put(FactKey::mandate(mandate.id), &mandate).await;
+        Some(mandate)
     }
 
     async fn reviews(&self, days: i64) -> &'static str {

@@ -37,9 +37,11 @@ enum State {
     Revoked,
 }
 
-/// A piece of work: when it began, on a mandate of when, and where what does it stands, at which risk.
+/// A piece of work: when it began, on whose behalf, on a mandate of when, and where what does it stands, at which risk.
 #[derive(Clone, Copy, Debug)]
 struct Work {
+    /// Who consented to it; nobody, if it is on the sponsor's word.
+    whose: Option<usize>,
     opened: i64,
     given: i64,
     until: i64,
@@ -112,13 +114,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Ann sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
+    /// Ann, who leads, sponsors the agent and reports to Carl, he to Dora; the agent has begun something.
     pub(crate) fn new(now: i64, (registered, leased, key): (i64, i64, i64), until: i64) -> Self {
-        let people = [Some(2), Some(2), Some(3), None].map(Human::new).into();
+        let mut people: Vec<_> = [Some(2), Some(2), Some(3), None].map(Human::new).into();
+        people[0].is_lead = true;
         let state = State::Active;
         let (opened, given, risk) = (registered, registered, Risk::default());
         let departs = Departs::default();
-        let work = vec![Work { opened, given, until, state, risk, departs }];
+        let work = vec![Work { whose: None, opened, given, until, state, risk, departs }];
         Self {
             now,
             people,
@@ -151,10 +154,16 @@ impl Model {
 
     /// The greatest risk that anybody says of whom the work of that number hangs on, and at which what does it is seen.
     fn risk_at(&self, number: usize) -> Option<RiskLevel> {
-        let sponsor = &self.people[self.sponsor];
-        let Work { risk, departs, .. } = &self.work[number];
-        let said = [*risk, self.risk, sponsor.risk].iter().filter_map(Risk::level).max();
+        let Work { whose, risk, departs, .. } = &self.work[number];
+        let people = [Some(self.sponsor), *whose].into_iter().flatten();
+        let people = people.map(|who| self.people[who].risk);
+        let said = people.chain([*risk, self.risk]).filter_map(|risk| risk.level()).max();
         said.max(departs.seen.level_at(self.now))
+    }
+
+    /// Whether who consented to this work, if anybody did, stands by that.
+    fn is_stood_by(&self, work: &Work) -> bool {
+        work.whose.is_none_or(|who| self.people[who].stands_by(work.opened))
     }
 
     /// At a high risk nothing is done; at a medium one, and while nobody was heard, what does no more than read.
@@ -164,6 +173,12 @@ impl Model {
             Some(RiskLevel::Medium) => does_more,
             None | Some(RiskLevel::Low) => does_more && self.now >= self.heard,
         }
+    }
+
+    /// What the directory said by mistake of somebody is undone, three seconds after whatever came before.
+    pub(crate) fn undoes(&mut self, who: usize, left: bool) {
+        self.now += 3 * SECOND;
+        self.people[who].undoes(left, self.now);
     }
 
     /// The stream tells something now, which it dates by the second.
@@ -191,7 +206,7 @@ impl Model {
             "sponsor_moved"
         } else if work.opened < self.registered || work.given < self.registered {
             "taken_over"
-        } else if self.now >= work.until {
+        } else if self.now >= work.until || !self.is_stood_by(&work) {
             "mandate_not_valid"
         } else if self.is_forbidden(number, does_more) {
             "forbidden"
@@ -200,8 +215,9 @@ impl Model {
         }
     }
 
-    /// What beginning something comes to; if it may, it has begun.
-    pub(crate) fn begin(&mut self) -> &'static str {
+    /// What beginning something comes to, on the sponsor's mandate, or for a day on what somebody consents to who is
+    /// here; if it may, it has begun.
+    pub(crate) fn begin(&mut self, whose: Option<usize>) -> &'static str {
         if self.now >= self.key {
             "agent_not_active"
         } else if self.has_lapsed() {
@@ -212,12 +228,14 @@ impl Model {
             "agent_quarantined"
         } else if !self.is_answered() {
             "sponsor_not_active"
+        } else if whose.is_some_and(|who| !self.people[who].is_active) {
+            "nobody_consents"
         } else {
-            let (given, until) = self.mandate;
+            let (given, until) = whose.map_or(self.mandate, |_| (self.now, self.now + DAY));
             let (opened, state) = (self.now, State::Active);
             let risk = Risk::beginning_at(self.risk_of_new);
             let departs = Departs { seen: self.seen_of_new, ..Departs::default() };
-            self.work.push(Work { opened, given, until, state, risk, departs });
+            self.work.push(Work { whose, opened, given, until, state, risk, departs });
             "begun"
         }
     }

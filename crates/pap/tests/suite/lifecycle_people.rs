@@ -29,11 +29,15 @@ pub(crate) struct Human {
     pub(crate) is_active: bool,
     /// What was given until then counts no longer.
     cutoff: Option<i64>,
+    /// By when what was begun in their login sessions is over.
+    logged_out: Option<i64>,
     /// When their manager or their unit last changed.
     pub(crate) moved: Option<i64>,
     pub(crate) manager: Option<usize>,
     /// Whether they work at the other desk.
     elsewhere: bool,
+    /// Whether they are in the group that makes eligible.
+    pub(crate) is_lead: bool,
     /// What the directory said of them last, if they are a user at all.
     user: Option<Said>,
     directory: Word,
@@ -47,9 +51,11 @@ impl Human {
         Self {
             is_active: true,
             cutoff: None,
+            logged_out: None,
             moved: None,
             manager,
             elsewhere: false,
+            is_lead: false,
             user: Some((true, manager, false)),
             directory,
             stream,
@@ -60,6 +66,16 @@ impl Human {
     /// Whether they are here, and what was given at `given` counts.
     pub(crate) fn answers_for(&self, given: i64) -> bool {
         self.is_active && self.cutoff.is_none_or(|cutoff| given > cutoff)
+    }
+
+    /// Whether what was begun on their behalf then still counts.
+    pub(crate) fn stands_by(&self, begun: i64) -> bool {
+        self.answers_for(begun) && self.logged_out.is_none_or(|over| begun > over)
+    }
+
+    /// The stream tells now that their sessions are over.
+    pub(crate) fn logs_out(&mut self, now: i64) {
+        self.logged_out = Some(now);
     }
 
     /// Who comes back revives nothing that was given before.
@@ -109,8 +125,20 @@ impl Human {
         self.is_active = false;
     }
 
-    /// The directory has them no longer.
+    /// The directory says that they are in the group that makes eligible, or are so no longer: who leaves it moves.
+    /// Says whether there is anything to say: of a user, and not twice.
+    pub(crate) fn leads(&mut self, joins: bool, now: i64) -> bool {
+        let is_said = self.is_user() && joins != self.is_lead;
+        if is_said {
+            self.is_lead = joins;
+            self.moved = if joins { self.moved } else { Some(now) };
+        }
+        is_said
+    }
+
+    /// The directory has them no longer, in no group either.
     pub(crate) fn delete(&mut self, now: i64) {
+        self.leads(false, now);
         if self.user.take().is_some_and(|(active, ..)| active) {
             self.goes(now);
         }
@@ -144,6 +172,19 @@ impl Human {
         {
             *active = true;
             self.returns(now);
+        }
+    }
+
+    /// What the directory says of who is here, and by its word too.
+    pub(crate) fn said_here(&self) -> Option<Said> {
+        self.user.filter(|(active, ..)| *active && self.is_active)
+    }
+
+    /// That the directory said by mistake that they left, or moved, is undone: they are as they were, and who was away
+    /// revives nothing.
+    pub(crate) fn undoes(&mut self, left: bool, now: i64) {
+        if left {
+            self.cutoff = Some(now);
         }
     }
 

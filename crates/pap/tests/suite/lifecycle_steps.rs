@@ -17,6 +17,16 @@ pub(crate) enum Step {
         /// Whether they work at the other desk.
         elsewhere: bool,
     },
+    /// The directory says that somebody joins the group that makes eligible, or leaves it.
+    Lead {
+        who: usize,
+        joins: bool,
+    },
+    /// The directory says by mistake that somebody left, or works at the other desk, which two people undo.
+    Mistake {
+        who: usize,
+        leaves: bool,
+    },
     /// The directory has them no longer.
     Delete {
         who: usize,
@@ -27,7 +37,7 @@ pub(crate) enum Step {
         left: bool,
         ago: i64,
     },
-    /// It tells that their sessions are over: what they sponsor goes on.
+    /// It tells that their sessions are over: what was begun on their behalf is, what they sponsor goes on.
     LoggedOut {
         who: usize,
     },
@@ -42,7 +52,10 @@ pub(crate) enum Step {
     Wait {
         seconds: u64,
     },
-    Begin,
+    /// The agent begins something, on its sponsor's mandate or on what somebody consented to.
+    Begin {
+        whose: Option<usize>,
+    },
     Affirm {
         who: usize,
     },
@@ -112,13 +125,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (who(), any::<bool>(), manager(), prop::bool::weighted(0.2)).prop_map(
             |(who, active, manager, elsewhere)| Step::Put { who, active, manager, elsewhere }),
+        3 => (who(), any::<bool>()).prop_map(|(who, joins)| Step::Lead { who, joins }),
+        2 => (who(), any::<bool>()).prop_map(|(who, leaves)| Step::Mistake { who, leaves }),
         1 => who().prop_map(|who| Step::Delete { who }),
         5 => (who(), any::<bool>(), prop_oneof![Just(0), 0_i64..1_000])
             .prop_map(|(who, left, ago)| Step::Tell { who, left, ago }),
-        1 => who().prop_map(|who| Step::LoggedOut { who }),
+        2 => who().prop_map(|who| Step::LoggedOut { who }),
         1 => Just(Step::Replay),
         5 => waits.prop_map(|seconds| Step::Wait { seconds }),
-        3 => Just(Step::Begin),
+        4 => prop::option::weighted(0.4, who()).prop_map(|whose| Step::Begin { whose }),
         2 => who().prop_map(|who| Step::Affirm { who }),
         3 => who().prop_map(|who| Step::Renew { who }),
         4 => (0..PEOPLE.len()).prop_map(|who| Step::TakeOver { who }),

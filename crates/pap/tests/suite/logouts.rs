@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Clock as _, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, Person,
-    SessionDigest, Sha256Digest, TaskId, Thumbprint,
+    Clock as _, DeviceAsked, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId,
+    Memory, PersonId, SessionDigest, Sha256Digest, TaskId, Thumbprint,
 };
 use pap::{AdminError, Answer, Answered, Command};
 use serde_json::{Value, json};
 use store::{CounterKey, Store as _, Unit};
 
-use crate::consent;
-use crate::desk::Desk;
+use crate::desk::{Desk, word};
 use crate::directories::Scene;
 use crate::elevations::consented;
 use crate::handed_on::{CHILD, calls, hand_on};
 use crate::streams::{CAEP, ISSUER, RISC, Signals};
 use crate::support::stores::OnCommit;
 use crate::support::{World, person, put};
+use crate::{consent, devices};
 
 /// What works under what a person consented to in the session `one`; a part of it is handed on to [`CHILD`].
 const ONE: [u8; 16] = [1; 16];
@@ -341,32 +341,90 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
 }
 
-/// Whatever is done at the pages rests on the session in which it is done, not only what is consented to.
+/// What somebody read at the pages of which they do something.
+struct Read {
+    device: DeviceAsked,
+    terms: String,
+    asked: String,
+    shown: String,
+    /// What they consented to before.
+    given: String,
+}
+
+impl Read {
+    async fn by(desk: &Desk, person: &PersonId) -> Self {
+        let device = devices::asks(desk, &devices::key());
+        let terms = desk.administration.device_show(person, &device).await.expect("it is shown");
+        let asked = consent::asked(desk).await;
+        let (before, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
+        let given = desk.administration.consent_answer(person, &id, (Answer::Once, &before)).await;
+        let Answered::Given(given) = given.expect("it is given").answered else {
+            panic!("they said yes")
+        };
+        let asked = consent::asked(desk).await;
+        let shown = consent::shown(desk, person, &asked).await;
+        let (terms, asked) = (terms.digest().to_string(), asked.id.to_string());
+        Self { device, terms, asked, shown, given: given.id.to_string() }
+    }
+
+    /// What `act` of theirs comes to.
+    async fn does(&self, desk: &Desk, by: pap::By<'_>, act: &str) -> &'static str {
+        let Self { device, terms, asked, shown, given } = self;
+        let (pages, name) = (&desk.administration, "billing");
+        let nothing = |()| Value::Null;
+        word(&match act {
+            "affirm" => pages.agent_affirm(by, Vec::new(), name).await,
+            "renew" => pages.agent_renew(by, Vec::new(), (name, None)).await,
+            "take-over" => pages.agent_take_over(by, Vec::new(), (name, "they left")).await,
+            "forget" => pages.agent_memory(by, Vec::new(), (name, Memory::PerTask)).await,
+            "enrol" => pages.device_enrol(by, (device, terms)).await.map(drop).map(nothing),
+            "refuse" => {
+                let answer = (Answer::Refuse, shown.as_str());
+                pages.consent_answer(by, asked, answer).await.map(drop).map(nothing)
+            }
+            "withdraw" => pages.consent_withdraw(by, given).await.map(nothing),
+            other => unreachable!("nobody does {other} at a page"),
+        })
+    }
+}
+
+/// Whatever somebody does at the pages, they do in no session that has ended, nor in one that ends between the page and
+/// the commit; logged in anew, they do it.
 #[tokio::test]
-async fn sc_02_nobody_does_anything_in_a_session_that_ended_since_they_came_in_by_it() {
-    let check = async |ended: &str, is_done: bool| {
-        let desk = Desk::new().await;
+async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
+    let check = async |act: &str| {
+        let world = World::with(|facts| facts.sponsor.manager = Some(facts.other.id.clone()));
+        let desk = Desk::over(Box::pin(world).await).await;
         let facts = &desk.world.standing;
-        let (sponsor, since) = (FactKey::person(&facts.sponsor.id), desk.world.clock.now());
-        let was = desk.fact(sponsor.clone()).await.expect("they are known");
-        let was: Person = serde_json::from_value(was).expect("a person");
-        let is = was.logged_out(&BTreeSet::from([session(ended)]), since);
-        desk.world.put(sponsor, &is).await;
-        let login = Some(LoginSession { id: Some(session("one")), since });
-        let by = pap::By { person: &facts.sponsor.id, groups: None, session: login };
-        let name = facts.agent.name.as_str();
-        let done = desk.administration.agent_affirm(by, Vec::new(), name).await;
-        let agent = desk.fact(FactKey::agent(&facts.agent.name)).await.expect("it is known");
-        assert_eq!(agent.get("affirmed").is_some(), is_done, "{agent}");
-        if is_done {
-            done.expect("it is affirmed");
-        } else {
-            assert!(matches!(done, Err(AdminError::Conflict(_))), "{done:?}");
-            desk.has_refused_for("session_outdated").await;
+        let is_vacant = act == "take-over";
+        let person = if is_vacant { facts.other.clone() } else { facts.sponsor.clone() };
+        let read = Read::by(&desk, &facts.sponsor.id).await;
+        let (one, clock) = (session("one"), &desk.world.clock);
+        let step = || clock.advance(Duration::from_secs(1));
+        step();
+        if is_vacant {
+            desk.world.journal.store().commit(desk.world.sponsor_leaves()).await.expect("left");
         }
+        let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
+        let does = async || {
+            let session = Some(LoginSession { id: Some(one), since: clock.now() });
+            let by = pap::By { person: &person.id, groups: None, session };
+            Box::pin(read.does(&desk, by, act)).await
+        };
+        desk.world.put(FactKey::person(&person.id), &ended()).await;
+        assert_eq!(does().await, "conflict", "{act}: it ended");
+        desk.has_refused_for("session_outdated").await;
+        step();
+        let effects = vec![put(FactKey::person(&person.id), &ended())];
+        desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
+        assert_eq!(does().await, "conflict", "{act}: it ends meanwhile");
+        assert_eq!(desk.world.store.commits_left(), 0, "{act}");
+        step();
+        assert_eq!(does().await, "done", "{act}");
     };
-    check("one", false).await;
-    check("two", true).await;
+    for act in ["affirm", "renew", "take-over", "forget", "enrol", "refuse", "withdraw"] {
+        Box::pin(check(act)).await;
+    }
 }
 
 /// Whose a session is, is known here once something was consented to in it: its end ends that, also where it is not said

@@ -31,6 +31,7 @@ mod leases;
 mod lifecycle;
 mod lifecycle_model;
 mod lifecycle_people;
+mod lifecycle_rules;
 mod lifecycle_steps;
 mod log;
 mod logouts;

@@ -1,11 +1,15 @@
 //! Who answers for an agent: nothing passes to anybody by itself.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, Person, PersonState};
+use model::{Agent, Clock as _, FactKey, MandateBasis, Person, PersonState};
 use pap::{By, Command, SPONSORED_MAX, Stands};
+use store::Store as _;
 
 use crate::desk::{Desk, word};
+use crate::directories::{Scene, user};
 use crate::support::{World, person, put};
 
 /// A deployment whose sponsor reports to `carl`, and he to `dora`.
@@ -137,6 +141,46 @@ async fn r_13_a_sponsor_who_moves_affirms_or_another_takes_over() {
     desk.moves().await;
     assert_eq!(desk.call("lookup").await, "permitted", "to whom they reported already");
     assert!(desk.agent().await.affirmed.is_some());
+}
+
+/// That a sponsor leaves is written of them, and of nothing that they answer for: how much that is does not matter.
+#[tokio::test]
+async fn r_13_what_is_written_of_a_sponsor_who_leaves_does_not_grow_with_their_agents() {
+    let written = async |agents: usize| {
+        let world = World::with(|facts| {
+            facts.agent.sponsor = "ann".parse().expect("a person");
+            facts.mandate.basis = MandateBasis::Standing { sponsor: facts.agent.sponsor.clone() };
+            facts.task.mandate_digest = facts.mandate.digest();
+        });
+        let desk = Desk::over(Box::pin(world).await).await;
+        let scene = Box::pin(Scene::over(desk)).await;
+        scene.creates(user("ann")).await;
+        let world = &scene.desk.world;
+        for number in 0..agents {
+            let name = format!("more-{number}").parse().expect("a name");
+            let more = Agent { name, ..world.standing.agent.clone() };
+            world.put(FactKey::agent(&more.name), &more).await;
+        }
+        assert_eq!(scene.desk.call("lookup").await, "permitted");
+        world.drained().await;
+        let keys = Arc::new(Mutex::new(BTreeSet::new()));
+        let heard = keys.clone();
+        world.store.on_change(Arc::new(move |changed: &[FactKey], _| {
+            let changed = changed.iter().map(ToString::to_string);
+            heard.lock().expect("no test panics while it holds it").extend(changed);
+        }));
+        scene.activity("ann", false).await.expect("gone");
+        let written = keys.lock().expect("no test panics while it holds it").clone();
+        assert_eq!(scene.desk.call("lookup").await, "sponsor_not_active");
+        written
+    };
+    let (few, many) = (Box::pin(written(0)).await, Box::pin(written(50)).await);
+    assert_eq!(few, many);
+    let ann = FactKey::person(&"ann".parse().expect("a person")).to_string();
+    assert!(many.contains(&ann), "{many:?}");
+    let of_agents = ["agent/", "instance/", "mandate/", "task/"];
+    let is_of_agents = |key: &String| of_agents.iter().any(|prefix| key.starts_with(prefix));
+    assert!(!many.iter().any(is_of_agents), "{many:?}");
 }
 
 #[tokio::test]

@@ -299,7 +299,7 @@ async fn sc_02_each_event_does_what_it_means() {
         (CAEP, &["session-revoked", "credential-change", "token-claims-change"], true, true),
         (CAEP, &["assurance-level-change", "device-compliance-change"], true, true),
         (RISC, &["sessions-revoked"], true, true),
-        (CAEP, &["session-presented"], true, false),
+        (CAEP, &["session-presented", "session-established"], true, false),
         (RISC, &["opt-in", "account-enabled"], true, false),
         (SCIM, &["prov:put:notice"], true, false),
         ("urn:example:", &["unheard-of"], true, false),
