@@ -106,7 +106,7 @@ fn what_no_one_task_has_is_no_chain() {
         assert!(why.starts_with("of its step "), "{why}");
     };
     let (reading, refunds) = (purpose("reading"), purpose("refunds"));
-    check([&reading, &refunds], [found("reading"), found("refunds")]);
+    check([reading.as_str(), refunds.as_str()], [found("reading"), found("refunds")]);
     // What the one needs a built-in rule denies to the other.
     let bounded = "when { !context.ends.any_object }";
     check([bounded, ""], [found("refunds"), found("refunds")]);
