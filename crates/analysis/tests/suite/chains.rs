@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict};
+use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict, Why};
 use pdp::{Posed, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -142,14 +142,20 @@ async fn how_deep_work_is_bounds_chains() {
 async fn steps_that_no_one_task_has_are_not_proved() {
     let purpose = |it: &str| format!(r#"when {{ context.purpose == "{it}" }}"#);
     let refunds = REFUNDS.replace(", resource)", &format!(", resource) {}", purpose("refunds")));
-    let set = [&*refunds, &hands_on("reader", "billing", &purpose("reading"))].concat();
-    let report = report(asked(&set)).await;
-    assert!(!report.is_refuted() && !report.is_proved(), "{report:?}");
-    let last = report.shown.last().expect("something is claimed");
-    let Verdict::Unconfirmed { example, why } = &last.verdict else { panic!("{last:?}") };
-    assert!(why.starts_with("of its step "), "{why}");
-    assert!(example.case.is_none() && example.handed_on.len() == 1, "{example:?}");
-    assert!(example.handed_on.iter().all(|it| it.case.is_none()), "{example:?}");
+    for (purpose_of_step, is_breach) in [("reading", false), ("refunds", true)] {
+        let set = [&*refunds, &hands_on("reader", "billing", &purpose(purpose_of_step))].concat();
+        let report = report(asked(&set)).await;
+        assert_eq!(report.is_refuted(), is_breach, "{report:?}");
+        assert!(!report.is_proved());
+        let last = report.shown.last().expect("something is claimed");
+        let Verdict::Unconfirmed { example, why } = &last.verdict else {
+            assert!(is_breach, "{last:?}");
+            continue;
+        };
+        assert!(why.starts_with("of its step "), "{why}");
+        assert!(example.case.is_none() && example.handed_on.len() == 1, "{example:?}");
+        assert!(example.handed_on.iter().all(|it| it.case.is_none()), "{example:?}");
+    }
 }
 
 /// Whoever may be in a team is followed. No case says teams, so it is told apart.
@@ -162,6 +168,25 @@ async fn whoever_is_in_a_team_is_followed() {
     let Verdict::Unconfirmed { example, .. } = &last.verdict else { panic!("{last:?}") };
     let by: Vec<_> = example.handed_on.iter().flat_map(|it| &it.by).collect();
     assert!(by.len() == 1 && by[0].as_str() == "writer-billing", "{by:?}");
+}
+
+/// What nobody else could do that matches would hold of any set.
+#[tokio::test]
+async fn what_matches_nobody_else_is_not_proved_over_chains() {
+    let set = [REFUNDS, &hands_on("reader", "billing", "")].concat();
+    let claim = async |condition: &str, expected: &str| {
+        let never = NEVER.replace(", resource)", &format!(", resource) when {{ {condition} }}"));
+        check(Asked { set: &set, properties: Some(&never), ..Asked::default() }, expected).await;
+    };
+    let nothing = Why::MatchesNothing.to_string();
+    claim(r#"principal in Agent::"reader""#, &nothing).await;
+    // Whom work was handed on to has it no sooner than that.
+    claim("context.depth < 1", &nothing).await;
+    // What the built-in rules see to is no news about the set.
+    claim("!context.sponsor.active", "guaranteed").await;
+    // Others could do it, if they were handed the work.
+    claim(r#"!(principal in Agent::"billing")"#, "proved").await;
+    claim("context.depth > 0", r#"Instance Action::"payments/refund" by refunds"#).await;
 }
 
 #[tokio::test]

@@ -34,14 +34,15 @@ async fn check(script: &str, is_expected: impl Fn(&Why) -> bool) {
     assert!(report.assumptions.queries > 0);
 }
 
+/// It answers each question, and knows nothing.
+const UNKNOWING: &str =
+    "while read -r line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done";
+
 #[tokio::test]
 async fn what_the_solver_does_not_say_is_not_proved() {
     // It listens, and never answers: it is killed.
     check("while read -r line; do :; done", |why| *why == Why::TooLong).await;
-    check("while read -r line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done", |why| {
-        *why == Why::TooLong
-    })
-    .await;
+    check(UNKNOWING, |why| *why == Why::TooLong).await;
     let failed = |why: &Why| matches!(why, Why::Solver(_));
     check("kill -9 $$", failed).await;
     check("read -r line; kill -9 $$", failed).await;
@@ -55,8 +56,7 @@ async fn what_the_solver_does_not_say_is_not_proved() {
 /// Nor does nothing that is found over chains then: to whom work can come is not known.
 #[tokio::test]
 async fn chains_that_the_solver_says_nothing_of_are_not_proved() {
-    let script = "while read -r line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done";
-    let (_folder, program) = pretending(script);
+    let (_folder, program) = pretending(UNKNOWING);
     let set = r#"@id("on") permit (principal in Agent::"reader", action == Action::"delegate", resource)
         when { context.purpose == "it" };"#;
     let never = r#"@id("it") @property("never-reaches")
@@ -69,6 +69,25 @@ async fn chains_that_the_solver_says_nothing_of_are_not_proved() {
     let Verdict::NotProved { because } = &last.verdict else { panic!("{last:?}") };
     let place = because[0].environment.as_ref().expect("a place");
     assert_eq!((&*place.principal, &*place.action), ("Instance", "delegate"));
+}
+
+/// Nor is what terms alone show over chains, if the solver is late to say whether anybody else could do what matches.
+#[tokio::test]
+async fn chains_to_which_nobody_is_known_to_come_are_not_proved() {
+    let set = r#"@id("lookup") permit (principal, action == Action::"crm/lookup", resource);"#;
+    let never = r#"@id("it") @property("never-reaches")
+        forbid (principal in Agent::"reader", action == Action::"payments/refund", resource);"#;
+    let asked = Asked { set, properties: Some(never), ..Asked::default() };
+    for script in [UNKNOWING, "while read -r line; do :; done"] {
+        let (_folder, program) = pretending(script);
+        let report = report_by(asked, program, Duration::from_millis(50)).await;
+        assert_eq!(*why(&report), Why::TooLong, "{script}");
+        let last = report.shown.last().expect("something is claimed");
+        assert!(last.chains.as_ref().is_some_and(|it| it.is_closed), "{script}: {last:?}");
+        let Verdict::NotProved { because } = &last.verdict else { panic!("{last:?}") };
+        let place = because[0].environment.as_ref().expect("a place");
+        assert_eq!(place.action, "payments/refund", "{script}");
+    }
 }
 
 /// The environment of the service is nothing that a solver sees.

@@ -3,7 +3,13 @@
 //!
 //! Each step was found by itself, and one task goes through all of them. So who acts is whom the work was handed to, it was
 //! handed on once more than before, and all that is one task's, or only grows or narrows in it, is as it is in one of the
-//! steps, or as it is in cases that say nothing of it, and alike in all.
+//! steps, or as it is in cases that say nothing of it, and alike in all. What no policy looks at the solver makes up, perhaps
+//! so that a built-in rule denies it: a purpose for some data only, and an act that names none. So each of these is tried
+//! without it, too. INVARIANT: whatever is tried is alike in all steps, and a chain only if each of them is decided so
+//! (`what_no_one_task_has_is_no_chain`).
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -15,9 +21,10 @@ use super::found::Found;
 use super::{NAME, Tools};
 
 /// The members that are alike in all steps, those together that belong together.
-const ALIKE: [&[&str]; 5] = [
+const ALIKE: [&[&str]; 6] = [
     &["subject"],
-    &["purpose", "ends"],
+    &["purpose"],
+    &["ends"],
     &["labels", "used_tools", "counters", "calls"],
     &["attestation"],
     &["now"],
@@ -38,22 +45,21 @@ pub fn chained(
 ) -> Result<Vec<Value>, String> {
     let cases = one_after_the_other(steps, set)?;
     let depths = depths(&cases);
-    let alike: Vec<_> = ALIKE.iter().map(|members| told(&cases, members)).collect();
-    let sizes = alike.iter().map(Vec::len).chain([depths.len()]);
-    let ways = sizes.fold(1, usize::saturating_mul).min(WAYS_MAX);
+    let alike = ALIKE.map(|members| told(&cases, members));
+    let sizes: Vec<_> = [depths.len()].into_iter().chain(alike.iter().map(Vec::len)).collect();
     let mut because = None;
-    for way in 0..ways {
-        let (mut rest, mut circumstances) = (way, Map::new());
-        for told in &alike {
-            circumstances.extend(told[rest % told.len()].clone());
-            rest /= told.len();
+    for way in ways(&sizes).take(WAYS_MAX) {
+        let mut circumstances = Map::new();
+        for (told, number) in alike.iter().zip(&way[1..]) {
+            circumstances.extend(told[*number].clone());
         }
+        let first_depth = depths[way[0]];
         let mut decided = Vec::new();
         for (number, (case, posed)) in cases.iter().zip(steps).enumerate() {
             let mut case = case.clone();
             case.retain(|member, _| !ALIKE.iter().any(|alike| alike.contains(&member.as_str())));
             case.extend(circumstances.clone());
-            case.insert("depth".to_owned(), (depths[rest % depths.len()] + number).into());
+            case.insert("depth".to_owned(), (first_depth + number).into());
             let found = Found { posed, set };
             let said = found.said(case);
             let decided_so = said.and_then(|(case, request, facts)| {
@@ -109,17 +115,39 @@ fn depths(cases: &[Map<String, Value>]) -> Vec<usize> {
     all.into_iter().collect()
 }
 
-/// What the cases tell by these `members`, the last one first; and that nothing is told.
+/// What the cases tell by these `members`: what the last one does, then that nothing is told, then what the others do.
 fn told(cases: &[Map<String, Value>], members: &[&str]) -> Vec<Map<String, Value>> {
     let mut all: Vec<Map<String, Value>> = Vec::new();
     let of = |case: &Map<String, Value>| -> Map<String, Value> {
         let told = members.iter().filter_map(|it| Some(((*it).to_owned(), case.get(*it)?.clone())));
         told.collect()
     };
-    for told in cases.iter().rev().map(of).chain([Map::new()]) {
+    let mut each = cases.iter().rev().map(of);
+    for told in each.next().into_iter().chain([Map::new()]).chain(each) {
         if !all.contains(&told) {
             all.push(told);
         }
     }
     all
+}
+
+/// The ways to take one of each of so many, by position: those first that take the first one of each, then those of the
+/// first two, and so on. So the first two of each are tried together, however many more there are.
+fn ways(sizes: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    let most = sizes.iter().copied().max().unwrap_or_default();
+    (1..=most).flat_map(move |among| {
+        let sizes: Vec<_> = sizes.iter().map(|size| (*size).min(among)).collect();
+        let all = sizes.iter().copied().fold(1, usize::saturating_mul);
+        let way = move |number: usize| -> Vec<usize> {
+            let mut rest = number;
+            let position = |size: &usize| {
+                let position = rest % size;
+                rest /= size;
+                position
+            };
+            sizes.iter().map(position).collect()
+        };
+        // What takes none of these last ones was a way before.
+        (0..all).map(way).filter(move |way| way.contains(&(among - 1)))
+    })
 }

@@ -1,7 +1,7 @@
 //! What arguments say together: products and sums of them and of constants, over the objects of lists.
 //!
 //! It is exact: what is missing, below zero, finer or more than an amount can be on the way is not read at all.
-//! Nothing is taken away from anything, so that no argument makes less of what others say.
+//! Nothing is taken away from anything: only a factor below 1 makes less of what others say.
 
 use std::fmt;
 

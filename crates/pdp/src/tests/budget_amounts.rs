@@ -222,6 +222,10 @@ fn n_088_what_an_order_comes_to_is_exact_or_the_call_is_denied() {
     check("{ product: [/price, /fee] }", json!({ "price": 2, "fee": "01.5" }), "budget_unread");
     check("{ product: [/price, /shipping] }", json!({ "price": 2 }), "budget_unread");
     check("{ product: [/price, 1.19] }", json!({ "price": 100 }), "119");
+    // A factor below 1 makes less of it; nothing else does.
+    check("{ product: [/price, 0.5] }", json!({ "price": 100 }), "50");
+    check("{ product: [/price, /fee] }", json!({ "price": 100, "fee": "0.5" }), "50");
+    check("{ product: [/price, /fee] }", json!({ "price": 100, "fee": "0" }), "0");
     let lines = json!([line(&json!(2), &json!(1.25)), line(&json!(3), &json!(0.5))]);
     check(LINES, json!({ "lines": lines }), "4");
     check(ALL, json!({ "lines": lines, "fee": "0.05" }), "6.55");
