@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::DataKey;
 use model::record::{AdministrationRecord, Commitments, Disclosure, VERSION};
 use model::{
-    AccessRequest, Decision, DecisionId, Directory, FactKey, Facts, Person, PersonId, Principal,
-    PrincipalFacts, Provisioning, ResourceRef, Revision, SignalRef, SourceName, Sourced,
+    AccessRequest, Decision, DecisionId, Directory, FactKey, Facts, Gives, Person, PersonId,
+    Principal, PrincipalFacts, Provisioning, ResourceRef, Revision, SignalRef, SourceName, Sourced,
 };
 use pdp::Snapshot;
 use store::{CommitError, Effect, NewEntry, Unit, Urgency};
@@ -336,7 +336,15 @@ impl Authority {
         };
         let sealed = sealed.map_err(|error| NotPermitted::Unrecorded(error.into()))?;
         let entries = vec![journal::entry(*id.as_bytes(), &record, Some(sealed))];
-        Ok((id, Unit { entries, urgency: Urgency::Awaited, ..Unit::default() }))
+        Ok((id, Unit { entries, urgency: urgency(&act.by), ..Unit::default() }))
+    }
+}
+
+/// What a directory gives comes by the many, and none of it hurries; what it takes away does.
+fn urgency(by: &ChangedBy) -> Urgency {
+    match by {
+        ChangedBy::Directory { gives, .. } if gives.gives != Gives::Nothing => Urgency::Gathered,
+        _ => Urgency::Awaited,
     }
 }
 

@@ -215,7 +215,7 @@ impl Administration {
             put(FactKey::consent(asked.id), &asked),
             put(place, &pending),
         ];
-        effects.extend(whose);
+        effects.extend(session_of);
         let change = json!({ "consent": asked.digest(), "mandate": mandate, "shown": terms.0 });
         draft.make(change, effects).await?;
         Ok(Reply { answered: Answered::Given(Box::new(mandate)), goes_to })

@@ -1,8 +1,9 @@
 //! What waits for the writer, and when a batch starts.
 //!
 //! A lone caller never waits for company: a batch starts as soon as nothing that was announced is
-//! still on its way, or its oldest unit is half a millisecond old. What nobody waits for starts one
-//! only after 100 ms. The writer is woken when a batch is due, not for each unit of it.
+//! still on its way, or its oldest unit is half a millisecond old; five, where all of them are of those
+//! that come by the many. What nobody waits for starts one only after 100 ms. The writer is woken when a
+//! batch is due, not for each unit of it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +22,9 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// How long the oldest unit of a batch waits for announced ones.
 const COMPANY: Duration = Duration::from_micros(500);
 
+/// How long units that come by the many wait for announced ones.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// How long units that nobody waits for may wait.
 const DEFERRED: Duration = Duration::from_millis(100);
 
@@ -36,11 +40,11 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// Whether somebody waits for it.
-    const fn is_awaited(&self) -> bool {
+    /// How long it may wait for company.
+    const fn urgency(&self) -> Urgency {
         match self {
-            Self::Unit { unit, .. } => matches!(unit.urgency, Urgency::Awaited),
-            Self::Swap { .. } => true,
+            Self::Unit { unit, .. } => unit.urgency,
+            Self::Swap { .. } => Urgency::Awaited,
         }
     }
 }
@@ -77,6 +81,8 @@ struct State {
     chores: VecDeque<Forget>,
     /// How many of the jobs somebody waits for.
     awaited: usize,
+    /// How many of these come by the many.
+    gathered: usize,
     /// How many requests said that a unit of theirs is on its way.
     announced: usize,
     /// The writer sleeps.
@@ -88,6 +94,36 @@ impl State {
     /// Whether a batch is due whatever its age.
     fn is_due(&self) -> bool {
         self.jobs.len() >= BATCH_MAX || (self.awaited > 0 && self.awaited >= self.announced)
+    }
+
+    /// How old the oldest job becomes at most before a batch starts.
+    const fn patience(&self) -> Duration {
+        if self.awaited > self.gathered {
+            COMPANY
+        } else if self.awaited > 0 {
+            GATHERING
+        } else {
+            DEFERRED
+        }
+    }
+
+    /// Puts `job` at the end, at `now`; whether a batch starts sooner because of it.
+    fn push(&mut self, job: Job, now: Duration) -> bool {
+        let (before, urgency) = (self.patience(), job.urgency());
+        self.awaited += usize::from(urgency != Urgency::Deferred);
+        self.gathered += usize::from(urgency == Urgency::Gathered);
+        self.jobs.push_back((job, now));
+        self.jobs.len() == 1 || self.patience() < before
+    }
+
+    /// Takes the jobs of the next batch.
+    fn take(&mut self) -> Vec<Job> {
+        let count = self.jobs.len().min(BATCH_MAX);
+        let jobs: Vec<_> = self.jobs.drain(..count).map(|(job, _)| job).collect();
+        let are = |urgency| jobs.iter().filter(|job| job.urgency() == urgency).count();
+        self.gathered -= are(Urgency::Gathered);
+        self.awaited -= are(Urgency::Gathered) + are(Urgency::Awaited);
+        jobs
     }
 }
 
@@ -129,12 +165,8 @@ impl Queue {
         if state.jobs.len() >= QUEUE_MAX {
             return Err(NotTaken::Full);
         }
-        let awaited = job.is_awaited();
-        state.awaited += usize::from(awaited);
-        state.jobs.push_back((job, now));
-        // The first of all, and the first that somebody waits for, set the time; the last one
-        // starts the batch.
-        let sets_time = state.jobs.len() == 1 || (awaited && state.awaited == 1);
+        // The first of all, and the first that hurries more, set the time; the last one starts the batch.
+        let sets_time = state.push(job, now);
         if state.sleeping && (sets_time || state.is_due()) {
             drop(state);
             self.wake.notify_one();
@@ -173,7 +205,7 @@ impl Queue {
         let mut state = self.state();
         state.closed = true;
         state.chores.clear();
-        state.awaited = 0;
+        (state.awaited, state.gathered) = (0, 0);
         state.jobs.drain(..).map(|(job, _)| job).collect()
     }
 
@@ -191,15 +223,15 @@ impl Queue {
                 (state, _) = self.sleep(state, None);
                 continue;
             };
-            let patience = if state.awaited > 0 { COMPANY } else { DEFERRED };
+            let patience = state.patience();
             let waited = clock.monotonic().saturating_sub(*since);
             if state.closed || state.is_due() || waited >= patience {
-                return Next::Batch(Self::take(&mut state));
+                return Next::Batch(state.take());
             }
             let (woken, timed_out) = self.sleep(state, Some(patience.saturating_sub(waited)));
             state = woken;
             if timed_out && !state.jobs.is_empty() {
-                return Next::Batch(Self::take(&mut state));
+                return Next::Batch(state.take());
             }
         }
     }
@@ -221,11 +253,41 @@ impl Queue {
         state.sleeping = false;
         (state, timed_out)
     }
+}
 
-    fn take(state: &mut State) -> Vec<Job> {
-        let count = state.jobs.len().min(BATCH_MAX);
-        let jobs: Vec<_> = state.jobs.drain(..count).map(|(job, _)| job).collect();
-        state.awaited -= jobs.iter().filter(|job| job.is_awaited()).count();
-        jobs
+#[cfg(test)]
+mod tests {
+    use store::Urgency::{Awaited, Deferred, Gathered};
+
+    use super::*;
+
+    fn job(urgency: Urgency) -> Job {
+        Job::Unit { unit: Unit { urgency, ..Unit::default() }, reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn whoever_hurries_most_says_how_long_a_batch_waits() {
+        let check = |urgencies: &[Urgency], patience: Duration, sooner: &[bool]| {
+            let mut state = State { announced: 9, ..State::default() };
+            let pushed = urgencies.iter().map(|urgency| state.push(job(*urgency), Duration::ZERO));
+            assert_eq!(pushed.collect::<Vec<_>>(), sooner, "{urgencies:?}");
+            assert_eq!(state.patience(), patience, "{urgencies:?}");
+            assert!(!state.is_due(), "nine are on their way");
+            assert_eq!(state.take().len(), urgencies.len());
+            assert_eq!((state.awaited, state.gathered, state.patience()), (0, 0, DEFERRED));
+        };
+        check(&[Deferred, Deferred], DEFERRED, &[true, false]);
+        check(&[Gathered, Gathered, Deferred], GATHERING, &[true, false, false]);
+        check(&[Deferred, Gathered, Awaited], COMPANY, &[true, true, true]);
+        check(&[Awaited, Gathered], COMPANY, &[true, false]);
+    }
+
+    #[test]
+    fn who_comes_alone_waits_for_nobody() {
+        for urgency in [Awaited, Gathered] {
+            let mut state = State { announced: 1, ..State::default() };
+            state.push(job(urgency), Duration::ZERO);
+            assert!(state.is_due(), "{urgency:?}");
+        }
     }
 }

@@ -30,6 +30,9 @@ pub enum Urgency {
     /// An answer waits for it.
     #[default]
     Awaited,
+    /// An answer waits for it, as for many others at the same time (an import): it may wait for those that were
+    /// announced, at most 5 ms.
+    Gathered,
     /// Nobody waits: it may travel with a later batch, at most 100 ms.
     Deferred,
 }

@@ -172,7 +172,7 @@ async fn ss_02_what_an_issuer_with_a_path_publishes_is_found_before_it() {
     let hosts = Hosts::new(&format!("{ISSUER}/chancery/eu"), "127.0.0.1:8420".parse().unwrap());
     let agents = Agents { hosts, ..crate::of(&surface.world) };
     let behind = api::agents(agents, crate::receivers(&surface.world));
-    let get = |path: &str| crate::request("GET", path).body(Body::empty()).expect("a request");
+    let get = |path: &str| request("GET", path).body(Body::empty()).expect("a request");
     for (name, rest) in [
         ("oauth-authorization-server", ""),
         ("oauth-protected-resource", "/mcp/up"),

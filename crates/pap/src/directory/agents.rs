@@ -77,6 +77,7 @@ impl Administration {
         directory: &KnownDirectory,
         said: &Resource,
     ) -> Result<String, Error> {
+        let _on_its_way = self.authority.journal().store().announce();
         let mut reader = self.knowing();
         directory.still_known(&mut reader).await?;
         let name = said.get(NAME).and_then(Value::as_str).unwrap_or_default();

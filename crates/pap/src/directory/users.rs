@@ -96,6 +96,7 @@ impl Administration {
         known: Option<(&str, Option<&str>)>,
         change: &UserChange<'_>,
     ) -> Result<PersonId, Error> {
+        let _on_its_way = self.authority.journal().store().announce();
         // One moment for all of it: what it took away at first is not taken away again.
         let (mut known, now) = (known, self.now());
         for _ in 0..STEPS_MAX {
