@@ -138,11 +138,12 @@ static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
     SchemaFragment::from_json_value(types).expect("the base schema's types are a schema")
 });
 
-/// The names that no schema part declares beside all namespaces: those of the base schema, of what stands for what is not
-/// known yet, and of Cedar's own types. Cedar would take a common type of such a name for what the base schema means.
+/// The names that no schema part declares, in a namespace or in none: those of the base schema, of what stands for what is
+/// not known yet, and of Cedar's own types. Cedar would take such a type for what is meant there, or refuse both together.
 static TAKEN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
-    let own = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE, "datetime", "decimal", "duration", "ipaddr"];
-    declared(&BASE).chain(own).collect()
+    let cedar = ["Bool", "Long", "String", "datetime", "decimal", "duration", "ipaddr"];
+    let own = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE].into_iter().chain(cedar);
+    declared(&BASE).map(|(_, name)| name).chain(own).collect()
 });
 
 /// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
@@ -383,13 +384,12 @@ fn extra_part(text: &str, names: &mut BTreeSet<String>) -> Result<(SchemaFragmen
         SchemaFragment::from_cedarschema_str(text).map_err(|error| parsed(&error))?;
     let syntax = fragment.clone().to_json_value().map_err(|error| (None, chain(&error)))?;
     let mut namespaces = syntax.as_object().into_iter().flatten();
-    let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
-    if namespaces.any(|(_, part)| declares(part)) {
+    if namespaces.any(|(_, part)| part["actions"].as_object().is_some_and(|it| !it.is_empty())) {
         let why = "a schema part declares types; actions come from methods and tools";
         return Err((None, why.to_owned()));
     }
-    for name in declared(&syntax) {
-        if TAKEN.contains(name) || !names.insert(name.to_owned()) {
+    for (namespace, name) in declared(&syntax) {
+        if TAKEN.contains(name) || !names.insert(format!("{namespace}::{name}")) {
             let why = format!("`{name}` names something else already: give the type another name");
             return Err((declared_at(text, name), why));
         }
@@ -397,11 +397,13 @@ fn extra_part(text: &str, names: &mut BTreeSet<String>) -> Result<(SchemaFragmen
     Ok((fragment, syntax))
 }
 
-/// The types that `schema` (JSON form) declares beside all namespaces.
-fn declared(schema: &Value) -> impl Iterator<Item = &str> {
-    let kinds = ["commonTypes", "entityTypes"].into_iter();
-    let kinds = kinds.filter_map(move |kind| schema[""][kind].as_object());
-    kinds.flatten().map(|(name, _)| name.as_str())
+/// The types that `schema` (JSON form) declares, each after its namespace, which is empty beside all namespaces.
+fn declared(schema: &Value) -> impl Iterator<Item = (&str, &str)> {
+    schema.as_object().into_iter().flatten().flat_map(|(namespace, part)| {
+        let kinds = ["commonTypes", "entityTypes"].into_iter();
+        let kinds = kinds.filter_map(move |kind| part[kind].as_object());
+        kinds.flatten().map(move |(name, _)| (namespace.as_str(), name.as_str()))
+    })
 }
 
 /// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.

@@ -38,12 +38,23 @@ fn n_094_no_schema_part_says_what_a_word_means() {
         check(&[format!("type {name} = Long;").as_str()], "0.cedarschema:1", name);
         check(&[format!("entity Own,\n  {name};").as_str()], "0.cedarschema:2", name);
     }
+    // Nor is what a text or a number is, which no common type is called; nor any of this in a namespace, where others of
+    // it would read their own, and what is not known yet could be told no more.
+    for name in ["Bool", "Long", "String"] {
+        check(&[format!("entity {name} enum [\"one\"];").as_str()], "0.cedarschema:1", name);
+    }
+    for name in ["String", "decimal", "UnknownInput", "UnknownProvenance"] {
+        let part = format!("namespace Own {{\n  entity {name};\n}}");
+        check(&[part.as_str()], "0.cedarschema:2", name);
+    }
     // A name that only begins so, or is that of a member, is another one.
     let late = "entity Persons = {\n  Person: Person };\nentity Person;";
     check(&[late], "0.cedarschema:3", "Person");
     // Nor do two parts mean something else by one name.
     check(&["entity Desk;", "\ntype Desk = Long;"], "1.cedarschema:2", "Desk");
     check(&["entity Desk;\ntype Desk = Long;"], "0.cedarschema:1", "Desk");
+    let (desk, line) = ("namespace Own { entity Desk; }", "namespace Own {\n  type Desk = Long; }");
+    check(&[desk, line], "1.cedarschema:2", "Desk");
 }
 
 /// A change of a schema part alone is no widening: what is asked about is of none of its types.
@@ -67,7 +78,10 @@ fn no_answer_hangs_on_a_schema_part() {
     let all: [&[&str]; 4] = [
         &["entity Desk in [Group] = { of: Person, since: datetime };"],
         &["type Note = { by: Person, amount: decimal };", "entity Chair = { note: Note };"],
-        &["namespace Own { type decimal = Long; entity Desk in [Server]; }"],
+        &[
+            "namespace Own { type Amount = decimal; entity Desk in [Server]; }",
+            "namespace More { type Amount = Long; } namespace Own { entity Chair; }",
+        ],
         &["entity Desk enum [\"one\", \"two\"];"],
     ];
     for parts in all {
