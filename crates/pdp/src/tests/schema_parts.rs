@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::fixtures::{Case, bundle, person, show};
-use crate::{Bundle, Snapshot};
+use crate::{Bundle, Compiler, Snapshot};
 
 const POLICIES: &str = r#"
 @id("lookup") permit (principal, action == Action::"crm/lookup", resource)
@@ -57,9 +57,8 @@ fn n_094_no_schema_part_says_what_a_word_means() {
     check(&[desk, line], "1.cedarschema:2", "Desk");
 }
 
-/// A change of a schema part alone is no widening: what is asked about is of none of its types.
-#[test]
-fn no_answer_hangs_on_a_schema_part() {
+/// What `set` answers, and whether it could permit it of whatever arguments.
+fn answers(set: &Snapshot) -> Vec<(String, bool)> {
     let mut cases = Vec::new();
     for id in [1, 2] {
         let case = Case::call("crm/lookup", json!({ "id": id }));
@@ -67,11 +66,29 @@ fn no_answer_hangs_on_a_schema_part() {
         cases.push(case.clone().on_behalf_of(person("dan", &[])));
         cases.push(case);
     }
-    let answers = |parts: &[&str]| -> Vec<(String, bool)> {
-        let set = Snapshot::compile(with(parts)).expect("it compiles");
-        let answer = |case: &Case| (show(&case.decide(&set)), case.could_permit(&set));
-        cases.iter().map(answer).collect()
-    };
+    let answer = |case: &Case| (show(&case.decide(set)), case.could_permit(set));
+    cases.iter().map(answer).collect()
+}
+
+/// What was decided when parts declared types under any names is decided again as it was, by a set of the same digest.
+#[test]
+fn a_set_whose_parts_named_anew_what_has_a_name_is_read_as_it_was() {
+    let expected = answers(&Snapshot::compile(with(&[])).expect("it compiles"));
+    for part in ["type duration = Long;", "namespace Own { type decimal = Long; entity Desk; }"] {
+        let bundle = with(&[part]);
+        assert!(Snapshot::compile(bundle.clone()).is_err(), "{part}");
+        for mut before in Compiler::of_before() {
+            let set = before.compile(bundle.clone()).expect("it was one");
+            assert_eq!(set.digest(), bundle.digest());
+            assert_eq!(answers(&set), expected, "{part}");
+        }
+    }
+}
+
+/// A change of a schema part alone is no widening: what is asked about is of none of its types.
+#[test]
+fn no_answer_hangs_on_a_schema_part() {
+    let answers = |parts: &[&str]| answers(&Snapshot::compile(with(parts)).expect("it compiles"));
     let expected = answers(&[]);
     assert!(expected.iter().any(|(told, _)| told.starts_with("permit by lookup")), "{expected:?}");
     assert!(expected.iter().any(|(told, _)| told.contains("`clerks`")), "{expected:?}");
