@@ -24,6 +24,9 @@ use crate::solver::{Session, Solver};
 /// The most agents that policies and properties can name where chains are looked at.
 pub const CHAIN_AGENTS_MAX: usize = 32;
 
+/// The most chains to an act in one environment that are tried, none of which is decided: each is in many ways.
+const CHAINS_MAX: usize = 8;
+
 /// What is known of one claim over chains.
 pub(crate) struct Searched {
     /// Which claim, by its position.
@@ -201,7 +204,8 @@ impl Search<'_> {
         let mut left: Vec<usize> = (0..self.reached.len()).collect();
         let Some(part) = self.part(self.by_others, position)? else { return Ok(()) };
         let mut undecided = None;
-        while !left.is_empty() {
+        let fewest = left.len().saturating_sub(CHAINS_MAX);
+        while left.len() > fewest {
             let one = |it: &Reached| {
                 let who = it.who.acts(&self.work.agents);
                 format!("({who} && context.depth >= {})", it.steps)

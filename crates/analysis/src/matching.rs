@@ -137,7 +137,7 @@ impl Work<'_> {
     ) -> Result<bool, Why> {
         let place = Place::of(environment, &self.schema)?;
         for property in guarded(properties, environment)? {
-            let compiled = place.compile(&property.also(of)?)?;
+            let compiled = place.compile(&property.of_one(&self.agents)?.also(of)?)?;
             let found = session.example(&never_matches_asserts(&compiled)).await?;
             let Some(found) = found else { continue };
             let said = Trial::of(environment, &found)?.by(snapshot)?;

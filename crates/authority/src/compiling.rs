@@ -10,9 +10,9 @@ use pdp::{Bundle, CompileErrors, Compiler, Snapshot};
 pub struct SharedCompiler(Arc<Mutex<Compiler>>);
 
 impl SharedCompiler {
-    /// One for what earlier builds decided by sets that do not compile any more ([`Compiler::of_before`]).
-    pub fn of_before() -> Self {
-        Self(Arc::new(Mutex::new(Compiler::of_before())))
+    /// Those for what earlier builds decided by sets that do not compile any more ([`Compiler::of_before`]).
+    pub fn of_before() -> [Self; 2] {
+        Compiler::of_before().map(|compiler| Self(Arc::new(Mutex::new(compiler))))
     }
 
     /// Compiles `bundle`, on a thread that may be busy for long. One at a time.

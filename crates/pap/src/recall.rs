@@ -226,11 +226,17 @@ impl Administration {
         let bundle: Option<Bundle> =
             reader.find(FactKey::policy(&digest)).await.map_err(AdminError::unavailable)?;
         let snapshot = match bundle {
-            // What does not compile, an earlier build decided by.
-            Some(bundle) => match recall.compiler.compile(bundle.clone()).await {
-                Ok(snapshot) => Some(snapshot),
-                Err(_) => SharedCompiler::of_before().compile(bundle).await.ok(),
-            },
+            Some(bundle) => {
+                let mut snapshot = recall.compiler.compile(bundle.clone()).await.ok();
+                // What does not compile, an earlier build decided by.
+                let mut before = SharedCompiler::of_before().into_iter();
+                while snapshot.is_none()
+                    && let Some(compiler) = before.next()
+                {
+                    snapshot = compiler.compile(bundle.clone()).await.ok();
+                }
+                snapshot
+            }
             None => Some(Arc::new(Snapshot::empty())),
         };
         let snapshot = snapshot.filter(|snapshot| snapshot.digest() == digest);

@@ -45,6 +45,8 @@ pub struct Compiler {
     role: Role,
     /// Whether a text with a format is a text and no more.
     pub(crate) as_texts: bool,
+    /// Whether schema parts may declare types under names that are taken.
+    pub(crate) any_names: bool,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
     doubts: Kept<Arc<[Said]>>,
@@ -101,7 +103,7 @@ impl Fault {
 /// syntax), and which tools it leaves out, and why. Its policies are not looked at.
 pub fn schema_text(bundle: &Bundle) -> Result<(String, Vec<Finding>), CompileErrors> {
     limits(bundle)?;
-    let mut vocabulary = Vocabulary::of(bundle).map_err(CompileErrors)?;
+    let mut vocabulary = Vocabulary::of(bundle, false).map_err(CompileErrors)?;
     let mut left_out = Vec::new();
     let tools = Compiler::default().tools(bundle, &mut vocabulary, &mut left_out);
     let text = vocabulary.text(tools.keys()).map_err(Finding::general)?;
@@ -156,7 +158,7 @@ impl Compiler {
         let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
         let (budgets, mut warnings) = Budgets::read(&bundle)?;
         let strictness = Strictness::of(&bundle)?;
-        let mut vocabulary = Vocabulary::of(&bundle).map_err(CompileErrors)?;
+        let mut vocabulary = Vocabulary::of(&bundle, self.any_names).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
         let mut sources = self.parsed(&bundle)?;
         if self.role == Role::Properties {

@@ -63,11 +63,14 @@ impl Format {
 }
 
 impl Compiler {
-    /// One as of before formats were types: for what was decided then by a set that does not compile any more.
-    pub fn of_before() -> Self {
-        let mut compiler = Self::default();
-        compiler.as_texts = true;
-        compiler
+    /// Those of before, the latest first, for what was decided then by a set that does not compile any more: when schema
+    /// parts declared types under any names; and when, besides, formats were no types.
+    pub fn of_before() -> [Self; 2] {
+        [false, true].map(|as_texts| {
+            let mut compiler = Self::default();
+            (compiler.any_names, compiler.as_texts) = (true, as_texts);
+            compiler
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod candidates;
 mod compile;
 mod context;
 mod decide;
+mod declared;
 mod differing;
 mod ends;
 mod entities;

@@ -10,7 +10,7 @@ use crate::candidates::{Constraint, Placed, ScopeOf};
 use crate::entities::{server_uid, tool_uid};
 use crate::extent::{Extent, Kinds};
 use crate::report::Finding;
-use crate::schema::{CALLERS, TOOL_CALLS, action_uid, type_name};
+use crate::schema::{TOOL_CALLS, action_uid, type_name};
 use crate::snapshot::{Compiled, Snapshot, names_of};
 use crate::split::placed;
 
@@ -220,8 +220,10 @@ impl ScopeOf {
         let is_any = |constraint: &Constraint| *constraint == Constraint::Any;
         let is =
             |constraint: &Constraint, kind: &str| *constraint == Constraint::Is(type_name(kind));
-        let is_everybody =
-            is_any(&self.principal) || CALLERS.iter().any(|it| is(&self.principal, it));
+        // A person calls nothing alone: of the instance that acts on their behalf is asked, too.
+        let is_everybody = is_any(&self.principal)
+            || is(&self.principal, "Instance")
+            || (is_any(&self.action) && is(&self.principal, "Person"));
         let calls = action_uid(TOOL_CALLS);
         let is_calls = matches!(&self.action, Constraint::In(uids) if uids.contains(&calls));
         let has_calls = is_any(&self.action) || is_calls;

@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
-use crate::nesting::{MEMBERS_MAX, is_shallow, types_are_small};
-use crate::report::{Finding, Said, line_of, parsed};
+use crate::declared::extra_part;
+use crate::nesting::{MEMBERS_MAX, types_are_small};
+use crate::report::{Finding, line_of};
 use crate::shape::{self, Members, Notes};
 
 /// The base schema, the same in every policy set.
@@ -124,7 +125,7 @@ pub(crate) struct Part<'a> {
 }
 
 /// The base schema in JSON form.
-static BASE: LazyLock<Value> = LazyLock::new(|| {
+pub(crate) static BASE: LazyLock<Value> = LazyLock::new(|| {
     let (fragment, _warnings) =
         SchemaFragment::from_cedarschema_str(BASE_SCHEMA).expect("the base schema parses");
     fragment.to_json_value().expect("the base schema has a JSON form")
@@ -136,13 +137,6 @@ static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
     let mut types = BASE.clone();
     types[""]["actions"] = json!({});
     SchemaFragment::from_json_value(types).expect("the base schema's types are a schema")
-});
-
-/// The names that no schema part declares beside all namespaces: those of the base schema, of what stands for what is not
-/// known yet, and of Cedar's own types. Cedar would take a common type of such a name for what the base schema means.
-static TAKEN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
-    let own = [UNKNOWN_INPUT, UNKNOWN_PROVENANCE, "datetime", "decimal", "duration", "ipaddr"];
-    declared(&BASE).chain(own).collect()
 });
 
 /// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
@@ -181,13 +175,15 @@ impl Vocabulary {
     }
 
     /// The vocabulary of `bundle`, still without its tools.
-    pub(crate) fn of(bundle: &Bundle) -> Result<Self, Vec<Finding>> {
+    ///
+    /// With `any_names`, its schema parts may declare types under those that are taken.
+    pub(crate) fn of(bundle: &Bundle, any_names: bool) -> Result<Self, Vec<Finding>> {
         let mut vocabulary = Self::base();
         vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
-        let (mut syntax, mut names) = (Vec::new(), BTreeSet::new());
+        let (mut syntax, mut names) = (Vec::new(), (!any_names).then(BTreeSet::new));
         for (file, text) in &bundle.schema {
-            match extra_part(text, &mut names) {
+            match extra_part(text, names.as_mut()) {
                 Ok((fragment, own)) => {
                     vocabulary.extra.push(fragment);
                     syntax.push(own);
@@ -367,52 +363,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text.replace('\n', " ")
-}
-
-/// What a schema part declares, under `names` that nothing else has; else what is wrong with it, and at which byte, if
-/// that is known.
-///
-/// INVARIANT: no schema part says what a word of the base schema means
-/// (`n_094_no_schema_part_says_what_a_word_means`). Else what is proved, and what cannot fail, would be so of other acts
-/// than are asked for.
-fn extra_part(text: &str, names: &mut BTreeSet<String>) -> Result<(SchemaFragment, Value), Said> {
-    // What a set is of stands in brackets, too.
-    let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
-    shallow.map_err(|(at, why)| (Some(at), why))?;
-    let (fragment, _warnings) =
-        SchemaFragment::from_cedarschema_str(text).map_err(|error| parsed(&error))?;
-    let syntax = fragment.clone().to_json_value().map_err(|error| (None, chain(&error)))?;
-    let mut namespaces = syntax.as_object().into_iter().flatten();
-    let declares = |part: &Value| part["actions"].as_object().is_some_and(|it| !it.is_empty());
-    if namespaces.any(|(_, part)| declares(part)) {
-        let why = "a schema part declares types; actions come from methods and tools";
-        return Err((None, why.to_owned()));
-    }
-    for name in declared(&syntax) {
-        if TAKEN.contains(name) || !names.insert(name.to_owned()) {
-            let why = format!("`{name}` names something else already: give the type another name");
-            return Err((declared_at(text, name), why));
-        }
-    }
-    Ok((fragment, syntax))
-}
-
-/// The types that `schema` (JSON form) declares beside all namespaces.
-fn declared(schema: &Value) -> impl Iterator<Item = &str> {
-    let kinds = ["commonTypes", "entityTypes"].into_iter();
-    let kinds = kinds.filter_map(move |kind| schema[""][kind].as_object());
-    kinds.flatten().map(|(name, _)| name.as_str())
-}
-
-/// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.
-fn declared_at(text: &str, name: &str) -> Option<usize> {
-    let mut places = text.match_indices(name).map(|(at, _)| at);
-    places.find(|at| {
-        let (before, after) = (text.split_at(*at).0, text.split_at(*at + name.len()).1);
-        let is_whole = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-        let before = before.trim_end();
-        is_whole && ["entity", "type", ","].iter().any(|word| before.ends_with(word))
-    })
 }
 
 /// The line of the schema part `text` that `error` is about, if it is about something that stands in that one.

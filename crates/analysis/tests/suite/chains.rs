@@ -1,6 +1,7 @@
 //! What somebody in particular never does, and what they could have others do.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use analysis::{CHAIN_AGENTS_MAX, Chains, Counterexample, Report, Verdict, Why};
 use pdp::{Posed, Snapshot};
@@ -168,6 +169,28 @@ async fn whoever_is_in_a_team_is_followed() {
     let Verdict::Unconfirmed { example, .. } = &last.verdict else { panic!("{last:?}") };
     let by: Vec<_> = example.handed_on.iter().flat_map(|it| &it.by).collect();
     assert!(by.len() == 1 && by[0].as_str() == "writer-billing", "{by:?}");
+}
+
+/// However many there are to whom work comes, of the chains to one act that no case says no more are tried than eight.
+#[tokio::test]
+async fn so_many_chains_to_an_act_are_tried_and_no_more() {
+    let never = NEVER.replace(r#"Agent::"reader""#, r#"Team::"readers""#);
+    let act = |agent: &String| {
+        let refunds = REFUNDS.replace("billing", agent);
+        let refunds = refunds.replace("refunds", &format!("refunds-{agent}"));
+        [refunds, hands_on("writer", agent, "")].concat()
+    };
+    for (agents, expected) in [(3, 3), (10, 8)] {
+        let agents: Vec<_> = (0..agents).map(|number| format!("a{number}")).collect();
+        let set = agents.iter().map(act).collect::<Vec<_>>().concat();
+        let tried = AtomicUsize::new(0);
+        let properties = Some(never.as_str());
+        let asked = Asked { set: &set, properties, chains: Some(&tried), ..Asked::default() };
+        let report = report(asked).await;
+        let last = report.shown.last().expect("something is claimed");
+        assert!(matches!(last.verdict, Verdict::Unconfirmed { .. }), "{last:?}");
+        assert_eq!(tried.load(Ordering::Relaxed), expected);
+    }
 }
 
 /// What nobody else could do that matches would hold of any set.

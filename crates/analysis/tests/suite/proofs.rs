@@ -182,6 +182,11 @@ async fn what_matches_nothing_is_not_proved() {
         "guaranteed",
     )
     .await;
+    // Nobody is of two agents.
+    let both = r#"@id("it") @property("never-permits")
+        forbid (principal in Agent::"reader", action in Action::"tools/call", resource is Tool)
+        when { principal in Agent::"billing" };"#;
+    check(both, &nothing).await;
     // Of what never is, all being permitted says nothing.
     let always = r#"@id("it") @property("always-permits") permit (principal, action == Action::"crm/lookup", resource)
         when { !context.sponsor.active };"#;

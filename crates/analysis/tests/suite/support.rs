@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
@@ -24,6 +25,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) labels: Option<&'a str>,
     /// The budgets of the set, and of the other one.
     pub(crate) budgets: [Option<&'a str>; 2],
+    /// Counts the chains that are tried.
+    pub(crate) chains: Option<&'a AtomicUsize>,
 }
 
 pub(crate) fn cvc5() -> PathBuf {
@@ -88,7 +91,12 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
         tools: &tools,
         mappings: BTreeMap::new(),
         saying: &|posed, permits| pap::posed(posed, permits, (&set, &cases)),
-        chaining: &|steps, deciding| pap::chained(steps, (&set, &cases), deciding),
+        chaining: &|steps, deciding| {
+            if let Some(tried) = asked.chains {
+                tried.fetch_add(1, Ordering::Relaxed);
+            }
+            pap::chained(steps, (&set, &cases), deciding)
+        },
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")
 }

@@ -48,34 +48,36 @@ pub fn chained(
     let alike = ALIKE.map(|members| told(&cases, members));
     let sizes: Vec<_> = [depths.len()].into_iter().chain(alike.iter().map(Vec::len)).collect();
     let mut because = None;
+    // In which order the steps are tried: the one that failed last is the likeliest to fail again.
+    let mut order: Vec<usize> = (0..steps.len()).collect();
     for way in ways(&sizes).take(WAYS_MAX) {
         let mut circumstances = Map::new();
         for (told, number) in alike.iter().zip(&way[1..]) {
             circumstances.extend(told[*number].clone());
         }
         let first_depth = depths[way[0]];
-        let mut decided = Vec::new();
-        for (number, (case, posed)) in cases.iter().zip(steps).enumerate() {
-            let mut case = case.clone();
+        let said = |number: usize| {
+            let mut case = cases[number].clone();
             case.retain(|member, _| !ALIKE.iter().any(|alike| alike.contains(&member.as_str())));
             case.extend(circumstances.clone());
             case.insert("depth".to_owned(), (first_depth + number).into());
-            let found = Found { posed, set };
-            let said = found.said(case);
-            let decided_so = said.and_then(|(case, request, facts)| {
-                deciding(number, &request, &facts).map(|()| case)
-            });
-            match decided_so {
-                Ok(case) => decided.push(case),
-                Err(why) => {
-                    because =
-                        because.or_else(|| Some(format!("of its step {}, {why}", number + 1)));
-                    break;
-                }
+            let (it, request, facts) = Found { posed: &steps[number], set }.said(case)?;
+            deciding(number, &request, &facts).map(|()| it)
+        };
+        let mut decided = vec![Value::Null; steps.len()];
+        let failed = order.iter().position(|number| match said(*number) {
+            Ok(case) => {
+                decided[*number] = case;
+                false
             }
-        }
-        if decided.len() == steps.len() {
-            return Ok(decided);
+            Err(why) => {
+                because.get_or_insert_with(|| format!("of its step {}, {why}", number + 1));
+                true
+            }
+        });
+        match failed {
+            None => return Ok(decided),
+            Some(at) => order[..=at].rotate_right(1),
         }
     }
     Err(because.unwrap_or_else(|| "no cases say it".to_owned()))

@@ -79,6 +79,9 @@ fn what_permits_everything_to_everybody_is_found_in_other_words() {
         check(calls, conditions, Some("every call"));
         check(&format!("{calls} is Tool"), conditions, Some("every call"));
         check("principal, action, resource is Tool", conditions, Some("every call"));
+        check(&calls.replace("principal", "principal is Instance"), conditions, Some("every call"));
+        // What of people is so wide leaves it to what is permitted to those who act on their behalf.
+        check(&calls.replace("principal", "principal is Person"), conditions, None);
         let listing = calls
             .replace("in ", "in [Action::\"tools/list\", ")
             .replace(", resource", "], resource");

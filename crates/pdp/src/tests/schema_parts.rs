@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::fixtures::{Case, bundle, person, show};
-use crate::{Bundle, Snapshot};
+use crate::{Bundle, Compiler, Snapshot};
 
 const POLICIES: &str = r#"
 @id("lookup") permit (principal, action == Action::"crm/lookup", resource)
@@ -38,17 +38,27 @@ fn n_094_no_schema_part_says_what_a_word_means() {
         check(&[format!("type {name} = Long;").as_str()], "0.cedarschema:1", name);
         check(&[format!("entity Own,\n  {name};").as_str()], "0.cedarschema:2", name);
     }
+    // Nor is what a text or a number is, which no common type is called; nor any of this in a namespace, where others of
+    // it would read their own, and what is not known yet could be told no more.
+    for name in ["Bool", "Long", "String"] {
+        check(&[format!("entity {name} enum [\"one\"];").as_str()], "0.cedarschema:1", name);
+    }
+    for name in ["String", "decimal", "UnknownInput", "UnknownProvenance"] {
+        let part = format!("namespace Own {{\n  entity {name};\n}}");
+        check(&[part.as_str()], "0.cedarschema:2", name);
+    }
     // A name that only begins so, or is that of a member, is another one.
     let late = "entity Persons = {\n  Person: Person };\nentity Person;";
     check(&[late], "0.cedarschema:3", "Person");
     // Nor do two parts mean something else by one name.
     check(&["entity Desk;", "\ntype Desk = Long;"], "1.cedarschema:2", "Desk");
     check(&["entity Desk;\ntype Desk = Long;"], "0.cedarschema:1", "Desk");
+    let (desk, line) = ("namespace Own { entity Desk; }", "namespace Own {\n  type Desk = Long; }");
+    check(&[desk, line], "1.cedarschema:2", "Desk");
 }
 
-/// A change of a schema part alone is no widening: what is asked about is of none of its types.
-#[test]
-fn no_answer_hangs_on_a_schema_part() {
+/// What `set` answers, and whether it could permit it of whatever arguments.
+fn answers(set: &Snapshot) -> Vec<(String, bool)> {
     let mut cases = Vec::new();
     for id in [1, 2] {
         let case = Case::call("crm/lookup", json!({ "id": id }));
@@ -56,18 +66,39 @@ fn no_answer_hangs_on_a_schema_part() {
         cases.push(case.clone().on_behalf_of(person("dan", &[])));
         cases.push(case);
     }
-    let answers = |parts: &[&str]| -> Vec<(String, bool)> {
-        let set = Snapshot::compile(with(parts)).expect("it compiles");
-        let answer = |case: &Case| (show(&case.decide(&set)), case.could_permit(&set));
-        cases.iter().map(answer).collect()
-    };
+    let answer = |case: &Case| (show(&case.decide(set)), case.could_permit(set));
+    cases.iter().map(answer).collect()
+}
+
+/// What was decided when parts declared types under any names is decided again as it was, by a set of the same digest.
+#[test]
+fn a_set_whose_parts_named_anew_what_has_a_name_is_read_as_it_was() {
+    let expected = answers(&Snapshot::compile(with(&[])).expect("it compiles"));
+    for part in ["type duration = Long;", "namespace Own { type decimal = Long; entity Desk; }"] {
+        let bundle = with(&[part]);
+        assert!(Snapshot::compile(bundle.clone()).is_err(), "{part}");
+        for mut before in Compiler::of_before() {
+            let set = before.compile(bundle.clone()).expect("it was one");
+            assert_eq!(set.digest(), bundle.digest());
+            assert_eq!(answers(&set), expected, "{part}");
+        }
+    }
+}
+
+/// A change of a schema part alone is no widening: what is asked about is of none of its types.
+#[test]
+fn no_answer_hangs_on_a_schema_part() {
+    let answers = |parts: &[&str]| answers(&Snapshot::compile(with(parts)).expect("it compiles"));
     let expected = answers(&[]);
     assert!(expected.iter().any(|(told, _)| told.starts_with("permit by lookup")), "{expected:?}");
     assert!(expected.iter().any(|(told, _)| told.contains("`clerks`")), "{expected:?}");
     let all: [&[&str]; 4] = [
         &["entity Desk in [Group] = { of: Person, since: datetime };"],
         &["type Note = { by: Person, amount: decimal };", "entity Chair = { note: Note };"],
-        &["namespace Own { type decimal = Long; entity Desk in [Server]; }"],
+        &[
+            "namespace Own { type Amount = decimal; entity Desk in [Server]; }",
+            "namespace More { type Amount = Long; } namespace Own { entity Chair; }",
+        ],
         &["entity Desk enum [\"one\", \"two\"];"],
     ];
     for parts in all {

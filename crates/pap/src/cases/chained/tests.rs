@@ -1,5 +1,6 @@
 //! Steps that were found one by one, as those of one task.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use model::{Decision, Harm};
@@ -112,27 +113,48 @@ fn what_no_one_task_has_is_no_chain() {
     check([bounded, ""], [found("refunds"), found("refunds")]);
 }
 
+/// What a solver has of the step at `number` where no policy looks at it: in each step something else.
+fn made_up_for(number: usize) -> Value {
+    let attestation = ["none", "host", "workload"][number % 3];
+    json!({
+        "subject": { "__entity": { "type": "Person", "id": format!("person-{number}") } },
+        "purpose": format!("purpose-{number}"),
+        "ends": made_up(),
+        "attestation": attestation,
+        "session": { "labels": [], "used_tools": [], "counters": { "calls": number + 1 } },
+    })
+}
+
 /// However many circumstances were made up, that there are none is tried of all of them together.
 #[test]
 fn what_no_step_of_a_long_chain_needs_is_left_out() {
     const NONE: &str = r#"when { !(context has subject) && context.attestation == "user" && context.session.counters.calls == 0 }"#;
     for steps in [2, 4, 8] {
-        let found = |number: usize| {
-            let attestation = ["none", "host", "workload"][number % 3];
-            json!({
-                "subject": { "__entity": { "type": "Person", "id": format!("person-{number}") } },
-                "purpose": format!("purpose-{number}"),
-                "ends": made_up(),
-                "attestation": attestation,
-                "session": { "labels": [], "used_tools": [], "counters": { "calls": number + 1 } },
-            })
-        };
-        let found: Vec<_> = (0..steps).map(found).collect();
+        let found: Vec<_> = (0..steps).map(made_up_for).collect();
         let cases = said(&vec![NONE; steps], &found).expect("it is a chain");
         assert_eq!(cases.len(), steps);
         let left_out = ["subject", "ends", "attestation", "calls"];
         let is_said = |case: &Value| left_out.iter().any(|member| case.get(member).is_some());
         assert!(!cases.iter().any(is_said), "{cases:?}");
+    }
+}
+
+/// However long a chain is, that it is none takes no more decisions than there are ways to try, but for the first one.
+#[test]
+fn a_step_that_fails_is_tried_before_those_that_do_not() {
+    const STEPS: usize = 8;
+    let (snapshot, tools) = set(&[""; STEPS]);
+    let steps: Vec<_> =
+        (0..STEPS).map(|number| step(number, number + 1 == STEPS, &made_up_for(number))).collect();
+    for failing in [0, STEPS / 2, STEPS - 1] {
+        let asked = Cell::new(0);
+        let deciding = |number: usize, _: &AccessRequest, _: &Facts| {
+            asked.set(asked.get() + 1);
+            if number == failing { Err("never".to_owned()) } else { Ok(()) }
+        };
+        let why = chained(&steps, (&snapshot, &tools), &deciding).expect_err("it is none");
+        assert_eq!(why, format!("of its step {}, never", failing + 1));
+        assert!(asked.get() <= WAYS_MAX + failing, "{}", asked.get());
     }
 }
 
