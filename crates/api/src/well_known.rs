@@ -15,8 +15,8 @@ use http::Uri;
 /// Before which places are well known (RFC 8615).
 const WELL_KNOWN: &str = "/.well-known/";
 
-/// `routes`, which find what is well known of an issuer with this `path` before it, too; as they are, if it has none. What
-/// is there as it is asked for is that, whatever the path: one like `/mcp` is the beginning of places that are there, too.
+/// `routes`, which find what is well known of an issuer with this `path` before it, too; as they are, if it has none.
+/// What is there as it is asked for is that, whatever the path: `/mcp` is the beginning of other places, too.
 pub(crate) fn found_before(path: &Arc<str>, routes: Router) -> Router {
     if path.is_empty() {
         return routes;

@@ -192,8 +192,8 @@ async fn ss_02_what_an_issuer_with_a_path_publishes_is_found_before_it() {
     }
 }
 
-/// What a challenge leads to is there whatever the path of the issuer: also where it is as what is behind it, and whatever
-/// is in front of the service has taken it off.
+/// What a challenge leads to is there whatever the path of the issuer: also where it is like one of what is behind it, and
+/// was taken off on the way.
 #[tokio::test]
 async fn ss_02_a_path_like_that_of_a_server_hides_no_metadata() {
     let surface = Surface::new().await;
