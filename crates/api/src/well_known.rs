@@ -16,13 +16,15 @@ use http::Uri;
 const WELL_KNOWN: &str = "/.well-known/";
 
 /// `routes`, which find what is well known of an issuer with this `path` before it, too; as they are, if it has none.
+/// What is there as it is asked for is that, whatever the path: `/mcp` is the beginning of other places, too.
 pub(crate) fn found_before(path: &Arc<str>, routes: Router) -> Router {
     if path.is_empty() {
         return routes;
     }
     // What changes where a request goes has to come before the routes.
-    let whole = Router::new().fallback_service(routes);
-    whole.layer(axum::middleware::from_fn_with_state(path.clone(), lead))
+    let led: Router = Router::new().fallback_service(routes.clone());
+    let led = led.layer(axum::middleware::from_fn_with_state(path.clone(), lead));
+    routes.fallback_service(led)
 }
 
 async fn lead(State(path): State<Arc<str>>, mut request: Request, next: Next) -> Response {

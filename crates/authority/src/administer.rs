@@ -383,3 +383,37 @@ fn told_of(principal: &PrincipalFacts) -> Vec<(&'static str, serde_json::Value)>
         PrincipalFacts::Instance(_) => unreachable!("an instance administers nothing"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ends something is held up by no import.
+    #[test]
+    fn what_a_directory_takes_away_hurries_and_what_it_gives_does_not() {
+        let ann: PersonId = "ann".parse().expect("a person");
+        let check = |gives: Gives, expected: Urgency| {
+            let by = ChangedBy::Directory {
+                name: "okta".parse().expect("a directory"),
+                person: ann.clone(),
+                gives: Provisioning {
+                    person: None,
+                    gives,
+                    joins: BTreeSet::new(),
+                    unit: None,
+                    manager: None,
+                    login: false,
+                    purpose: None,
+                },
+                data_key: None,
+                signal: None,
+            };
+            assert_eq!(urgency(&by), expected, "{gives:?}");
+        };
+        check(Gives::Nothing, Urgency::Awaited);
+        for gives in [Gives::Added, Gives::Returned, Gives::Changed] {
+            check(gives, Urgency::Gathered);
+        }
+        assert_eq!(urgency(&ChangedBy::person(ann)), Urgency::Awaited);
+    }
+}

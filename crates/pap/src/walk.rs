@@ -3,7 +3,7 @@
 //! INVARIANT: what is told is of all that the log has once it is: whoever asks for the last part may have asked for the
 //! first one long ago (`i_18_an_import_counts_the_log_a_part_at_a_time`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use authority::LogEntry;
@@ -21,9 +21,12 @@ const PART: u64 = 50_000;
 /// The most questions of one administrator that the log is read for.
 const UNDERWAY_MAX: usize = 4;
 
+/// The most of all administrators.
+const ALL_MAX: usize = 32;
+
 /// How far each administrator has come with what they asked, until they ask for the next part of it. Of more than
-/// [`UNDERWAY_MAX`] the one is read for anew that they asked longest ago.
-pub(crate) struct Underway<T>(Mutex<BTreeMap<PersonId, VecDeque<T>>>);
+/// [`UNDERWAY_MAX`] of one, or [`ALL_MAX`] of all, the one is read for anew that was asked longest ago, which is first.
+pub(crate) struct Underway<T>(Mutex<VecDeque<(PersonId, T)>>);
 
 impl<T> Default for Underway<T> {
     fn default() -> Self {
@@ -35,19 +38,22 @@ impl<T> Underway<T> {
     /// Takes out how far `by` has come with what `is_that`.
     pub(crate) fn take(&self, by: &PersonId, is_that: impl Fn(&T) -> bool) -> Option<T> {
         let mut all = self.0.lock().expect("no panic while it is held");
-        let own = all.get_mut(by)?;
-        let place = own.iter().position(is_that)?;
-        own.remove(place)
+        let place = all.iter().position(|(whose, it)| whose == by && is_that(it))?;
+        all.remove(place).map(|(_, it)| it)
     }
 
     /// Remembers how far `by` has come.
     pub(crate) fn keep(&self, by: &PersonId, it: T) {
         let mut all = self.0.lock().expect("no panic while it is held");
-        let own = all.entry(by.clone()).or_default();
-        if own.len() == UNDERWAY_MAX {
-            own.pop_front();
+        let own: Vec<_> = (0..all.len()).filter(|place| all[*place].0 == *by).collect();
+        let left = match own.first() {
+            Some(first) if own.len() == UNDERWAY_MAX => Some(*first),
+            _ => (all.len() == ALL_MAX).then_some(0),
+        };
+        if let Some(left) = left {
+            all.remove(left);
         }
-        own.push_back(it);
+        all.push_back((by.clone(), it));
     }
 }
 
@@ -122,6 +128,14 @@ mod tests {
         for which in 1..=UNDERWAY_MAX {
             assert_eq!(take(&ann, which), Some(which));
             assert_eq!(take(&ann, which), None, "it is taken out");
+        }
+        let person = |number: usize| format!("p{number}").parse::<PersonId>().expect("a person");
+        for number in 0..=ALL_MAX {
+            underway.keep(&person(number), number);
+        }
+        assert_eq!(take(&person(0), 0), None, "it was asked longest ago");
+        for number in 1..=ALL_MAX {
+            assert_eq!(take(&person(number), number), Some(number));
         }
     }
 }

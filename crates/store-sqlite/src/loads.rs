@@ -1,8 +1,9 @@
 //! Facts that several ask for at once are read together: one thread is woken for all of them, and one
 //! transaction, which is begun after each has asked, shows them the same moment.
 //!
-//! INVARIANT: while nothing can be read, only so much waits, and nothing is read for who gave up waiting
-//! (`i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read`).
+//! INVARIANT: while nothing can be read, only so much waits, and nothing is read for who gave up waiting, or does so
+//! while others are read (`i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read`,
+//! `i_18_only_so_many_loads_are_read_together_and_none_of_who_gives_up_meanwhile`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,9 @@ const WAITING_EACH: usize = 16;
 
 /// How many loads wait at most.
 const WAITING_MAX: usize = 16_384;
+
+/// How many loads one transaction reads at most: it keeps back what is to be moved out of the write-ahead log.
+const TOGETHER_MAX: usize = 256;
 
 /// The facts that somebody waits for.
 pub(crate) struct Load {
@@ -79,7 +83,7 @@ impl Turn {
         }
     }
 
-    /// What somebody waits for; if nobody does, the turn is over.
+    /// What somebody waits for, as much of it as is read together; if nobody does, the turn is over.
     fn take(&mut self) -> Option<VecDeque<Load>> {
         let mut waiting = self.loads.0.lock().expect("no panic while it is held");
         waiting.loads.retain(|load| !load.reply.is_closed());
@@ -88,7 +92,9 @@ impl Turn {
             self.is_over = true;
             return None;
         }
-        Some(std::mem::take(&mut waiting.loads))
+        let most = waiting.loads.len().min(TOGETHER_MAX);
+        let rest = waiting.loads.split_off(most);
+        Some(std::mem::replace(&mut waiting.loads, rest))
     }
 }
 
@@ -115,7 +121,11 @@ fn answer(connection: &mut Connection, loads: &mut VecDeque<Load>) -> Result<(),
     };
     let revision = Revision(unsigned(revision));
     let mut query = transaction.prepare_cached("SELECT body FROM fact WHERE key = ?1")?;
-    while let Some(Load { keys, .. }) = loads.front() {
+    while let Some(Load { keys, reply }) = loads.front() {
+        if reply.is_closed() {
+            loads.pop_front();
+            continue;
+        }
         let body = |key: &FactKey| {
             query.query_row(params![key.as_str()], |row| row.get::<_, Vec<u8>>(0)).optional()
         };
@@ -188,5 +198,36 @@ mod tests {
         assert!(turn.take().is_none(), "nobody else waits");
         drop(pushed(&loads));
         assert!(turns.remove(0).take().is_none(), "who asked has given up");
+    }
+
+    #[test]
+    fn i_18_only_so_many_loads_are_read_together_and_none_of_who_gives_up_meanwhile() {
+        let loads = Arc::new(Loads::default());
+        let (mut answers, mut turns) = (Vec::new(), Vec::new());
+        for _ in 0..=TOGETHER_MAX {
+            let (answer, turn) = pushed(&loads);
+            answers.push(answer);
+            turns.extend(turn);
+        }
+        let mut turn = turns.remove(0);
+        for together in [TOGETHER_MAX, answers.len() - TOGETHER_MAX] {
+            assert_eq!(turn.take().map(|taken| taken.len()), Some(together));
+        }
+
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
+        // One that is no fact: whoever reads it fails.
+        connection.execute("INSERT INTO fact VALUES ('bad', 1, 7)", []).unwrap();
+        let asked = |key: &str| {
+            let (load, answer) = load();
+            (Load { keys: vec![FactKey::from_text(key)], ..load }, answer)
+        };
+        let ((bad, gone), (none, mut waits)) = (asked("bad"), asked("none"));
+        drop(gone);
+        let mut taken = VecDeque::from([bad, none]);
+        answer(&mut connection, &mut taken).unwrap();
+        assert!(taken.is_empty());
+        let facts = waits.try_recv().unwrap().unwrap();
+        assert!(facts.bodies[0].is_none());
     }
 }

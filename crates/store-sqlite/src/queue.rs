@@ -283,6 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_full_batch_leaves_waits_as_long_as_it_may() {
+        let check = |first: Urgency, last: Urgency, patience: Duration| {
+            let mut state = State { announced: BATCH_MAX + 1, ..State::default() };
+            for urgency in std::iter::repeat_n(first, BATCH_MAX).chain([last]) {
+                state.push(job(urgency), Duration::ZERO);
+            }
+            assert!(state.is_due(), "it is full");
+            assert_eq!(state.take().len(), BATCH_MAX);
+            let left = (state.jobs.len(), state.patience(), state.is_due());
+            assert_eq!(left, (1, patience, false), "{first:?}, {last:?}");
+        };
+        check(Gathered, Awaited, COMPANY);
+        check(Awaited, Gathered, GATHERING);
+        check(Deferred, Gathered, GATHERING);
+        check(Gathered, Deferred, DEFERRED);
+    }
+
+    #[test]
     fn who_comes_alone_waits_for_nobody() {
         for urgency in [Awaited, Gathered] {
             let mut state = State { announced: 1, ..State::default() };

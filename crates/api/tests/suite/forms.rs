@@ -192,6 +192,32 @@ async fn ss_02_what_an_issuer_with_a_path_publishes_is_found_before_it() {
     }
 }
 
+/// What a challenge leads to is there whatever the path of the issuer: also where it is like one of what is behind it, and
+/// was taken off on the way.
+#[tokio::test]
+async fn ss_02_a_path_like_that_of_a_server_hides_no_metadata() {
+    let surface = Surface::new().await;
+    let get = |path: &str| request("GET", path).body(Body::empty()).expect("a request");
+    let names = [
+        ("oauth-authorization-server", ""),
+        ("oauth-protected-resource", "/mcp/up"),
+        ("ssf-configuration", ""),
+    ];
+    for path in ["/mcp", "/mcp/up", "/mcp/mcp"] {
+        let hosts = Hosts::new(&format!("{ISSUER}{path}"), "127.0.0.1:8420".parse().unwrap());
+        let agents = Agents { hosts, ..crate::of(&surface.world) };
+        let behind = api::agents(agents, crate::receivers(&surface.world));
+        for (name, rest) in names {
+            let known = ask(&surface.agents, get(&format!("/.well-known/{name}{rest}"))).await;
+            assert_eq!(known.status, StatusCode::OK, "{name}");
+            for place in [format!("{name}{rest}"), format!("{name}{path}{rest}")] {
+                let found = ask(&behind, get(&format!("/.well-known/{place}"))).await;
+                assert_eq!((found.status, &found.text), (StatusCode::OK, &known.text), "{place}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_hash_tiles_and_the_checkpoint_are_public() {
     let surface = Surface::new().await;

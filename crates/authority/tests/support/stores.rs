@@ -214,7 +214,7 @@ impl Store for Interposed {
         {
             return Err(CommitError::Unavailable("the disk is full".into()));
         }
-        let awaited = unit.urgency == Urgency::Awaited && !unit.entries.is_empty();
+        let awaited = unit.urgency != Urgency::Deferred && !unit.entries.is_empty();
         let act = awaited
             .then(|| self.commits.lock().expect("no test panics while it holds it").pop_front());
         match act.flatten() {
