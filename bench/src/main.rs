@@ -130,7 +130,7 @@ fn measure(row: &'static str, options: &Options) -> anyhow::Result<Row> {
         "decide-100" => decide::measure(row, 100),
         "decide-10000" => decide::measure(row, 10_000),
         "depth" => decide::depth(),
-        "prove" => prove::measure(&programs),
+        "prove" => prove::measure(dir, &programs),
         "agentdojo" => agentdojo::measure(dir),
         "compile-policies" => compile::policies(),
         "compile-groups" => compile::groups(),

@@ -15,14 +15,12 @@ const ROUNDS: usize = 3;
 /// How long it may take at most, in seconds.
 const LIMIT_S: f64 = 60.0;
 
-/// What lies beside the policies of a set, and is none.
-const PROPERTIES: &str = "properties";
+/// What lies beside the policies of a set, and belongs to it.
+const BESIDE: [&str; 2] = ["cases", "properties"];
 
-/// Measures the row.
-pub(crate) fn measure(programs: &Programs) -> anyhow::Result<Row> {
-    let mut sets = Vec::new();
-    below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies"), &mut sets)?;
-    ensure!(!sets.is_empty(), "there is no policy set");
+/// Measures the row; the set that a deployment begins with is laid out in `dir`.
+pub(crate) fn measure(dir: &Path, programs: &Programs) -> anyhow::Result<Row> {
+    let sets = shipped(dir)?;
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let started = Instant::now();
@@ -38,19 +36,34 @@ pub(crate) fn measure(programs: &Programs) -> anyhow::Result<Row> {
     Ok(Row::new("prove", "s", rounds).against(against).wants(goal))
 }
 
-/// The directories from `dir` on in which there are policies.
-fn below(dir: &Path, sets: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let read = || format!("could not read `{}`", dir.display());
-    let entries: Vec<_> =
-        fs::read_dir(dir).with_context(read)?.collect::<Result<_, _>>().with_context(read)?;
-    let is_policy = |path: &Path| path.extension().is_some_and(|it| it == "cedar");
-    if entries.iter().any(|entry| is_policy(&entry.path())) {
-        sets.push(dir.to_owned());
+/// The directories of all sets that are shipped. That of the set that a deployment begins with has others below it,
+/// which are no part of it: it is laid out in `dir` as it is shipped.
+fn shipped(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let starter = dir.join("starter");
+    copied(&policies, &starter)?;
+    for part in BESIDE {
+        copied(&policies.join(part), &starter.join(part))?;
     }
-    for entry in entries {
-        if entry.path().is_dir() && entry.file_name() != PROPERTIES {
-            below(&entry.path(), sets)?;
-        }
+    let mut sets = vec![starter];
+    for kind in ["sets", "examples"] {
+        sets.extend(entries(&policies.join(kind))?);
+    }
+    Ok(sets)
+}
+
+/// What is in `dir`.
+fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = || format!("could not read `{}`", dir.display());
+    let entries = fs::read_dir(dir).with_context(read)?.map(|entry| Ok(entry?.path()));
+    entries.collect::<std::io::Result<_>>().with_context(read)
+}
+
+/// Copies the files of `from`, and nothing below it, into `to`, which is made.
+fn copied(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for path in entries(from)?.iter().filter(|path| path.is_file()) {
+        fs::copy(path, to.join(path.file_name().context("a file has a name")?))?;
     }
     Ok(())
 }
@@ -62,4 +75,22 @@ fn prove(programs: &Programs, set: &Path) -> anyhow::Result<()> {
     let told = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "`{}` is not proved:\n{told}", set.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{entries, shipped};
+
+    #[test]
+    fn each_set_that_is_shipped_is_laid_out_as_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sets = shipped(dir.path()).expect("they are there");
+        assert_eq!(sets.len(), 11);
+        for set in &sets {
+            let within = entries(set).expect("it is there");
+            let is_policy =
+                within.iter().any(|path| path.extension().is_some_and(|it| it == "cedar"));
+            assert!(is_policy && !set.join("sets").exists(), "{}", set.display());
+        }
+    }
 }
