@@ -362,7 +362,7 @@ fn i_18_the_cases_of_a_file_are_limited_in_number() {
 #[test]
 fn i_18_the_files_of_cases_that_a_release_has_are_limited() {
     let check = |files: BTreeMap<String, String>, why: Option<&str>| {
-        let read = written::read_cases(&files).map(|(_, read)| read.len());
+        let read = read_cases(&files).map(|(_, read)| read.len());
         match why {
             None => assert_eq!(read, Ok(files.len())),
             Some(why) => {
