@@ -101,6 +101,10 @@ const COUNTERS: &str = "SELECT name, value FROM counter \
                         WHERE name >= ?1 AND name < ?2 AND (?3 OR name > ?1) \
                         ORDER BY name LIMIT ?4";
 
+/// What some records disclose, in their order: not each does.
+const DISCLOSURES: &str = "SELECT idx, data_key, sealed FROM disclosure \
+                           WHERE idx >= ?1 AND idx < ?2 ORDER BY idx";
+
 /// The keys that a list looks at, and no others: what stands behind them is never read.
 struct Span {
     from: String,
@@ -288,15 +292,13 @@ impl Store for SqliteStore {
         max: usize,
     ) -> Result<Vec<(u64, SealedDisclosure)>, StoreError> {
         self.read("read disclosures", move |connection| {
-            let sql = "SELECT idx, data_key, sealed FROM disclosure \
-                       WHERE idx >= ?1 AND idx - ?1 < ?2 ORDER BY idx LIMIT ?2";
             let sealed = |row: &Row<'_>| {
                 let data_key = FactKey::from_text(&row.get::<_, String>(1)?);
                 Ok((unsigned(row.get(0)?), SealedDisclosure { data_key, sealed: row.get(2)? }))
             };
-            let mut query = connection.prepare_cached(sql)?;
-            let rows = query.query_map(params![signed(index), page(max)], sealed)?;
-            rows.collect()
+            let (first, most) = (signed(index), page(max));
+            let mut query = connection.prepare_cached(DISCLOSURES)?;
+            query.query_map([first, first.saturating_add(most)], sealed)?.collect()
         })
         .await
     }
@@ -387,6 +389,14 @@ mod tests {
             connection.execute(put, [key]).unwrap();
             connection.execute("INSERT INTO counter VALUES (?1, 1)", [key]).unwrap();
         };
+        let put_behind = |index: i64| {
+            let put = "INSERT INTO disclosure VALUES (?1, 'datakey/a', x'00')";
+            connection.execute(put, [index]).unwrap();
+        };
+        (0..BEHIND).for_each(put_behind);
+        let mut query = connection.prepare(DISCLOSURES).unwrap();
+        assert_eq!(query.query_map([-5, 2], |_| Ok(())).unwrap().count(), 2);
+        assert!(query.get_status(StatementStatus::VmStep) < 100);
         ["agent/a", "agent/b"].into_iter().for_each(put);
         (0..BEHIND).for_each(|number| put(&format!("person/{number}")));
         for (sql, parameters) in [(FACTS, 4), (FACTS_AS_OF, 5), (COUNTERS, 4)] {
