@@ -358,6 +358,13 @@ impl Who {
     }
 }
 
+/// That whoever acts is of one of `agents` at most, as Cedar says it.
+pub(crate) fn of_one(agents: &BTreeSet<String>) -> String {
+    let all = agents.iter().cloned().map(Who::Agent).chain([Who::Other]);
+    let all: Vec<_> = all.map(|who| format!("({})", who.acts(agents))).collect();
+    all.join(" || ")
+}
+
 /// That all of these hold.
 fn all_of(all: impl Iterator<Item = String>) -> String {
     let all: Vec<_> = all.collect();

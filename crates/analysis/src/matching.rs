@@ -1,6 +1,7 @@
 //! Whether a property is about anything: one that matches no act would hold of any set, and over chains one that matches
 //! no act of anybody whom it does not name, and to whom work was handed on.
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
 use cedar_policy::{Policy, PrincipalConstraint};
@@ -8,6 +9,7 @@ use cedar_policy_symcc::never_matches_asserts;
 use model::PolicyId;
 use pdp::{Environment, PolicyText, Provable, Snapshot};
 
+use crate::chains::of_one;
 use crate::claims::{Claim, over_chains};
 use crate::compiled::{Place, guarded};
 use crate::examples::Trial;
@@ -39,14 +41,21 @@ struct Sought {
 }
 
 impl Sought {
-    /// What the property with this id is about; or, over chains, whoever else does it, to whom work was handed on.
-    fn by(properties: &Provable, id: &PolicyId, is_over_chains: bool) -> Option<Self> {
+    /// What the property with this id is about; or, over chains, whoever else does it, to whom work was handed on, of one of
+    /// `agents` at most.
+    fn by(
+        properties: &Provable,
+        id: &PolicyId,
+        is_over_chains: bool,
+        agents: &BTreeSet<String>,
+    ) -> Option<Self> {
         let number = |id: &PolicyId| properties.policies.iter().position(|it| it.id == *id);
         if !is_over_chains {
             return Some(Self { number: number(id)?, of: Vec::new() });
         }
         let (property, [_, by_others]) = over_chains(properties).find(|(it, _)| it.id == *id)?;
-        let of = others(property).into_iter().chain([HANDED_ON.to_owned()]).collect();
+        let of = [HANDED_ON.to_owned(), of_one(agents)];
+        let of = others(property).into_iter().chain(of).collect();
         Some(Self { number: number(by_others)?, of })
     }
 }
@@ -74,7 +83,7 @@ impl Work<'_> {
                 Claim::AlwaysPermits { property, .. } => (property, false, false),
                 _ => continue,
             };
-            let sought = Sought::by(properties, property, is_over_chains);
+            let sought = Sought::by(properties, property, is_over_chains, &self.agents);
             let Some(sought) = sought else { continue };
             let matched = Box::pin(self.matched((properties, snapshot), &sought, session)).await;
             claim.verdict = match matched {

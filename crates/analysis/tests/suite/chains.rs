@@ -203,6 +203,8 @@ async fn what_matches_nobody_else_is_not_proved_over_chains() {
     };
     let nothing = Why::MatchesNothing.to_string();
     claim(r#"principal in Agent::"reader""#, &nothing).await;
+    // Nobody is of two agents.
+    claim(r#"principal in Agent::"billing" && principal in Agent::"writer""#, &nothing).await;
     // Whom work was handed on to has it no sooner than that.
     claim("context.depth < 1", &nothing).await;
     // What the built-in rules see to is no news about the set.
