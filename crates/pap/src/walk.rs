@@ -1,7 +1,8 @@
 //! The log as it is, read from its first record on, a part at a time.
 //!
-//! INVARIANT: what is told is of all that the log has once it is: whoever asks for the last part may have asked for the
-//! first one long ago (`i_18_an_import_counts_the_log_a_part_at_a_time`).
+//! INVARIANT: what is told is of all that the log has once it is read: it grows meanwhile, and whoever asks for the
+//! last part may have asked for the first one long ago (`i_18_an_import_counts_the_log_a_part_at_a_time`,
+//! `r_75_what_is_used_while_the_log_is_read_to_its_end_counts`).
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -81,11 +82,18 @@ impl Walk {
         by: &Administration,
         mut note: impl FnMut(&LogEntry) + Send,
     ) -> Result<Walked, AdminError> {
-        let end = by.authority.journal().store().log_size().await;
-        let end = end.map_err(AdminError::unavailable)?;
-        let until = end.min(self.next.saturating_add(PART));
-        while self.next < until {
-            let most = usize::try_from(until - self.next).unwrap_or(PAGE).min(PAGE);
+        let until = self.next.saturating_add(PART);
+        loop {
+            // It grows while it is read.
+            let end = by.authority.journal().store().log_size().await;
+            let end = end.map_err(AdminError::unavailable)?;
+            if self.next >= end {
+                return Ok(Walked::All);
+            }
+            if self.next >= until {
+                return Ok(Walked::SoFar(json!({ "counted": self.next, "of": end })));
+            }
+            let most = usize::try_from(end.min(until) - self.next).unwrap_or(PAGE).min(PAGE);
             let entries = by.authority.journal().store().entries(self.next, most).await;
             let entries = entries.map_err(AdminError::unavailable)?;
             if entries.is_empty() {
@@ -100,10 +108,6 @@ impl Walk {
                 self.next += 1;
             }
         }
-        if self.next < end {
-            return Ok(Walked::SoFar(json!({ "counted": self.next, "of": end })));
-        }
-        Ok(Walked::All)
     }
 }
 

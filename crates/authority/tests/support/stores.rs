@@ -58,6 +58,8 @@ pub(crate) struct Interposed {
     swapped: Mutex<Option<(u64, u64)>>,
     /// The record that is not there any more.
     lost: Mutex<Option<u64>>,
+    /// What is committed once records were read.
+    after_reading: Mutex<Option<Unit>>,
     /// Whether units that nobody waits for hang.
     hanging: watch::Sender<bool>,
 }
@@ -76,6 +78,7 @@ impl Interposed {
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
             lost: Mutex::new(None),
+            after_reading: Mutex::new(None),
             hanging: watch::Sender::new(false),
         }
     }
@@ -142,6 +145,11 @@ impl Interposed {
     /// Reads the log without the record at `index`; with all, if none is named.
     pub(crate) fn lose(&self, index: Option<u64>) {
         *self.lost.lock().expect("no test panics while it holds it") = index;
+    }
+
+    /// Commits `unit` once records were next read, before they are told.
+    pub(crate) fn after_reading(&self, unit: Unit) {
+        *self.after_reading.lock().expect("no test panics while it holds it") = Some(unit);
     }
 
     fn failed() -> StoreError {
@@ -252,6 +260,10 @@ impl Store for Interposed {
         let lost = *self.lost.lock().expect("no test panics while it holds it");
         let mut found = self.inner.entries(index, max).await?;
         found.retain(|entry| lost != Some(entry.index));
+        let next = self.after_reading.lock().expect("no test panics while it holds it").take();
+        if let Some(unit) = next {
+            self.inner.commit(unit).await.expect("it is committed");
+        }
         Ok(found)
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use expect_test::expect;
-use model::Clock as _;
+use model::record::DecisionRecord;
+use model::{Clock as _, DecisionId};
 use pap::{Command, ReviewFormat};
 use serde_json::{Value, json};
 use store::{Store as _, Unit};
@@ -69,6 +70,28 @@ async fn i_18_an_import_counts_the_log_a_part_at_a_time() {
     assert_eq!(told["reduced"], 1, "{told}");
     let tools = desk.reviewed("billing").await.ceiling.tools;
     assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["crm/lookup"]);
+}
+
+/// What is used while the last of the records are read counts too.
+#[tokio::test]
+async fn r_75_what_is_used_while_the_log_is_read_to_its_end_counts() {
+    let desk = desk().await.with_importer().await;
+    let review = desk.review(2 * DAY).await;
+    let world = &desk.world;
+    assert_eq!(desk.call("lookup").await, "permitted");
+    let all = world.store.entries(0, 1_000).await.expect("it can be read");
+    let lookup = all.iter().find_map(|it| serde_json::from_slice::<DecisionRecord>(&it.bytes).ok());
+    let id = DecisionId::new(world.clock.now(), world.entropy.as_ref());
+    let resource = "Tool::crm/refund".to_owned();
+    let refund = DecisionRecord { id, resource, ..lookup.expect("it is recorded") };
+    let entries = vec![journal::entry(*refund.id.as_bytes(), &refund, None)];
+    let line = desk.line(&review, "billing", "reduce").await;
+    world.store.after_reading(Unit { entries, ..Unit::default() });
+    let told = desk.imports(&review, &line).await.expect("it is taken");
+    assert_eq!(told["reduced"], 1, "{told}");
+    let tools = desk.reviewed("billing").await.ceiling.tools;
+    let tools: Vec<_> = tools.iter().map(ToString::to_string).collect();
+    assert_eq!(tools, ["crm/lookup", "crm/refund"]);
 }
 
 /// What is shown of an agent: what it has, and what of it it used since it was last reviewed.
