@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
+use crate::evaluate::of_its_actions;
 use crate::explain::conditions;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
@@ -428,6 +429,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     // What is always met says as little as nothing.
     let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
     let is_unconditional = reads.attributes.is_empty() && conditions(&policy).iter().all(is_met);
+    let of_its_actions = of_its_actions(&policy);
     let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
     Ok(Compiled {
         id: PolicyId::from(id),
@@ -436,6 +438,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         description,
         is_unconditional,
         alone,
+        of_its_actions,
         observe: annotations.observe,
         obligations: annotations.obligations,
         remedy: annotations.remedy,

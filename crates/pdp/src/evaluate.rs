@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use cedar_policy::{Authorizer, Context, Effect, Entities, Entity, Request};
+use cedar_policy::{
+    ActionConstraint, Authorizer, Context, Effect, Entities, Entity, Policy, PolicySet, Request,
+};
 use model::{Denial, PolicyId};
+use serde_json::json;
 
 use crate::candidates::{OBSERVED_MAX, Placed};
 use crate::snapshot::{Compiled, Snapshot};
@@ -81,7 +84,9 @@ impl Snapshot {
             let outcome = if policy.observe && is_beyond {
                 Outcome::Failed
             } else {
-                outcome(policy, &request, &question.entities)
+                // Only whose action matches is a candidate.
+                let set = policy.of_its_actions.as_ref().unwrap_or(&policy.alone);
+                outcome(set, &request, &question.entities)
             };
             said.note(*position, policy, &outcome);
         }
@@ -124,8 +129,9 @@ impl Said {
     }
 }
 
-pub(crate) fn outcome(policy: &Compiled, request: &Request, entities: &Entities) -> Outcome {
-    let response = AUTHORIZER.is_authorized(request, &policy.alone, entities);
+/// What `policy`, which is alone in its set, comes to.
+pub(crate) fn outcome(policy: &PolicySet, request: &Request, entities: &Entities) -> Outcome {
+    let response = AUTHORIZER.is_authorized(request, policy, entities);
     let diagnostics = response.diagnostics();
     if diagnostics.errors().next().is_some() {
         Outcome::Failed
@@ -134,6 +140,15 @@ pub(crate) fn outcome(policy: &Compiled, request: &Request, entities: &Entities)
     } else {
         Outcome::NotSatisfied
     }
+}
+
+/// `policy` for any action, if it is for those of a list.
+pub(crate) fn of_its_actions(policy: &Policy) -> Option<PolicySet> {
+    let ActionConstraint::In(_) = policy.action_constraint() else { return None };
+    let mut syntax = policy.to_json().ok()?;
+    *syntax.get_mut("action")? = json!({ "op": "All" });
+    let policy = Policy::from_json(Some(policy.id().clone()), syntax).ok()?;
+    PolicySet::from_policies([policy]).ok()
 }
 
 /// The entity of an action, with the groups that it is in.

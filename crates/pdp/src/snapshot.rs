@@ -57,6 +57,9 @@ pub(crate) struct Compiled {
     pub(crate) is_unconditional: bool,
     /// The policy alone: Cedar evaluates each by itself, and so do we.
     pub(crate) alone: PolicySet,
+    /// The same without the list of actions in its scope, if it has one: for who has seen that the action is among
+    /// them. Cedar makes a set of a list each time that it looks at it.
+    pub(crate) of_its_actions: Option<PolicySet>,
     pub(crate) observe: bool,
     pub(crate) obligations: BTreeSet<Obligation>,
     pub(crate) remedy: Option<Remedy>,

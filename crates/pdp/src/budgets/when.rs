@@ -116,7 +116,7 @@ impl When {
         if question.unread.iter().any(|it| policy.reads.see(it)) {
             return None;
         }
-        match outcome(policy, &question.of(actor)?, &question.entities) {
+        match outcome(&policy.alone, &question.of(actor)?, &question.entities) {
             Outcome::Satisfied => Some(true),
             Outcome::NotSatisfied => Some(false),
             Outcome::Failed => None,
