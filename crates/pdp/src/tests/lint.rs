@@ -91,7 +91,8 @@ fn what_permits_everything_to_everybody_is_found_in_other_words() {
         check(r#"principal, action == Action::"tools/list", resource"#, conditions, None);
         check("principal is Directory, action, resource", conditions, None);
     }
-    for conditions in ["when { false }", "unless { true }", "when { context.depth == 0 }"] {
+    let by_nobody_else = "when { context has depth && context.depth == 0 }";
+    for conditions in ["when { false }", "unless { true }", by_nobody_else] {
         check(all, conditions, None);
     }
 }
