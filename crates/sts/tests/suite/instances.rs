@@ -135,8 +135,10 @@ async fn one_new_key_that_comes_many_times_at_once_is_one_instance() {
     let sts = std::sync::Arc::new(Sts::new().await);
     let own = key();
     let attempt = "one-attempt-that-is-repeated";
-    let asked = (0..16).map(|_| {
-        let (sts, request) = (sts.clone(), sts.request(&own).with("attempt", attempt));
+    // All are made before the first is sent: none goes on from the token of another.
+    let requests: Vec<_> = (0..16).map(|_| sts.request(&own).with("attempt", attempt)).collect();
+    let asked = requests.into_iter().map(|request| {
+        let sts = sts.clone();
         tokio::spawn(async move { sts.send(request).await })
     });
     let answers = join_all(asked).await;
