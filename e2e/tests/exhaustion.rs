@@ -234,9 +234,10 @@ fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
     // Not one of them has ended.
     for stream in &mut idle {
         stream.set_nonblocking(true).expect("it is a socket");
-        let mut buffer = [0; 4_096];
+        let (mut buffer, mut said) = ([0; 4_096], Vec::new());
         while let Ok(read) = stream.read(&mut buffer) {
-            assert_ne!(read, 0, "a stream has ended");
+            said.extend_from_slice(&buffer[..read]);
+            assert_ne!(read, 0, "a stream has ended: {}", String::from_utf8_lossy(&said));
         }
     }
 }
