@@ -201,16 +201,14 @@ fn n_111_answers_that_nobody_takes_take_no_more_than_their_room() {
     assert_eq!(taken, [[false; GREEDY - 4].as_slice(), &[true; 4]].concat());
 }
 
-/// `stream`, once it begins to be answered by events. None where a machine that others keep busy did not
-/// decide in time.
+/// `stream`, once it begins to be answered by events. None if the call was not done, as it happens where
+/// others keep the machine busy.
 fn begun(mut stream: TcpStream) -> Option<TcpStream> {
     let mut begun = [0; 1_024];
     let read = stream.read(&mut begun).expect("it begins to be answered");
     let begun = String::from_utf8_lossy(&begun[..read]);
     assert_eq!(status(&begun), "200", "{begun}");
-    let by_events = begun.contains("text/event-stream");
-    assert!(by_events || begun.contains("unavailable"), "{begun}");
-    by_events.then_some(stream)
+    begun.contains("text/event-stream").then_some(stream)
 }
 
 /// Calls under way that are answered by streams which say nothing any more.
@@ -227,7 +225,10 @@ fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
     let pid = deployment.process.as_ref().expect("it runs").id();
     let before = resident_mb(pid);
     let mut idle = Vec::with_capacity(STREAMS);
+    let mut tried = 0;
     while idle.len() < STREAMS {
+        tried += AT_ONCE;
+        assert!(tried < 2 * STREAMS, "of {tried} calls {} began", idle.len());
         let mut some: Vec<_> = (0..AT_ONCE).map(|_| connect(&deployment)).collect();
         for stream in &mut some {
             caller.begin(stream, ("touch", "silent"));
