@@ -7,6 +7,9 @@ use crate::{FactKey, SessionDigest, SourceName, Timestamp};
 /// How the keys begin of what says that a session is over of which nobody knew whose it is.
 pub const SESSION_OVER: &str = "session-over/";
 
+/// The most people of whom it is known that they did something in login sessions of one name.
+pub const SESSION_PEOPLE_MAX: usize = 16;
+
 /// A login session in which a person does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,9 +40,15 @@ impl SessionOver {
 }
 
 impl FactKey {
-    /// Whose a login session is that a person of `directory` began: holds the person's id, once they consented to
-    /// something in it. It is kept as what they consented to is, for good: there are no more of these than of that.
-    pub fn session_of(directory: &SourceName, session: SessionDigest) -> Self {
+    /// Who consented to something in a login session of this name, at whatever provider and of whatever source: holds a
+    /// set of [`PersonId`](crate::PersonId), [`SESSION_PEOPLE_MAX`] at most. Whose directory a person is of may change
+    /// later. It is kept as what they consented to is, for good: there are no more of these than of that.
+    pub fn session_of(session: SessionDigest) -> Self {
+        Self::from_text(&format!("session-of/{session}"))
+    }
+
+    /// The same, as it was written by builds before, of one person who was of `directory` then: holds their id.
+    pub fn session_of_one(directory: &SourceName, session: SessionDigest) -> Self {
         Self::from_text(&format!("session-of/{directory}/{session}"))
     }
 

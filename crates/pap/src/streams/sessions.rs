@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use authority::Reader;
-use model::{FactKey, Person, PersonId, SessionDigest, SessionOver, Timestamp};
+use model::{FactKey, Person, PersonId, SessionDigest, SessionOver, SourceName, Timestamp};
 use secevent::{Identifier, SKEW_MS, Set};
 
 use super::taking::{Comes, Taking, found};
@@ -72,8 +72,7 @@ pub(super) async fn sessions_of_nobody(
     let ended = if is_of_sessions(taking.set) { named_by(subject) } else { BTreeSet::new() };
     let (mut whose, mut remembered) = (BTreeSet::new(), Vec::new());
     for session in &ended {
-        let place = FactKey::session_of(directory, *session);
-        whose.extend(found::<PersonId>(reader, place).await?);
+        whose.extend(people_of(reader, (directory, *session)).await?);
         let place = FactKey::session_over(directory, *session);
         let known: Option<SessionOver> = found(reader, place.clone()).await?;
         let told = SessionOver { until: cutoff(taking), kept: taking.until() };
@@ -90,4 +89,23 @@ pub(super) async fn sessions_of_nobody(
         Some(was) => sessions_ended(taking, was, &ended),
         None => Comes::Nothing(why, remembered),
     })
+}
+
+/// Who consented to something in a login session of this name; of them count who are of the directory now.
+async fn people_of(
+    reader: &mut Reader<'_>,
+    (directory, session): (&SourceName, SessionDigest),
+) -> Result<BTreeSet<PersonId>, AdminError> {
+    let people = found::<BTreeSet<PersonId>>(reader, FactKey::session_of(session)).await?;
+    let mut people = people.unwrap_or_default();
+    let before = FactKey::session_of_one(directory, session);
+    people.extend(found::<PersonId>(reader, before).await?);
+    let mut own = BTreeSet::new();
+    for id in people {
+        let person = found::<Person>(reader, FactKey::person(&id)).await?;
+        if person.is_some_and(|person| person.source.as_ref() == Some(directory)) {
+            own.insert(id);
+        }
+    }
+    Ok(own)
 }
