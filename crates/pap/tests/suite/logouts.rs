@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Clock as _, DeviceAsked, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId,
-    Memory, PersonId, SessionDigest, Sha256Digest, TaskId, Thumbprint,
+    Authentication, Clock as _, ConsentSession, DeviceAsked, FactKey, InstanceId, LoginSession,
+    Mandate, MandateBasis, MandateId, Memory, PersonId, SessionDigest, Sha256Digest, TaskId,
+    Thumbprint,
 };
 use pap::{AdminError, Answer, Answered, Command};
 use serde_json::{Value, json};
@@ -41,7 +42,8 @@ pub(crate) fn session(name: &str) -> SessionDigest {
 fn given_in(mandate: &Mandate, name: Option<&str>) -> Mandate {
     let (mut mandate, since) = (mandate.clone(), mandate.given);
     if let MandateBasis::Consented { session: of, .. } = &mut mandate.basis {
-        *of = name.map(|name| LoginSession { id: Some(session(name)), since });
+        let given = |name| LoginSession { id: Some(session(name)), since };
+        *of = name.map(|name| ConsentSession::of(given(name), None));
     }
     mandate
 }
@@ -305,7 +307,9 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let known = desk.administration.logged_in(who, session_here).await.expect("it can be read");
         assert_eq!(known.is_some(), is_given);
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By { person: &carla, groups: None, session: Some(session_here) };
+        let how = Authentication::said(Some(session_here.since), Some("loa2"), &BTreeSet::new());
+        let (session, authentication) = (Some(session_here), how.as_ref());
+        let by = pap::By { person: &carla, groups: None, session, authentication };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
@@ -313,6 +317,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
                     (mandate.basis.session(), mandate.begun()),
                     (Some(one), session_here.since)
                 );
+                assert_eq!(mandate.basis.authentication(), how.as_ref());
                 assert!(is_given);
             }
             Err(error) => {
@@ -336,7 +341,7 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let effects = vec![put(FactKey::person(&carla), &person)];
     desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
     let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session };
+    let by = pap::By { person: &carla, groups: None, session, authentication: None };
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
@@ -409,7 +414,7 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
         let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
         let does = async || {
             let session = Some(LoginSession { id: Some(one), since: clock.now() });
-            let by = pap::By { person: &person.id, groups: None, session };
+            let by = pap::By { person: &person.id, groups: None, session, authentication: None };
             Box::pin(read.does(&desk, by, act)).await
         };
         desk.world.put(FactKey::person(&person.id), &ended()).await;
