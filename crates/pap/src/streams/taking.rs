@@ -1,6 +1,8 @@
 //! What comes of one signal: it is remembered, recorded and in force in one commit; of several people, one after
 //! another, in as many, the last of which remembers it.
 
+use std::collections::BTreeSet;
+
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
     Directory, FactKey, Gives, Person, PersonState, Provisioning, Risk, ScimResource, Sha256Digest,
@@ -286,7 +288,13 @@ impl Administration {
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
-        let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
+        let Some(was) = person.filter(is_own) else {
+            let nobody = (BTreeSet::new(), "unknown_subject");
+            return match event.meaning {
+                Meaning::SessionsEnded => sessions_of_any(reader, taking, nobody).await,
+                _ => nothing("unknown_subject"),
+            };
+        };
         match event.meaning {
             Meaning::SessionsEnded => {
                 Ok(sessions_ended(taking, vec![was], (&sessions_of(taking.set), Vec::new())))

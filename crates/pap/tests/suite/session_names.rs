@@ -81,7 +81,9 @@ async fn of_two() -> Signals {
     let desk = &signals.scene.desk;
     let (name, person) = ("okta".to_owned(), SAM.to_owned());
     desk.run(Command::DirectoryAdopt { name, person }).await.expect("adopted");
-    desk.world.put(FactKey::login(ISSUER, "x-sam"), &SAM).await;
+    for (login, person) in [("x-sam", SAM), ("x-stranger", "stranger")] {
+        desk.world.put(FactKey::login(ISSUER, login), &person).await;
+    }
     let ann = desk.world.standing.other.id.as_str();
     let of = [("five", vec![SAM]), ("both", vec![ann, SAM]), ("foreign", vec!["stranger"])];
     for (name, people) in of {
@@ -164,6 +166,8 @@ async fn sc_02_a_session_of_several_people_ends_for_each_of_them() {
         (aliases(&[named("one"), named("five")]), ["one", "five"].as_slice(), one),
         (named("both"), of_both, unnamed),
         (complex(&users, &named("one")), of_one, one),
+        // Somebody who is not the directory's is named beside it.
+        (complex(&login("x-stranger"), &named("both")), of_both, unnamed),
         // Nobody knows it: it may be either's.
         (complex(&users, &named("three")), of_three, unnamed),
     ] {
