@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, Prompt, ReturnPath, SessionId, Sessions};
-use model::{Clock, LoginSession, PersonId, Timestamp};
+use model::{Authentication, Clock, LoginSession, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 use sts::TokenService;
 
@@ -75,11 +75,18 @@ pub(crate) struct Visitor {
     pub(crate) session: SessionId,
     /// The same, as the provider names it.
     login: LoginSession,
+    /// How they authenticated for it.
+    authentication: Option<Authentication>,
 }
 
 impl Visitor {
     pub(crate) fn by(&self) -> By<'_> {
-        By { person: &self.person, groups: self.groups.as_ref(), session: Some(self.login) }
+        By {
+            person: &self.person,
+            groups: self.groups.as_ref(),
+            session: Some(self.login),
+            authentication: self.authentication.as_ref(),
+        }
     }
 }
 
@@ -183,7 +190,11 @@ impl People {
         let name = (who.issuer.as_str(), who.subject.as_str());
         let login = LoginSession { id: who.session, since: *since };
         match self.administration.logged_in(name, login).await {
-            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session, login }),
+            Ok(Some(person)) => {
+                let how = Authentication::said(who.auth_time, who.acr.as_deref(), &who.amr);
+                let groups = who.groups.clone();
+                Ok(Visitor { person, groups, session, login, authentication: how })
+            }
             Ok(None) => {
                 // A newer one, in another browser, may be somebody's.
                 door.sessions.end(&session);

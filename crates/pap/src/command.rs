@@ -8,7 +8,8 @@ use authority::{
     NotPermitted, Pages, Reader, RefusalLog, Refused,
 };
 use model::{
-    FactKey, Finding, LoginSession, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger,
+    Authentication, FactKey, Finding, LoginSession, PersonId, ResourceRef, Revision, ServerName,
+    Sourced, Stranger,
 };
 use serde_json::{Value, json};
 
@@ -115,11 +116,13 @@ pub struct By<'a> {
     pub groups: Option<&'a BTreeSet<String>>,
     /// The login session in which they act, if it is in one.
     pub session: Option<LoginSession>,
+    /// How they authenticated for it, as far as their provider says.
+    pub authentication: Option<&'a Authentication>,
 }
 
 impl<'a> From<&'a PersonId> for By<'a> {
     fn from(person: &'a PersonId) -> Self {
-        Self { person, groups: None, session: None }
+        Self { person, groups: None, session: None, authentication: None }
     }
 }
 
@@ -231,10 +234,6 @@ impl Administration {
         log: journal::LogDirectory,
         (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
-        let (exports, counted) = (Mutex::default(), Counted::default());
-        let looking = Lookings::default();
-        let refusals = RefusalLog::default();
-        let (reports, trying) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
             authority,
             publisher,
@@ -246,12 +245,12 @@ impl Administration {
             requires_proof: false,
             revokes_at_high_risk: false,
             isolation: OnceLock::new(),
-            exports,
-            counted,
-            looking,
-            reports,
-            trying,
-            refusals,
+            exports: Mutex::default(),
+            counted: Counted::default(),
+            looking: Lookings::default(),
+            reports: tokio::sync::Mutex::default(),
+            trying: tokio::sync::Mutex::default(),
+            refusals: RefusalLog::default(),
         }
     }
 

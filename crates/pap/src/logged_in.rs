@@ -3,8 +3,10 @@
 //! INVARIANT: nothing is done in a session that ended, also if it ends between the page and the commit
 //! (`sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends`).
 
+use std::collections::BTreeSet;
+
 use authority::{Effect, FactsError, Reader};
-use model::{FactKey, LoginSession, Person, PersonId, SessionOver};
+use model::{FactKey, LoginSession, Person, PersonId, SESSION_PEOPLE_MAX, SessionOver};
 
 use crate::command::{AdminError, Administration, By};
 use crate::register::put;
@@ -55,16 +57,25 @@ impl Administration {
     }
 }
 
-/// What says whose the login session is in which somebody acts, for who tells later that it ended and not whose it was.
+/// What says whose the login session is in which somebody acts, for who tells later that it ended and not whose it was;
+/// nothing, if that is known already.
 pub(crate) async fn session_of(
     reader: &mut Reader<'_>,
     by: By<'_>,
 ) -> Result<Option<Effect>, AdminError> {
     let Some(session) = by.session.and_then(|session| session.id) else { return Ok(None) };
-    let person = reader.need::<Person>(FactKey::person(by.person)).await;
-    let directory = person.map_err(AdminError::unavailable)?.source;
-    let place = directory.map(|directory| FactKey::session_of(&directory, session));
-    Ok(place.map(|place| put(place, by.person)))
+    let place = FactKey::session_of(session);
+    let people = reader.find::<BTreeSet<PersonId>>(place.clone()).await;
+    let mut people = people.map_err(AdminError::unavailable)?.unwrap_or_default();
+    if !people.insert(by.person.clone()) {
+        return Ok(None);
+    }
+    // Of more, a logout by the session alone would not end what they began in it.
+    if people.len() > SESSION_PEOPLE_MAX {
+        let why = "too many people were in sessions of this name: log in again";
+        return Err(AdminError::Conflict(why.to_owned()));
+    }
+    Ok(Some(put(place, &people)))
 }
 
 /// Whether `session` of `person` counts: no signal ended it, whether that named them or the session alone.
