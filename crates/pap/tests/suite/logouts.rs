@@ -304,7 +304,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let known = desk.administration.logged_in(who, session_here).await.expect("it can be read");
         assert_eq!(known.is_some(), is_given);
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By { person: &carla, groups: None, session: Some(session_here) };
+        let by = pap::By { person: &carla, groups: None, session: Some(session_here), login: None };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
@@ -335,7 +335,7 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let effects = vec![put(FactKey::person(&carla), &person)];
     desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
     let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session };
+    let by = pap::By { person: &carla, groups: None, session, login: None };
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
@@ -408,7 +408,7 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
         let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
         let does = async || {
             let session = Some(LoginSession { id: Some(one), since: clock.now() });
-            let by = pap::By { person: &person.id, groups: None, session };
+            let by = pap::By { person: &person.id, groups: None, session, login: None };
             Box::pin(read.does(&desk, by, act)).await
         };
         desk.world.put(FactKey::person(&person.id), &ended()).await;
@@ -435,7 +435,7 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
     let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
     let (asked, person) = (consent::asked(desk).await, &desk.world.standing.other.id);
     let session_here = LoginSession { id: Some(session("four")), since: desk.world.clock.now() };
-    let by = pap::By { person, groups: None, session: Some(session_here) };
+    let by = pap::By { person, groups: None, session: Some(session_here), login: None };
     let (read, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
     signals.later();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
