@@ -154,7 +154,8 @@ async fn sc_02_nothing_is_done_at_the_pages_by_a_login_that_is_somebody_elses() 
         desk.world.clock.advance(Duration::from_secs(1));
         let session = Some(LoginSession { id: None, since: desk.world.clock.now() });
         let by = By { person, groups: None, session, login: Some(&login) };
-        word(&desk.administration.agent_affirm(by, Vec::new(), facts.agent.name.as_str()).await)
+        let name = facts.agent.name.as_str();
+        word(&Box::pin(desk.administration.agent_affirm(by, Vec::new(), name)).await)
     };
     assert_eq!(affirms().await, "conflict", "it is nobody's");
     desk.has_refused_for("session_outdated").await;
