@@ -292,6 +292,34 @@ fn what_nests_too_deep_is_refused_before_it_is_parsed() {
     assert_eq!(imported.expect_err("it is deep").to_string(), at);
 }
 
+/// Whatever is made of a policy is about as much as it is, however deep it goes below what is wide.
+#[test]
+fn what_is_deep_and_wide_is_no_more_for_it() {
+    let peak_kib = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("this process has one");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        peak.and_then(|peak| peak.parse().ok()).expect("it has memory")
+    };
+    let texts: Vec<_> = (0..20_000).map(|number| format!("\"r{number}\"")).collect();
+    let texts = texts.join(", ");
+    let deep = " && context.depth < 9".repeat(230);
+    let policy = format!(
+        r#"@id("a") permit (principal, action in [Action::"crm/lookup", Action::"tools/list"], resource)
+        when {{ [{texts}, "none"].contains(context.risk){deep} }};
+        @id("lookup") permit (principal, action == Action::"crm/lookup", resource)
+        when {{ context.depth > 9 }};"#
+    );
+    let before = peak_kib();
+    let snapshot = snapshot(&policy);
+    let taken = peak_kib() - before;
+    assert!(snapshot.policies[0].of_its_actions.is_some());
+    assert!(taken < 1_500_000, "{taken} KiB for {} bytes of policy", policy.len());
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    let told = show(&case.decide(&snapshot));
+    assert!(told.starts_with("permit by a "), "{told}");
+}
+
 #[test]
 fn n_128_empty_and_broken_policies_never_allow() {
     let whole = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;
