@@ -264,7 +264,12 @@ impl Administration {
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
-        let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
+        let Some(was) = person.filter(is_own) else {
+            if event.meaning == Meaning::SessionsEnded {
+                return sessions_of_nobody(reader, taking, "unknown_subject").await;
+            }
+            return nothing("unknown_subject");
+        };
         match event.meaning {
             Meaning::SessionsEnded => Ok(sessions_ended(taking, was, &sessions_of(taking.set))),
             Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),

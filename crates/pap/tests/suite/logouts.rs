@@ -76,6 +76,7 @@ async fn deployment() -> Signals {
     let desk = &signals.scene.desk;
     let person = &desk.world.standing.other.id;
     desk.world.put(FactKey::login(ISSUER, "x-ann"), person).await;
+    desk.world.put(FactKey::login(ISSUER, "x-sam"), &desk.world.standing.sponsor.id).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: person.to_string() };
     desk.run(adopt).await.expect("they are the directory's");
     for name in ["one", "two"] {
@@ -162,6 +163,10 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         let user = json!({ "format": "email", "email": "ann@example.com" });
         complex(&json!({ "user": user, "session": opaque(name)["session"] }))
     };
+    let of_no_user = |name: &str| {
+        let user = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "x-sam" });
+        complex(&json!({ "user": user, "session": opaque(name)["session"] }))
+    };
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -178,11 +183,13 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         (revoked, alone("one"), one),
         (changed, opaque("two")["session"].clone(), two),
         (revoked, of_unknown("one"), one),
+        (revoked, of_no_user("one"), one),
         // Nothing ends, or nobody's does.
         ("risc/sessions-revoked", alone("one"), none),
         ("caep/session-presented", complex(&opaque("one")), none),
         (revoked, alone("three"), none),
         (revoked, of_unknown("three"), none),
+        (revoked, of_no_user("three"), none),
         ("risc/sessions-revoked", of_unknown("one"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
