@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, Prompt, ReturnPath, SessionId, Sessions};
-use model::{Authentication, Clock, LoginSession, PersonId, Timestamp};
+use model::{Authentication, Clock, FactKey, LoginSession, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 use sts::TokenService;
 
@@ -77,6 +77,8 @@ pub(crate) struct Visitor {
     login: LoginSession,
     /// How they authenticated for it.
     authentication: Option<Authentication>,
+    /// Where it says whose the login is.
+    place: FactKey,
 }
 
 impl Visitor {
@@ -85,6 +87,7 @@ impl Visitor {
             person: &self.person,
             groups: self.groups.as_ref(),
             session: Some(self.login),
+            login: Some(&self.place),
             authentication: self.authentication.as_ref(),
         }
     }
@@ -192,8 +195,8 @@ impl People {
         match self.administration.logged_in(name, login).await {
             Ok(Some(person)) => {
                 let how = Authentication::said(who.auth_time, who.acr.as_deref(), &who.amr);
-                let groups = who.groups.clone();
-                Ok(Visitor { person, groups, session, login, authentication: how })
+                let (groups, place) = (who.groups.clone(), FactKey::login(name.0, name.1));
+                Ok(Visitor { person, groups, session, login, place, authentication: how })
             }
             Ok(None) => {
                 // A newer one, in another browser, may be somebody's.

@@ -15,8 +15,8 @@ use model::{
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
 
-use crate::command::{AdminError, Administration, By, Draft};
-use crate::logged_in::session_of;
+use crate::command::{AdminError, Administration, Draft};
+use crate::logged_in::{By, session_of};
 use crate::register::put;
 use crate::sent;
 

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use cedar_policy::{
     ActionConstraint, Authorizer, Context, Effect, Entities, Entity, Policy, PolicySet, Request,
+    pst,
 };
 use model::{Denial, PolicyId};
-use serde_json::json;
 
 use crate::candidates::{OBSERVED_MAX, Placed};
 use crate::snapshot::{Compiled, Snapshot};
@@ -142,12 +142,14 @@ pub(crate) fn outcome(policy: &PolicySet, request: &Request, entities: &Entities
     }
 }
 
-/// `policy` for any action, if it is for those of a list.
+/// `policy` for any action, if it is for those of a list. Not by its JSON form: of that Cedar reads, and keeps meanwhile,
+/// for each level of an expression all that is below anew.
 pub(crate) fn of_its_actions(policy: &Policy) -> Option<PolicySet> {
     let ActionConstraint::In(_) = policy.action_constraint() else { return None };
-    let mut syntax = policy.to_json().ok()?;
-    *syntax.get_mut("action")? = json!({ "op": "All" });
-    let policy = Policy::from_json(Some(policy.id().clone()), syntax).ok()?;
+    let mut syntax = policy.to_pst().ok()?.body().clone();
+    syntax.action = pst::ActionConstraint::Any;
+    let syntax = pst::StaticPolicy::try_from(syntax).ok()?;
+    let policy = Policy::from_pst(syntax.into()).ok()?;
     PolicySet::from_policies([policy]).ok()
 }
 

@@ -7,13 +7,15 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression,
+    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request,
+    eval_expression, pst,
 };
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
@@ -124,9 +126,10 @@ impl Snapshot {
     /// Every condition of its policies, with the policy, as [`Condition::text`] tells it.
     pub fn conditions(&self) -> impl Iterator<Item = (&PolicyId, String)> {
         self.policies.iter().flat_map(|compiled| {
-            let parts = compiled.alone.policies().next().map(conditions).unwrap_or_default();
-            let told =
-                |(kind, body): (String, Value)| (&compiled.id, text(&kind, alone(&body).as_ref()));
+            let parts = compiled.alone.policies().next().map(each_alone).unwrap_or_default();
+            let told = |(kind, _, alone): (String, Value, Option<Policy>)| {
+                (&compiled.id, text(&kind, alone.as_ref()))
+            };
             parts.into_iter().map(told).collect::<Vec<_>>()
         })
     }
@@ -170,9 +173,9 @@ fn explained(
 ) -> Option<AskedPolicy> {
     let request = question.of(principal)?;
     let policy = compiled.alone.policies().next()?;
-    let mut conditions: Vec<Condition> = conditions(policy)
+    let mut conditions: Vec<Condition> = each_alone(policy)
         .into_iter()
-        .map(|(kind, body)| condition(&kind, &body, (&request, question)))
+        .map(|(kind, body, alone)| condition((kind.as_str(), &body), alone, (&request, question)))
         .collect();
     let first_unmet = conditions.iter().position(|it| it.met == Some(false));
     for after in conditions.iter_mut().skip(first_unmet.unwrap_or(usize::MAX)) {
@@ -224,12 +227,42 @@ fn take_apart(body: &Value, parts: &mut Vec<(String, Value)>) {
     }
 }
 
-fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Condition {
+/// The conditions of `policy`, as [`conditions`] takes them apart, each with a policy that has it alone, if there is one.
+/// That is not made of the JSON form: of that Cedar reads, and keeps meanwhile, for each level of an expression all that
+/// is below anew.
+fn each_alone(policy: &Policy) -> Vec<(String, Value, Option<Policy>)> {
+    let mut bodies = Vec::new();
+    let form = policy.to_pst().ok();
+    for clause in form.iter().flat_map(|form| form.body().clauses()) {
+        match clause {
+            pst::Clause::When(body) => operands(body, &mut bodies),
+            pst::Clause::Unless(body) => bodies.push(body.clone()),
+        }
+    }
+    let mut bodies = bodies.into_iter();
+    let parts = conditions(policy).into_iter();
+    parts.map(|(kind, body)| (kind, body, bodies.next().and_then(alone))).collect()
+}
+
+/// What `body` is the conjunction of.
+fn operands(body: &Arc<pst::Expr>, parts: &mut Vec<Arc<pst::Expr>>) {
+    if let pst::Expr::BinaryOp { op: pst::BinaryOp::And, left, right } = body.as_ref() {
+        operands(left, parts);
+        operands(right, parts);
+    } else {
+        parts.push(body.clone());
+    }
+}
+
+fn condition(
+    (kind, body): (&str, &Value),
+    alone: Option<Policy>,
+    asked: (&Request, &Question<'_>),
+) -> Condition {
     let mut paths = BTreeSet::new();
     looked_at(body, &mut paths);
     let left_out = paths.iter().find_map(|path| unread(path, asked.1)).map(|it| inexact(it));
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
-    let alone = alone(body);
     let text = text(kind, alone.as_ref());
     let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
     let held = match (left_out, set) {
@@ -245,15 +278,16 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
 }
 
 /// A policy that has this condition alone.
-fn alone(body: &Value) -> Option<Policy> {
-    let form = json!({
-        "effect": "permit",
-        "principal": { "op": "All" },
-        "action": { "op": "All" },
-        "resource": { "op": "All" },
-        "conditions": [{ "kind": "when", "body": body }],
-    });
-    Policy::from_json(None, form).ok()
+fn alone(body: Arc<pst::Expr>) -> Option<Policy> {
+    let any = pst::Template::new(
+        "it",
+        pst::Effect::Permit,
+        pst::PrincipalConstraint::Any,
+        pst::ActionConstraint::Any,
+        pst::ResourceConstraint::Any,
+    );
+    let form = any.try_with_clauses([pst::Clause::When(body)]).ok()?;
+    Policy::from_pst(pst::StaticPolicy::try_from(form).ok()?.into()).ok()
 }
 
 /// A condition as it is written, which the policy `alone` has alone.

@@ -421,6 +421,7 @@ async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
             person: &carla,
             groups: groups.as_ref(),
             session: None,
+            login: None,
             authentication: None,
         };
         let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());

@@ -78,6 +78,7 @@ pub(crate) async fn deployment() -> Signals {
     let desk = &signals.scene.desk;
     let person = &desk.world.standing.other.id;
     desk.world.put(FactKey::login(ISSUER, "x-ann"), person).await;
+    desk.world.put(FactKey::login(ISSUER, "x-sam"), &desk.world.standing.sponsor.id).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: person.to_string() };
     desk.run(adopt).await.expect("they are the directory's");
     let place = FactKey::session_of(session("one"));
@@ -165,6 +166,10 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         let user = json!({ "format": "email", "email": "ann@example.com" });
         complex(&json!({ "user": user, "session": opaque(name)["session"] }))
     };
+    let of_no_user = |name: &str| {
+        let user = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "x-sam" });
+        complex(&json!({ "user": user, "session": opaque(name)["session"] }))
+    };
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -181,11 +186,13 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         (revoked, alone("one"), one),
         (changed, opaque("two")["session"].clone(), two),
         (revoked, of_unknown("one"), one),
+        (revoked, of_no_user("one"), one),
         // Nothing ends, or nobody's does.
         ("risc/sessions-revoked", alone("one"), none),
         ("caep/session-presented", complex(&opaque("one")), none),
         (revoked, alone("three"), none),
         (revoked, of_unknown("three"), none),
+        (revoked, of_no_user("three"), none),
         ("risc/sessions-revoked", of_unknown("one"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
@@ -309,7 +316,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
         let how = Authentication::said(Some(session_here.since), Some("loa2"), &BTreeSet::new());
         let (session, authentication) = (Some(session_here), how.as_ref());
-        let by = pap::By { person: &carla, groups: None, session, authentication };
+        let by = pap::By { person: &carla, groups: None, session, login: None, authentication };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
@@ -341,7 +348,7 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let effects = vec![put(FactKey::person(&carla), &person)];
     desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
     let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session, authentication: None };
+    let by = pap::By { person: &carla, groups: None, session, login: None, authentication: None };
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
@@ -414,7 +421,13 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
         let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
         let does = async || {
             let session = Some(LoginSession { id: Some(one), since: clock.now() });
-            let by = pap::By { person: &person.id, groups: None, session, authentication: None };
+            let by = pap::By {
+                person: &person.id,
+                groups: None,
+                session,
+                login: None,
+                authentication: None,
+            };
             Box::pin(read.does(&desk, by, act)).await
         };
         desk.world.put(FactKey::person(&person.id), &ended()).await;
