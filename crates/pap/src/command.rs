@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use authority::{
-    AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
-    NotPermitted, Pages, Reader, RefusalLog, Refused,
+    AdminAct, Administered, Authority, Effect, FactsError, NewEntry, NotAdministered, NotPermitted,
+    Pages, Reader, RefusalLog, Refused,
 };
 use model::{FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger};
 use serde_json::{Value, json};
