@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::owed;
-use crate::recall::{Question, Recall, Recorded};
+use crate::recall::{Question, Recall, Recorded, take_turns};
 use crate::used_up::{Unknown, UsedUp};
 
 /// The most records of one page.
@@ -168,7 +168,8 @@ impl Administration {
     async fn try_page(&self, tried: &mut Tried, from: u64) -> Result<Value, AdminError> {
         let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
         let mut page = Page::default();
-        for (recorded, question) in recalled {
+        for (at, (recorded, question)) in recalled.into_iter().enumerate() {
+            take_turns(at).await;
             let is_asked = tried.is_asked(&recorded);
             let is_any_set = recorded.is_by_commit() && recorded.before() != Before::TokenUsed;
             if is_any_set || !(is_asked || tried.counts(&recorded)) {
@@ -189,8 +190,6 @@ impl Administration {
                 page.damaged += u64::from(is_asked);
                 continue;
             };
-            // Others want to be served meanwhile.
-            tokio::task::yield_now().await;
             // It says what was used up then, where that was too much.
             facts.session.used.clear();
             if !is_asked {

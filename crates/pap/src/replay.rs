@@ -8,7 +8,7 @@ use pdp::Snapshot;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recall, Recorded, Told};
+use crate::recall::{Question, Recall, Recorded, Told, take_turns};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -64,7 +64,8 @@ impl Administration {
         let mut from = 0;
         loop {
             let (records, recalled) = self.recalled((from, PAGE), &mut recall).await?;
-            for (recorded, question) in recalled {
+            for (at, (recorded, question)) in recalled.into_iter().enumerate() {
+                take_turns(at).await;
                 tally.is_current |= recorded.told.is_some();
                 let id = recorded.id;
                 match self.beside(&recorded, &question, &mut recall).await? {
@@ -145,8 +146,6 @@ impl Administration {
         let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
-        // Others want to be served meanwhile.
-        tokio::task::yield_now().await;
         Ok(recorded.made_again(&snapshot, (&request, &facts)))
     }
 }
