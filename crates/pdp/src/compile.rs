@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
-use crate::evaluate::of_its_actions;
 use crate::explain::conditions;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
@@ -27,7 +26,7 @@ use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::placed;
 use crate::strictness::Strictness;
 use crate::validate::Checker;
-use crate::{Bundle, annotations, arguments, properties, reads};
+use crate::{Bundle, annotations, arguments, evaluate, properties, reads};
 
 /// The most policies in one bundle.
 pub const POLICIES_MAX: usize = 20_000;
@@ -429,7 +428,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     // What is always met says as little as nothing.
     let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
     let is_unconditional = reads.attributes.is_empty() && conditions(&policy).iter().all(is_met);
-    let of_its_actions = of_its_actions(&policy);
+    let beside_scope = evaluate::beside_scope(&policy);
     let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
     Ok(Compiled {
         id: PolicyId::from(id),
@@ -438,7 +437,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         description,
         is_unconditional,
         alone,
-        of_its_actions,
+        beside_scope,
         observe: annotations.observe,
         obligations: annotations.obligations,
         remedy: annotations.remedy,

@@ -165,11 +165,17 @@ impl Node {
     }
 }
 
-/// Adds an entity once: a person may be sponsor, subject and owner.
-fn add(nodes: &mut Vec<Node>, node: Node) {
-    if nodes.iter().all(|present| present.uid != node.uid) {
+/// Adds an entity once: a person may be sponsor, subject and owner. It is placed as the one that is there.
+///
+/// INVARIANT: the ancestors by which policies are looked for are those that Cedar is handed
+/// (`everybody_is_placed_as_their_entity_is`).
+fn add(nodes: &mut Vec<Node>, node: Node) -> Placed {
+    let present = nodes.iter().position(|present| present.uid == node.uid);
+    let at = present.unwrap_or(nodes.len());
+    if present.is_none() {
         nodes.push(node);
     }
+    Placed { uid: nodes[at].uid.clone(), ancestors: nodes[at].parents.clone() }
 }
 
 fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
@@ -179,14 +185,12 @@ fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
     let active = RestrictedExpression::new_bool(person.is_active());
     let mut attributes = vec![("active", active)];
     attributes.extend(person.unit.as_ref().map(|unit| ("unit", text(unit.as_str()))));
-    add(nodes, Node { uid: uid.clone(), attributes, parents: groups.clone() });
-    Placed { uid, ancestors: groups }
+    add(nodes, Node { uid, attributes, parents: groups })
 }
 
 fn add_directory(nodes: &mut Vec<Node>, directory: &Directory) -> Placed {
     let uid = uid(&TYPES.directory, directory.name.as_str());
-    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: Vec::new() });
-    Placed { uid, ancestors: Vec::new() }
+    add(nodes, Node { uid, attributes: Vec::new(), parents: Vec::new() })
 }
 
 fn add_standing(
@@ -199,13 +203,12 @@ fn add_standing(
         add_agent(nodes, agent.clone(), &standing.agent);
     }
     let uid = uid(&TYPES.instance, &standing.instance.id.to_string());
-    let parents = vec![agent];
-    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
+    let actor = add(nodes, Node { uid, attributes: Vec::new(), parents: vec![agent] });
     if further {
         add_person(nodes, &standing.sponsor);
     }
     let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
-    (Placed { uid, ancestors: parents }, subject)
+    (actor, subject)
 }
 
 fn add_agent(nodes: &mut Vec<Node>, uid: EntityUid, agent: &Agent) {
@@ -229,8 +232,7 @@ fn add_resource(
     let (uid, server) = match resource {
         ResourceRef::Tool(tool) => (tool_uid(tool), Some(&tool.server)),
         ResourceRef::Server(name) => {
-            let uid = add_server(nodes, name, (facts, labels));
-            return Placed { uid, ancestors: Vec::new() };
+            return add_server(nodes, name, (facts, labels));
         }
         ResourceRef::Resource { server, uri } => {
             (uid(&types.resource, &format!("{server}/{uri}")), Some(server))
@@ -264,22 +266,19 @@ fn add_resource(
             add_server(nodes, name, (facts, labels));
         }
     }
-    add(nodes, Node { uid: uid.clone(), attributes, parents: parents.clone() });
     // Somebody who is also the actor keeps the ancestors known of the actor.
-    let ancestors = nodes.iter().find(|node| node.uid == uid).map(|node| node.parents.clone());
-    Placed { uid, ancestors: ancestors.unwrap_or(parents) }
+    add(nodes, Node { uid, attributes, parents })
 }
 
 fn add_server(
     nodes: &mut Vec<Node>,
     name: &ServerName,
     (facts, labels): (&Facts, &Labels),
-) -> EntityUid {
+) -> Placed {
     let uid = server_uid(name.as_str());
     let mut attributes = Vec::from(of_server(facts));
     attributes.push(("sink", RestrictedExpression::new_bool(labels.sends(name))));
-    add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
-    uid
+    add(nodes, Node { uid, attributes, parents: Vec::new() })
 }
 
 fn add_tool(
@@ -308,10 +307,7 @@ fn add_tool(
     if let Some(owner) = facts.tool_owner.as_ref().filter(|_| further) {
         add_person(nodes, owner);
     }
-    let uid = tool_uid(tool);
-    let ancestors = vec![server];
-    add(nodes, Node { uid: uid.clone(), attributes, parents: ancestors.clone() });
-    Placed { uid, ancestors }
+    add(nodes, Node { uid: tool_uid(tool), attributes, parents: vec![server] })
 }
 
 /// What a server and its tools have in common.

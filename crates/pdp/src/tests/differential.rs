@@ -207,3 +207,21 @@ fn the_conditions_fail_and_hold() {
     assert_eq!(said.errors, BTreeSet::from([4, 5]));
     assert!(snapshot.policies.iter().all(|it| it.effect == Effect::Permit));
 }
+
+/// Nobody evaluates the scope of a policy that was found by it: so it is found by what Cedar would evaluate it with, also
+/// where facts tell twice of somebody, and not the same.
+#[test]
+fn everybody_is_placed_as_their_entity_is() {
+    let check = |case: &Case| {
+        let world = World::of(&case.request, &case.facts(), &Labels::default());
+        let World { actor, subject, resource, nodes } = &world;
+        for placed in [actor, resource].into_iter().chain(subject) {
+            let node = nodes.iter().find(|node| node.uid == placed.uid).expect("it has an entity");
+            assert_eq!(node.parents, placed.ancestors, "{}", placed.uid);
+        }
+    };
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    check(&case);
+    check(&case.on_behalf_of(person("carla", &["clerks"])));
+    check(&Case::method("tools/list", "crm").on_behalf_of(person("sam", &["guests"])));
+}
