@@ -444,6 +444,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         reads: reads.input,
         compared: reads.compared,
         attributes: reads.attributes,
+        asks_within: reads.within,
         actions: reads.actions,
         looks_at_provenance: reads.provenance,
         lifting: reads.lifting,

@@ -157,11 +157,12 @@ impl World {
 }
 
 impl Node {
-    /// The entity that Cedar evaluates with: the attributes that somebody asks for.
+    /// The entity that Cedar evaluates with: what somebody asks for.
     pub(crate) fn entity(self, asked: &AskedFor<'_>) -> Option<Entity> {
         let attributes = self.attributes.into_iter().filter(|(name, _)| asked.has(name));
         let attributes = attributes.map(|(key, it)| (key.to_owned(), it));
-        Entity::new_with_tags(self.uid, attributes, self.parents, []).ok()
+        let parents = if asked.within() { self.parents } else { Vec::new() };
+        Entity::new_with_tags(self.uid, attributes, parents, []).ok()
     }
 }
 

@@ -8,16 +8,14 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression,
-};
+use cedar_policy::{Effect, EvalResult, Expression, Policy, Request, eval_expression};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
-use crate::evaluate::Question;
+use crate::evaluate::{Question, beside_scope};
 use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
@@ -182,7 +180,7 @@ fn explained(
     }
     let applies = match question.unread.iter().find(|it| compiled.reads.see(it)) {
         Some(pointer) => Err(inexact(pointer)),
-        None => holds(&compiled.alone, (&request, question)),
+        None => holds(compiled.beside_scope.as_ref(), (&request, question)),
     };
     let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
@@ -231,10 +229,9 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
     let alone = alone(body);
     let text = text(kind, alone.as_ref());
-    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = match (left_out, set) {
+    let held = match (left_out, alone) {
         (Some(why), _) => Err(why),
-        (None, Some(set)) => holds(&set, asked),
+        (None, Some(policy)) => holds(beside_scope(&policy).as_ref(), asked),
         (None, None) => Err("it cannot be asked by itself".to_owned()),
     };
     let (met, why) = match held {
@@ -265,18 +262,19 @@ fn text(kind: &str, alone: Option<&Policy>) -> String {
     if kind == "when" { text } else { format!("unless {text}") }
 }
 
-/// Whether the one policy of `set` applies.
+/// Whether a policy applies that says these `conditions` beside a scope that matches, or nothing.
 ///
 /// # Errors
 /// Why it cannot be evaluated.
-fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Result<bool, String> {
-    let response = Authorizer::new().is_authorized(request, set, &question.entities);
-    let diagnostics = response.diagnostics();
-    match diagnostics.errors().next() {
-        Some(AuthorizationError::PolicyEvaluationError(error)) => {
-            Err(error.inner().to_string().replace('\n', " "))
-        }
-        None => Ok(diagnostics.reason().next().is_some()),
+fn holds(
+    conditions: Option<&Expression>,
+    (request, question): (&Request, &Question<'_>),
+) -> Result<bool, String> {
+    let Some(conditions) = conditions else { return Ok(true) };
+    match eval_expression(request, &question.entities, conditions) {
+        Ok(EvalResult::Bool(holds)) => Ok(holds),
+        Ok(other) => Err(format!("it is neither true nor false, but `{other}`")),
+        Err(error) => Err(error.to_string().replace('\n', " ")),
     }
 }
 

@@ -26,6 +26,7 @@ pub struct InputReads {
 
 /// What one policy mentions.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found by itself")]
 pub(crate) struct Reads {
     /// What it looks at below `context.input`.
     pub(crate) input: InputReads,
@@ -43,6 +44,8 @@ pub(crate) struct Reads {
     pub(crate) session: BTreeSet<Option<String>>,
     /// Whether its conditions name `principal`.
     pub(crate) principal: bool,
+    /// Whether its conditions ask what lies within what (`in`).
+    pub(crate) within: bool,
     /// By which members of the context more is permitted the more was read.
     pub(crate) lifting: BTreeSet<&'static str>,
 }
@@ -121,6 +124,8 @@ impl Reads {
                     if COMPARING.contains(&operator.as_str()) {
                         self.comparison(operand);
                     }
+                    // Also below `is`.
+                    self.within |= operator == "in";
                     match (operator.as_str(), operand) {
                         ("Value", literal) => self.actions_in(literal),
                         ("Var", name) => self.principal |= name == "principal",

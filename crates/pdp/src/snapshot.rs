@@ -48,6 +48,7 @@ pub struct Snapshot {
 
 /// One policy, ready to be asked by itself.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found by itself")]
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,
@@ -70,6 +71,8 @@ pub(crate) struct Compiled {
     pub(crate) compared: BTreeMap<String, BTreeSet<String>>,
     /// The attributes that it names anywhere.
     pub(crate) attributes: BTreeSet<String>,
+    /// Whether it asks beside its scope what lies within what.
+    pub(crate) asks_within: bool,
     /// The actions that it names anywhere.
     pub(crate) actions: BTreeSet<String>,
     /// Whether it looks at where arguments come from.
