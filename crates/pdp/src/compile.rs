@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
-use crate::explain::conditions;
+use crate::explain::conditions_in;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::nesting::is_shallow;
@@ -416,7 +416,8 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     if !misplaced.is_empty() {
         return Err(form(&given, vec![misplaced.to_owned()]));
     }
-    let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
+    let syntax = policy.to_json().map_err(|error| form(&given, vec![error.to_string()]))?;
+    let reads = reads::of_syntax(&syntax, policy.effect());
     if reads.whole {
         let message = "uses `context`, `context.input` or `context.provenance` as a whole; name the \
                        members it reads";
@@ -427,7 +428,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     let description = policy.annotation("description").map(str::to_owned);
     // What is always met says as little as nothing.
     let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
-    let is_unconditional = reads.attributes.is_empty() && conditions(&policy).iter().all(is_met);
+    let is_unconditional = reads.attributes.is_empty() && conditions_in(&syntax).iter().all(is_met);
     let beside_scope = evaluate::beside_scope(&policy);
     let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
     Ok(Compiled {

@@ -198,10 +198,13 @@ fn explained(
 /// The conditions of `policy`, each with whether it must hold or not (`when`, `unless`), those with `when`
 /// taken apart.
 pub(crate) fn conditions(policy: &Policy) -> Vec<(String, Value)> {
-    let Ok(form) = policy.to_json() else { return Vec::new() };
-    let all = form["conditions"].as_array().cloned().unwrap_or_default();
+    policy.to_json().map_or_else(|_| Vec::new(), |syntax| conditions_in(&syntax))
+}
+
+/// The same of the policy with this `syntax`.
+pub(crate) fn conditions_in(syntax: &Value) -> Vec<(String, Value)> {
     let mut parts = Vec::new();
-    for condition in all {
+    for condition in syntax["conditions"].as_array().into_iter().flatten() {
         let kind = condition["kind"].as_str().unwrap_or_default().to_owned();
         if kind == "when" {
             take_apart(&condition["body"], &mut parts);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::Policy;
+use cedar_policy::{Effect, Policy};
 use serde_json::Value;
 
 use crate::context::{COUNTERS, PROVENANCE, USED_TOOLS};
@@ -53,7 +53,12 @@ pub(crate) struct Reads {
 /// Reads the syntax of `policy`, or says why it cannot be read.
 pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
     let syntax = policy.to_json().map_err(|error| error.to_string())?;
-    let lifting = lifting::of(&syntax, policy.effect());
+    Ok(of_syntax(&syntax, policy.effect()))
+}
+
+/// Reads the `syntax` of a policy with this effect.
+pub(crate) fn of_syntax(syntax: &Value, effect: Effect) -> Reads {
+    let lifting = lifting::of(syntax, effect);
     let mut reads = Reads { lifting, ..Reads::default() };
     for part in ["principal", "action", "resource"] {
         reads.actions_in(&syntax[part]);
@@ -62,7 +67,7 @@ pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
     for condition in conditions {
         reads.expression(&condition["body"]);
     }
-    Ok(reads)
+    reads
 }
 
 impl InputReads {
