@@ -13,7 +13,7 @@ use model::{
     FactKey, Facts, Obligation, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts,
     RecordDigest, RecordId, Remedy, ResourceRef, Revision, SessionFacts, Timestamp,
 };
-use pdp::{Bundle, Snapshot};
+use pdp::{Bundle, CompileErrors, Snapshot};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -96,50 +96,53 @@ enum Read {
 }
 
 impl Recorded {
-    fn of(read: &Read) -> Self {
+    fn of(read: Read) -> Self {
         match read {
-            Read::Act(record) => Self {
-                id: record.id,
-                time: record.time,
-                policy: record.policy,
-                verdict: record.decision,
-                reason: record.reason.clone(),
-                policies: record.policies.clone(),
-                elevation: record.elevation,
-                budget: record.budget.clone(),
-                is_of_token: record.commitments.contains_key("token"),
-                observed_set: record.observed_set.clone().filter(|_| record.v >= DECISION_VERSION),
-                told: (record.v >= DECISION_VERSION).then(|| Told::by(record)),
-            },
+            Read::Act(record) => {
+                let is_of_this_build = record.v >= DECISION_VERSION;
+                let told = Told {
+                    answers: record.answers,
+                    obligations: record.obligations.into_iter().collect(),
+                    observed: record.observed.into_iter().collect(),
+                    remedies: record.remedies.into_iter().collect(),
+                };
+                Self {
+                    id: record.id,
+                    time: record.time,
+                    policy: record.policy,
+                    verdict: record.decision,
+                    reason: record.reason,
+                    policies: record.policies,
+                    elevation: record.elevation,
+                    budget: record.budget,
+                    is_of_token: record.commitments.contains_key("token"),
+                    observed_set: record.observed_set.filter(|_| is_of_this_build),
+                    told: is_of_this_build.then_some(told),
+                }
+            }
             Read::Administration(record) => Self {
                 id: record.id,
                 time: record.time,
                 policy: record.policy,
                 verdict: record.decision,
-                reason: record.reason.clone(),
-                policies: record.policies.clone(),
+                reason: record.reason,
+                policies: record.policies,
                 elevation: None,
                 budget: None,
                 is_of_token: false,
-                observed_set: record.observed_set.clone(),
+                observed_set: record.observed_set,
                 told: None,
             },
         }
     }
 }
 
-impl Told {
-    fn by(record: &DecisionRecord) -> Self {
-        Self {
-            answers: record.answers,
-            obligations: record.obligations.iter().cloned().collect(),
-            observed: record.observed.iter().cloned().collect(),
-            remedies: record.remedies.iter().copied().collect(),
-        }
-    }
-}
-
 impl Recall {
+    /// Compiles another set than those that it recalls: what they have in common is compiled once.
+    pub(crate) async fn compile(&self, bundle: Bundle) -> Result<Arc<Snapshot>, CompileErrors> {
+        self.compiler.compile(bundle).await
+    }
+
     /// Forgets what was disclosed: it may be erased before it is asked for again.
     pub(crate) fn forget_disclosed(&mut self) {
         self.leaves.clear();
@@ -163,7 +166,6 @@ impl Administration {
         for (at, entry) in entries.iter().enumerate() {
             take_turns(at).await;
             let Some(read) = read(entry) else { continue };
-            let recorded = Recorded::of(&read);
             let disclosure = disclosures.remove(&entry.index).transpose();
             let question = match &read {
                 Read::Act(record) => {
@@ -177,7 +179,7 @@ impl Administration {
                     }
                 }
             };
-            recalled.push((recorded, question));
+            recalled.push((Recorded::of(read), question));
         }
         Ok((entries.len(), recalled))
     }
