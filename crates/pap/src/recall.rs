@@ -319,7 +319,7 @@ fn question(
         principal: Principal::Instance(record.instance),
         action: ActionName::method(&record.action),
         resource: resource(record, own)?,
-        input: own.value("arguments").cloned().unwrap_or_default(),
+        input: member(own, "arguments")?.unwrap_or_default(),
     };
     let facts = Facts {
         revision: record.facts.revision,
@@ -354,8 +354,7 @@ fn asking(own: &Disclosure) -> Result<PrincipalFacts, String> {
 }
 
 fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, String> {
-    let value = from.value(name).map(T::deserialize).transpose();
-    value.map_err(|error| format!("`{name}` cannot be read: {error}"))
+    from.read(name).map_err(|error| format!("`{name}` cannot be read: {error}"))
 }
 
 fn resource(record: &DecisionRecord, own: &Disclosure) -> Result<ResourceRef, String> {
