@@ -302,7 +302,7 @@ fn facts(values: &Disclosure) -> Result<Facts, String> {
         principal: PrincipalFacts::Instance(Arc::new(standing)),
         tool: member(values, "tool")?.map(Arc::new),
         server: member(values, "server")?.map(Arc::new),
-        tool_owner: member(values, "tool_owner")?,
+        tool_owner: member(values, "tool_owner")?.map(Arc::new),
         agent: member(values, "agent")?.map(Arc::new),
         session: SessionFacts::default(),
         binding: Binding::None,
