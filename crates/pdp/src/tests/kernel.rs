@@ -230,20 +230,19 @@ pub(super) const CHANGES: &[(&str, Change)] = &[
         }
     }),
     ("owner inactive", |case| {
-        if let Some(owner) = &mut case.facts.tool_owner {
-            Arc::make_mut(owner).state = INACTIVE;
+        if let Some(owner) = case.facts.tool_owner.as_mut().map(Arc::make_mut) {
+            owner.state = INACTIVE;
         }
     }),
     ("owner came back after it was theirs", |case| {
-        if let Some(owner) = &mut case.facts.tool_owner {
-            Arc::make_mut(owner).state =
-                PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        if let Some(owner) = case.facts.tool_owner.as_mut().map(Arc::make_mut) {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
         }
     }),
     ("owner came back and was asked again", |case| {
-        if let (Some(owner), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
-            Arc::make_mut(owner).state =
-                PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        let owner = case.facts.tool_owner.as_mut().map(Arc::make_mut);
+        if let (Some(owner), Some(tool)) = (owner, &mut case.tool) {
+            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
             tool.owned = Some(at(-10));
         }
     }),
