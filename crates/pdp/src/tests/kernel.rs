@@ -240,9 +240,8 @@ pub(super) const CHANGES: &[(&str, Change)] = &[
         }
     }),
     ("owner came back and was asked again", |case| {
-        let owner = case.facts.tool_owner.as_mut().map(Arc::make_mut);
-        if let (Some(owner), Some(tool)) = (owner, &mut case.tool) {
-            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        if let (Some(who), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
+            Arc::make_mut(who).state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
             tool.owned = Some(at(-10));
         }
     }),
