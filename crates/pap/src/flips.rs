@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::owed;
-use crate::recall::{Question, Recall, Recorded, take_turns};
+use crate::recall::{Question, Recall, Recorded};
 use crate::used_up::{Unknown, UsedUp};
 
 /// The most records of one page.
@@ -164,10 +164,11 @@ impl Administration {
     }
 
     async fn try_page(&self, tried: &mut Tried, from: u64) -> Result<Value, AdminError> {
-        let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
+        let mut decisions = self.decisions(from, PAGE).await?;
         let mut page = Page::default();
-        for (at, (recorded, question)) in recalled.into_iter().enumerate() {
-            take_turns(at).await;
+        while let Some((recorded, question)) =
+            self.recalled(&mut decisions, &mut tried.recall).await?
+        {
             let is_asked = tried.is_asked(&recorded);
             let is_any_set = recorded.is_by_commit() && recorded.before() != Before::TokenUsed;
             if is_any_set || !(is_asked || tried.counts(&recorded)) {
@@ -207,7 +208,7 @@ impl Administration {
             }
         }
         // A page that is not full is the last: that it was asked for is itself a record.
-        let next = (records == PAGE).then(|| from + PAGE as u64);
+        let next = (decisions.records == PAGE).then(|| from + PAGE as u64);
         Ok(page.told(next))
     }
 }

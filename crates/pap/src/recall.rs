@@ -1,10 +1,11 @@
 //! What a record says was asked and answered, so that it can be asked again: by the record and its
 //! disclosures alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use authority::{LogEntry, SharedCompiler};
+use journal::DisclosureError;
 use model::record::{
     AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, ObservedSet, Verdict,
 };
@@ -81,6 +82,15 @@ pub(crate) struct Recall {
     leaves: HashMap<(RecordId, RecordDigest), Leaf>,
 }
 
+/// The decisions of a page of the log, which are gone through one after the other.
+pub(crate) struct Decisions {
+    /// How many records the page has.
+    pub(crate) records: usize,
+    entries: std::vec::IntoIter<LogEntry>,
+    /// What they disclose, by index.
+    disclosures: BTreeMap<u64, Result<Disclosure, DisclosureError>>,
+}
+
 /// What a facts leaf discloses, for decisions that differ in their time and circumstances.
 #[derive(Clone)]
 enum Leaf {
@@ -150,23 +160,29 @@ impl Recall {
 }
 
 impl Administration {
-    /// The decisions among up to `max` records from the one at `index` on, each with what was asked; and how
-    /// many records those are.
-    pub(crate) async fn recalled(
-        &self,
-        (index, max): (u64, usize),
-        recall: &mut Recall,
-    ) -> Result<(usize, Vec<(Recorded, Question)>), AdminError> {
+    /// The decisions among up to `max` records from the one at `index` on.
+    pub(crate) async fn decisions(&self, index: u64, max: usize) -> Result<Decisions, AdminError> {
         let journal = self.authority.journal();
         let entries = journal.store().entries(index, max).await;
         let entries = entries.map_err(AdminError::unavailable)?;
-        let disclosures = journal.disclosures(index, entries.len()).await;
-        let mut disclosures = disclosures.map_err(AdminError::unavailable)?;
-        let mut recalled = Vec::with_capacity(entries.len());
-        for (at, entry) in entries.iter().enumerate() {
-            take_turns(at).await;
-            let Some(read) = read(entry) else { continue };
-            let disclosure = disclosures.remove(&entry.index).transpose();
+        let records = entries.len();
+        let disclosures = journal.disclosures(index, records).await;
+        let disclosures = disclosures.map_err(AdminError::unavailable)?;
+        Ok(Decisions { records, entries: entries.into_iter(), disclosures })
+    }
+
+    /// The next of `decisions`, with what was asked; none, if that was the last one.
+    pub(crate) async fn recalled(
+        &self,
+        decisions: &mut Decisions,
+        recall: &mut Recall,
+    ) -> Result<Option<(Recorded, Question)>, AdminError> {
+        while let Some(entry) = decisions.entries.next() {
+            if decisions.entries.len().is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+            let Some(read) = read(&entry) else { continue };
+            let disclosure = decisions.disclosures.remove(&entry.index).transpose();
             let question = match &read {
                 Read::Act(record) => {
                     let own = held_against(disclosure, &record.commitments)?;
@@ -179,9 +195,9 @@ impl Administration {
                     }
                 }
             };
-            recalled.push((Recorded::of(read), question));
+            return Ok(Some((Recorded::of(read), question)));
         }
-        Ok((entries.len(), recalled))
+        Ok(None)
     }
 
     async fn act(
@@ -275,21 +291,16 @@ impl From<Result<(AccessRequest, Facts), String>> for Question {
     }
 }
 
-/// Lets others be served before each [`TURN`]th of what is gone through, which this is the one `at` of.
-pub(crate) async fn take_turns(at: usize) {
-    if at.is_multiple_of(TURN) {
-        tokio::task::yield_now().await;
-    }
-}
-
 fn read(entry: &LogEntry) -> Option<Read> {
     if !entry.bytes.starts_with(BEGINS) {
         return None;
     }
-    if let Ok(record) = serde_json::from_slice(&entry.bytes) {
+    // Else each of its texts is looked at for whether it is one.
+    let text = str::from_utf8(&entry.bytes).ok()?;
+    if let Ok(record) = serde_json::from_str(text) {
         return Some(Read::Act(Box::new(record)));
     }
-    let record = serde_json::from_slice(&entry.bytes).ok()?;
+    let record = serde_json::from_str(text).ok()?;
     Some(Read::Administration(Box::new(record)))
 }
 

@@ -8,7 +8,7 @@ use pdp::Snapshot;
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
-use crate::recall::{Question, Recall, Recorded, Told, take_turns};
+use crate::recall::{Question, Recall, Recorded, Told};
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -63,9 +63,8 @@ impl Administration {
         let (mut recall, mut tally) = (Recall::default(), Tally::default());
         let mut from = 0;
         loop {
-            let (records, recalled) = self.recalled((from, PAGE), &mut recall).await?;
-            for (at, (recorded, question)) in recalled.into_iter().enumerate() {
-                take_turns(at).await;
+            let mut page = self.decisions(from, PAGE).await?;
+            while let Some((recorded, question)) = self.recalled(&mut page, &mut recall).await? {
                 tally.is_current |= recorded.told.is_some();
                 let id = recorded.id;
                 match self.beside(&recorded, &question, &mut recall).await? {
@@ -85,10 +84,10 @@ impl Administration {
                     Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
                 }
             }
-            if records == 0 {
+            if page.records == 0 {
                 break;
             }
-            from += records as u64;
+            from += page.records as u64;
         }
         let Tally { agreed, erased, by_commit, earlier, observed, unanswered, differ, .. } = tally;
         Ok(json!({
