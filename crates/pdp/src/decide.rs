@@ -298,8 +298,8 @@ pub(crate) fn entities(
     if asked.within() {
         entities.push(action_entity(action));
     }
-    for node in nodes {
-        entities.push(node.entity(asked)?);
+    for node in nodes.into_iter().filter_map(|node| node.asked_for(asked)) {
+        entities.push(node.entity()?);
     }
     // To add them walks up from each; to begin with them looks for cycles of any length, which takes longer than all
     // else. Each has all its ancestors, and any cycle is an error by either.

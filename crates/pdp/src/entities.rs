@@ -157,12 +157,19 @@ impl World {
 }
 
 impl Node {
-    /// The entity that Cedar evaluates with: what somebody asks for.
-    pub(crate) fn entity(self, asked: &AskedFor<'_>) -> Option<Entity> {
-        let attributes = self.attributes.into_iter().filter(|(name, _)| asked.has(name));
-        let attributes = attributes.map(|(key, it)| (key.to_owned(), it));
-        let parents = if asked.within() { self.parents } else { Vec::new() };
-        Entity::new_with_tags(self.uid, attributes, parents, []).ok()
+    /// What somebody asks for of it; none if that is nothing, for then it is as if it were not there.
+    pub(crate) fn asked_for(mut self, asked: &AskedFor<'_>) -> Option<Self> {
+        self.attributes.retain(|(name, _)| asked.has(name));
+        if !asked.within() {
+            self.parents.clear();
+        }
+        (asked.within() || !self.attributes.is_empty()).then_some(self)
+    }
+
+    /// The entity that Cedar evaluates with.
+    pub(crate) fn entity(self) -> Option<Entity> {
+        let attributes = self.attributes.into_iter().map(|(key, it)| (key.to_owned(), it));
+        Entity::new_with_tags(self.uid, attributes, self.parents, []).ok()
     }
 }
 
