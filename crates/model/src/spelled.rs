@@ -15,7 +15,7 @@ where
     T::Err: Display,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_string(Spelled(PhantomData))
+    deserializer.deserialize_string(Spelled::<T>(PhantomData))
 }
 
 /// Takes a text for what it says.

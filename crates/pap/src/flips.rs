@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use authority::SharedCompiler;
 use model::record::Verdict;
 use model::{AccessRequest, Decision, Denial, Facts, PolicyDigest, PrincipalFacts, Timestamp};
 use pdp::{
@@ -104,6 +105,7 @@ pub(crate) struct Trying(Vec<Tried>);
 #[derive(Default)]
 pub(crate) struct Tried {
     files: PolicyFiles,
+    compiler: SharedCompiler,
     snapshots: HashMap<PolicyDigest, Arc<Snapshot>>,
     recall: Recall,
     budgets: Budgets,
@@ -297,7 +299,7 @@ impl Tried {
         }
         let tools = then.bundle().tools.clone();
         let bundle = Bundle { tools, ..self.files.clone().into() };
-        let snapshot = self.recall.compile(bundle).await;
+        let snapshot = self.compiler.compile(bundle).await;
         let snapshot = snapshot.map_err(|errors| not_compiled(&errors))?;
         if let Some(gap) = snapshot.gap() {
             return Err(AdminError::Invalid(gap.to_string()));

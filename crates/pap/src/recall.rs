@@ -14,7 +14,7 @@ use model::{
     FactKey, Facts, Obligation, Person, PolicyDigest, PolicyId, Principal, PrincipalFacts,
     RecordDigest, RecordId, Remedy, ResourceRef, Revision, SessionFacts, Timestamp,
 };
-use pdp::{Bundle, CompileErrors, Snapshot};
+use pdp::{Bundle, Snapshot};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -148,11 +148,6 @@ impl Recorded {
 }
 
 impl Recall {
-    /// Compiles another set than those that it recalls: what they have in common is compiled once.
-    pub(crate) async fn compile(&self, bundle: Bundle) -> Result<Arc<Snapshot>, CompileErrors> {
-        self.compiler.compile(bundle).await
-    }
-
     /// Forgets what was disclosed: it may be erased before it is asked for again.
     pub(crate) fn forget_disclosed(&mut self) {
         self.leaves.clear();
