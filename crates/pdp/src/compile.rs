@@ -404,7 +404,7 @@ pub(crate) fn alone(text: &str) -> Result<Compiled, Fault> {
 
 /// What one policy says by itself.
 fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
-    let given = policy.annotation("id").map(str::to_owned);
+    let given = annotations::of(&policy, "id").map(str::to_owned);
     let form = |id: &Option<String>, messages| Fault::Form(id.clone(), messages);
     let annotations = annotations::read(&policy).map_err(|it| form(&given, it))?;
     let id = annotations.id.as_str();
@@ -425,7 +425,7 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     }
     let policy = policy.new_id(cedar_policy::PolicyId::new(id));
     let (effect, scope) = (policy.effect(), ScopeOf::new(&policy));
-    let description = policy.annotation("description").map(str::to_owned);
+    let description = annotations::of(&policy, "description").map(str::to_owned);
     // What is always met says as little as nothing.
     let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
     let is_unconditional = reads.attributes.is_empty() && conditions_in(&syntax).iter().all(is_met);
