@@ -176,8 +176,8 @@ impl Administration {
             if is_any_set || !(is_asked || tried.counts(&recorded)) {
                 continue;
             }
-            let (request, mut facts) = match question {
-                Question::Known(known) => *known,
+            let mut known = match question {
+                Question::Known(known) => known,
                 Question::Erased => {
                     page.erased += u64::from(is_asked);
                     continue;
@@ -192,18 +192,19 @@ impl Administration {
                 continue;
             };
             // It says what was used up then, where that was too much.
-            facts.session.used.clear();
+            known.1.session.used.clear();
+            let (request, facts) = known.as_ref();
             if !is_asked {
-                if let Decision::Permit(grant) = then.decide(&request, &facts) {
+                if let Decision::Permit(grant) = then.decide(request, facts) {
                     tried.used.uses(&grant);
                 }
                 continue;
             }
             let now = tried.with_tools_of(&then).await?;
-            match tried.answer((&now, &then), recorded.before(), (&request, &facts)) {
+            match tried.answer((&now, &then), recorded.before(), (request, facts)) {
                 Ok(decision) => {
-                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), &request);
-                    page.note((&recorded, otherwise), &decision, (&request, &facts));
+                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), request);
+                    page.note((&recorded, otherwise), &decision, (request, facts));
                 }
                 Err(Unknown::Unnoted) => page.unknown += 1,
                 Err(Unknown::Token) => page.needs_token += 1,

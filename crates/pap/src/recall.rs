@@ -70,7 +70,7 @@ const BEGINS: &[u8] = br#"{"action":"#;
 
 /// How many records are gone through before others are served: to be is to leave the thread, which costs some
 /// microseconds, and so many take less than a millisecond.
-const TURN: usize = 8;
+const TURN: usize = 16;
 
 /// What is read for one decision and kept for the next ones.
 #[derive(Default)]

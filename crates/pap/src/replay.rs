@@ -132,12 +132,13 @@ impl Administration {
         question: Question,
         recall: &mut Recall,
     ) -> Result<Again, AdminError> {
-        let (request, facts) = match question {
+        let known = match question {
             Question::Damaged(why) => return Ok(Again::Differs(why)),
             _ if recorded.is_by_commit() => return Ok(Again::ByCommit),
-            Question::Known(known) => *known,
+            Question::Known(known) => known,
             Question::Erased => return Ok(Again::Erased),
         };
+        let (request, facts) = known.as_ref();
         if recorded.reason == BUDGET_EXCEEDED && facts.session.used.is_empty() {
             // Earlier builds did not tell what was used up.
             return Ok(Again::ByCommit);
@@ -145,7 +146,7 @@ impl Administration {
         let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
-        Ok(recorded.made_again(&snapshot, (&request, &facts)))
+        Ok(recorded.made_again(&snapshot, (request, facts)))
     }
 }
 
