@@ -100,7 +100,7 @@ impl Journal {
         let mut unwrapped = BTreeMap::new();
         let opened = all.into_iter().filter_map(|(index, sealed)| {
             let (name, body) = keys.get_key_value(&sealed.data_key)?;
-            let bytes = self.sealer.open(&sealed, (name, body), &mut unwrapped);
+            let bytes = self.sealer.open(&sealed, (name, body.as_slice()), &mut unwrapped);
             let bytes = bytes.map_err(DisclosureError::Seal);
             let read =
                 |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(DisclosureError::Damaged);
