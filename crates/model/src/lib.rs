@@ -38,6 +38,7 @@ mod release;
 mod review;
 mod risk;
 mod scope;
+mod spelled;
 mod stop;
 mod stream;
 mod system;

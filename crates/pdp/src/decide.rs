@@ -135,7 +135,7 @@ impl Snapshot {
         if asked.iter().any(|policy| policy.lacks(&facts.session.unremembered)) {
             return Err(Denial::Unremembered);
         }
-        let asked = AskedFor::By(asked.into_iter().map(|policy| &policy.attributes).collect());
+        let asked = AskedFor::by(&asked);
         let outside = passed.outside.is_some();
         let given = Given { input, unread: &unread, provenance: None, outside };
         let named = (&self.remembered.counted, &asked);
@@ -287,16 +287,21 @@ pub(crate) fn arguments(
     Some((input, converter.unread))
 }
 
-/// The entities that Cedar evaluates with.
+/// The entities that Cedar evaluates with: what they lie within, and so the action, which has nothing else, only if that
+/// is asked.
 pub(crate) fn entities(
     action: &Placed,
     nodes: Vec<Node>,
     asked: &AskedFor<'_>,
 ) -> Option<Entities> {
     let mut entities = Vec::with_capacity(nodes.len() + 1);
-    entities.push(action_entity(action));
-    for node in nodes {
-        entities.push(node.entity(asked)?);
+    if asked.within() {
+        entities.push(action_entity(action));
     }
-    Entities::from_entities(entities, None).ok()
+    for node in nodes.into_iter().filter_map(|node| node.asked_for(asked)) {
+        entities.push(node.entity()?);
+    }
+    // To add them walks up from each; to begin with them looks for cycles of any length, which takes longer than all
+    // else. Each has all its ancestors, and any cycle is an error by either.
+    Entities::empty().add_entities(entities, None).ok()
 }

@@ -9,17 +9,14 @@ use std::collections::BTreeSet;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request,
-    eval_expression, pst,
-};
+use cedar_policy::{Effect, EvalResult, Expression, Policy, Request, eval_expression, pst};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
-use crate::evaluate::Question;
+use crate::evaluate::{Question, beside_scope};
 use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
@@ -185,7 +182,7 @@ fn explained(
     }
     let applies = match question.unread.iter().find(|it| compiled.reads.see(it)) {
         Some(pointer) => Err(inexact(pointer)),
-        None => holds(&compiled.alone, (&request, question)),
+        None => holds(compiled.beside_scope.as_ref(), (&request, question)),
     };
     let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
@@ -203,10 +200,13 @@ fn explained(
 /// The conditions of `policy`, each with whether it must hold or not (`when`, `unless`), those with `when`
 /// taken apart.
 pub(crate) fn conditions(policy: &Policy) -> Vec<(String, Value)> {
-    let Ok(form) = policy.to_json() else { return Vec::new() };
-    let all = form["conditions"].as_array().cloned().unwrap_or_default();
+    policy.to_json().map_or_else(|_| Vec::new(), |syntax| conditions_in(&syntax))
+}
+
+/// The same of the policy with this `syntax`.
+pub(crate) fn conditions_in(syntax: &Value) -> Vec<(String, Value)> {
     let mut parts = Vec::new();
-    for condition in all {
+    for condition in syntax["conditions"].as_array().into_iter().flatten() {
         let kind = condition["kind"].as_str().unwrap_or_default().to_owned();
         if kind == "when" {
             take_apart(&condition["body"], &mut parts);
@@ -264,10 +264,9 @@ fn condition(
     let left_out = paths.iter().find_map(|path| unread(path, asked.1)).map(|it| inexact(it));
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
     let text = text(kind, alone.as_ref());
-    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = match (left_out, set) {
+    let held = match (left_out, alone) {
         (Some(why), _) => Err(why),
-        (None, Some(set)) => holds(&set, asked),
+        (None, Some(policy)) => holds(beside_scope(&policy).as_ref(), asked),
         (None, None) => Err("it cannot be asked by itself".to_owned()),
     };
     let (met, why) = match held {
@@ -299,18 +298,19 @@ fn text(kind: &str, alone: Option<&Policy>) -> String {
     if kind == "when" { text } else { format!("unless {text}") }
 }
 
-/// Whether the one policy of `set` applies.
+/// Whether a policy applies that says these `conditions` beside a scope that matches, or nothing.
 ///
 /// # Errors
 /// Why it cannot be evaluated.
-fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Result<bool, String> {
-    let response = Authorizer::new().is_authorized(request, set, &question.entities);
-    let diagnostics = response.diagnostics();
-    match diagnostics.errors().next() {
-        Some(AuthorizationError::PolicyEvaluationError(error)) => {
-            Err(error.inner().to_string().replace('\n', " "))
-        }
-        None => Ok(diagnostics.reason().next().is_some()),
+fn holds(
+    conditions: Option<&Expression>,
+    (request, question): (&Request, &Question<'_>),
+) -> Result<bool, String> {
+    let Some(conditions) = conditions else { return Ok(true) };
+    match eval_expression(request, &question.entities, conditions) {
+        Ok(EvalResult::Bool(holds)) => Ok(holds),
+        Ok(other) => Err(format!("it is neither true nor false, but `{other}`")),
+        Err(error) => Err(error.to_string().replace('\n', " ")),
     }
 }
 

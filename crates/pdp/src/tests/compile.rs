@@ -314,7 +314,7 @@ fn what_is_deep_and_wide_is_no_more_for_it() {
     let case = Case::call("crm/lookup", json!({ "id": 1 }));
     let (before, wide) = (peak_kib(), policy(30_000, 120));
     let set = snapshot(&wide);
-    assert!(set.policies[0].of_its_actions.is_some());
+    assert!(set.policies[0].beside_scope.is_some());
     let explained = set.explain(&case.request, &case.facts());
     let taken = peak_kib() - before;
     assert!(taken < 1_500_000, "{taken} KiB for {} bytes of policy", wide.len());

@@ -47,7 +47,7 @@ pub(super) const RESOURCES: [&str; 8] = [
     r#"resource == Server::"crm""#,
 ];
 /// Some of them fail for some requests: sums that overflow, attributes that are not there.
-const CONDITIONS: [&str; 12] = [
+const CONDITIONS: [&str; 13] = [
     "",
     "when { context has depth && context.depth == 0 }",
     r#"when { context has purpose && context.purpose == "care" }"#,
@@ -60,6 +60,7 @@ const CONDITIONS: [&str; 12] = [
     "when { context has sponsor && context.sponsor.active }",
     "when { resource has owner && resource.owner.active }",
     r#"when { resource in Server::"payments" || principal in Agent::"billing" }"#,
+    r#"when { principal is Instance in Agent::"billing" }"#,
 ];
 
 pub(super) type Parts = (bool, usize, usize, usize, usize);
@@ -119,8 +120,8 @@ fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whol
     assert_eq!(candidates, scanned(snapshot, &principal, placed, resource));
 
     // We build what the candidates name; Cedar gets everything.
-    let named = candidates.iter().map(|it| &snapshot.policies[*it].attributes).collect();
-    let ours = question(case, action, &AskedFor::By(named))?;
+    let asked: Vec<_> = candidates.iter().map(|it| snapshot.policies[*it].as_ref()).collect();
+    let ours = question(case, action, &AskedFor::by(&asked))?;
     let said = snapshot.ask(&ours, &principal, &candidates).ok()?;
     let question = question(case, action, &AskedFor::Everything)?;
     let policies = snapshot.policies.iter().flat_map(|it| it.alone.policies().cloned());
@@ -201,9 +202,27 @@ fn the_conditions_fail_and_hold() {
     let snapshot = snapshot(&all);
     let mut case = Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("carla", &[]));
     let (_, said) = ask_cedar(&snapshot, &case, false).expect("it can be asked");
-    assert_eq!(said.permits, BTreeSet::from([0, 1, 2, 3, 5, 6, 8, 9, 10, 11]));
+    assert_eq!(said.permits, BTreeSet::from([0, 1, 2, 3, 5, 6, 8, 9, 10, 11, 12]));
     case.facts.session.counters.insert("calls".to_owned(), i64::MAX);
     let (_, said) = ask_cedar(&snapshot, &case, true).expect("it can be asked");
     assert_eq!(said.errors, BTreeSet::from([4, 5]));
     assert!(snapshot.policies.iter().all(|it| it.effect == Effect::Permit));
+}
+
+/// Nobody evaluates the scope of a policy that was found by it: so it is found by what Cedar would evaluate it with, also
+/// where facts tell twice of somebody, and not the same.
+#[test]
+fn everybody_is_placed_as_their_entity_is() {
+    let check = |case: &Case| {
+        let world = World::of(&case.request, &case.facts(), &Labels::default());
+        let World { actor, subject, resource, nodes } = &world;
+        for placed in [actor, resource].into_iter().chain(subject) {
+            let node = nodes.iter().find(|node| node.uid == placed.uid).expect("it has an entity");
+            assert_eq!(node.parents, placed.ancestors, "{}", placed.uid);
+        }
+    };
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    check(&case);
+    check(&case.on_behalf_of(person("carla", &["clerks"])));
+    check(&Case::method("tools/list", "crm").on_behalf_of(person("sam", &["guests"])));
 }
