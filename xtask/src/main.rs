@@ -39,7 +39,9 @@ fn test() -> anyhow::Result<()> {
     step("provision", provision::all)?;
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     step("lint", || cargo(&lint))?;
-    step("build", || cargo(&["build", "--quiet", "--workspace", "--bins"]))?;
+    // Alone, the binaries would be built without the features that only tests ask for: almost all
+    // that they depend on would be compiled twice.
+    step("build", || cargo(&["build", "--quiet", "--workspace", "--bins", "--tests"]))?;
     step("test", || cargo(&["test", "--workspace", "--no-fail-fast"]))
 }
 
