@@ -60,7 +60,7 @@ fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
 /// Where the temporary files of tests are. Servers have a directory of their own there, as in `/tmp`.
 const TEMPORARY: &str = "/dev/shm";
 
-/// Mounts a disk that lies in memory at `$0`, which what runs on it alone sees and nothing outlives.
+/// Mounts a disk that lies in memory at `$0`, and runs a command: nobody else sees the disk, and it ends with that.
 const IN_MEMORY: &str = r#"
 mount -t tmpfs -o mode=700 memory "$0"
 truncate -s 4G "$0/disk"

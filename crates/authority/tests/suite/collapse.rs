@@ -42,7 +42,7 @@ async fn r_58_a_chain_that_was_put_together_is_denied_and_found() {
         |task| task.purpose = "refunds".parse().expect("a purpose"),
     ];
     // Each waits for what is found: all at once.
-    let checks = splices.map(async |splice| {
+    let checks = splices.map(async |splice: fn(&mut Task)| {
         let world = handed_on(2).await;
         let place = FactKey::task(TaskId::from_bytes([101; 16]));
         let loaded = world.store.load(std::slice::from_ref(&place)).await.expect("it can be read");
