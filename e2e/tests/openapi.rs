@@ -81,14 +81,19 @@ fn the_documents_are_openapi_3_1() {
 #[test]
 fn made_up_requests_break_nothing_and_are_answered_as_it_is_told() {
     let stage = Stage::set();
-    for url in stage.urls() {
+    let requests = |url: &str| {
         let mut schemathesis = Command::new(e2e::python().with_file_name("schemathesis"));
-        schemathesis.args(["run", &url, "--checks", CHECKS, "--max-examples", EXAMPLES]);
+        schemathesis.args(["run", url, "--checks", CHECKS, "--max-examples", EXAMPLES]);
         schemathesis.args(["--phases", "examples,coverage,fuzzing", "--generation-deterministic"]);
         // How it sends what is neither JSON nor a form.
         let hooks = e2e::repository().join("e2e/clients/python");
         schemathesis.env("SCHEMATHESIS_HOOKS", "event_tokens").env("PYTHONPATH", hooks);
         run(schemathesis.arg("--no-color").current_dir(stage.deployment.dir.path()));
-    }
+    };
+    let [agents, observers] = stage.urls();
+    std::thread::scope(|scope| {
+        scope.spawn(|| requests(&agents));
+        requests(&observers);
+    });
     assert!(stage.deployment.verify().contains("the log verifies"));
 }

@@ -43,7 +43,7 @@ fn examples(folder: &Path) -> Vec<Vec<u8>> {
 pub fn time() -> Duration {
     let seconds = std::env::var("CHANCERY_FUZZ_SECONDS").ok();
     let seconds = seconds.map(|text| text.parse().expect("CHANCERY_FUZZ_SECONDS is a number"));
-    Duration::from_secs(seconds.unwrap_or(10))
+    Duration::from_secs(seconds.unwrap_or(3))
 }
 
 /// Runs `target` on its examples, and then on inputs made of them until `time` is over.

@@ -4,7 +4,7 @@
 //! promise of the parser does not hold: what is accepted has one reading, is written back as it was
 //! read, and is signed by whoever can sign. [`drive`] runs one from the examples in
 //! `corpus/TARGET/`; an input that breaks a promise is written there and stays. As tests they run
-//! for `CHANCERY_FUZZ_SECONDS` seconds each (10 unless said otherwise), by `cargo xtask fuzz` for
+//! for `CHANCERY_FUZZ_SECONDS` seconds each (3 unless said otherwise), by `cargo xtask fuzz` for
 //! longer.
 //!
 //! [`drive`] guarantees the same inputs in the same order on every run; how far it comes depends on

@@ -1,4 +1,4 @@
-//! Every parser of untrusted bytes, each for `CHANCERY_FUZZ_SECONDS` seconds (10), beside each
+//! Every parser of untrusted bytes, each for `CHANCERY_FUZZ_SECONDS` seconds (3), beside each
 //! other. See `fuzz/src/lib.rs`.
 
 use std::collections::BTreeSet;

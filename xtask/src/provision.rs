@@ -54,8 +54,15 @@ pub(crate) fn all() -> anyhow::Result<()> {
     }
     let target = super::root().join("target/provision");
     std::fs::create_dir_all(&target)?;
-    python(&target.join("python"), &super::root().join("e2e/requirements.txt"))?;
-    npm(&target).map(drop)
+    // Either waits for its registry most of the time.
+    std::thread::scope(|scope| {
+        let (venv, requirements) =
+            (target.join("python"), super::root().join("e2e/requirements.txt"));
+        let installing = scope.spawn(move || python(&venv, &requirements));
+        let packages = npm(&target);
+        installing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        packages.map(drop)
+    })
 }
 
 /// Installs what only measuring needs; gives the path of Envoy and the folder of the npm packages.

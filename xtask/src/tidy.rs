@@ -93,6 +93,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     shown(&sources, &mut wrong);
     listed(&sources, &mut wrong);
     failure_modes(&sources, &mut wrong);
+    examples(&sources, &mut wrong);
     if wrong.is_empty() {
         return Ok(());
     }
@@ -181,6 +182,24 @@ fn paragraphs(sources: &[(String, String)], wrong: &mut Vec<String>) {
         let name = folder.strip_prefix("crates/").unwrap_or(folder);
         if !architecture.contains(&format!("`{name}`:")) {
             wrong.push(format!("ARCHITECTURE.md: has no paragraph that begins with `{name}`:"));
+        }
+    }
+}
+
+/// A library says that its documentation has no examples exactly where it has none, which spares the search for
+/// them.
+fn examples(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    for (name, manifest) in sources {
+        let Some(folder) = name.strip_suffix("Cargo.toml") else { continue };
+        let own = format!("{folder}src/");
+        let code: Vec<_> = sources.iter().filter(|(name, _)| name.starts_with(&own)).collect();
+        let is_library = code.iter().any(|(name, _)| name.ends_with("/src/lib.rs"));
+        let begins = |line: &str| ["/// ```", "//! ```"].iter().any(|it| line.starts_with(it));
+        let has_some = code.iter().any(|(_, text)| text.lines().map(str::trim_start).any(begins));
+        let says_none = manifest.contains("\ndoctest = false\n");
+        if is_library && has_some == says_none {
+            let what = if has_some { "has" } else { "has not" };
+            wrong.push(format!("{name}: {what} `doctest = false`"));
         }
     }
 }

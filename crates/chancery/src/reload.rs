@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::ensure;
-use authority::Authority;
+use authority::{Authority, SharedCompiler};
 use pap::{Content, PolicyFiles, PolicyKey, Publisher};
 
 use crate::config::Config;
@@ -51,7 +51,8 @@ pub(crate) async fn in_force(
     } else {
         (pap::release_at_start(authority, key).await?, None)
     };
-    let publisher = Arc::new(Publisher::new(authority.clone(), content.clone()));
+    let publisher = Publisher::new(authority.clone(), content.clone(), SharedCompiler::default());
+    let publisher = Arc::new(publisher);
     let (warnings, left_out) = publisher.publish_usable().await?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -127,9 +127,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher of `content`.
-    pub fn new(authority: Arc<Authority>, content: impl Into<Content>) -> Self {
-        let compiler = SharedCompiler::default();
+    /// A publisher of `content`, which `compiler` compiles.
+    pub fn new(
+        authority: Arc<Authority>,
+        content: impl Into<Content>,
+        compiler: SharedCompiler,
+    ) -> Self {
         let (content, observed) = (Mutex::new(content.into()), Mutex::default());
         let (published, activated) = (Mutex::default(), Mutex::default());
         Self { authority, compiler, content, observed, published, activated }

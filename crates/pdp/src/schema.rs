@@ -46,7 +46,7 @@ pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
 pub(crate) const UNKNOWN_PROVENANCE: &str = "UnknownProvenance";
 
 /// The action that calls one tool, or a method.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Action {
     /// Its entity and the groups that it is in.
     pub(crate) placed: Placed,
@@ -63,7 +63,7 @@ pub(crate) struct Action {
     /// Names what its declaration rests on beside the base schema: the members of its arguments.
     pub(crate) form: Sha256Digest,
     /// The declaration of a method in a schema (JSON form); a tool's is made when it is needed.
-    declared: Option<Value>,
+    declared: Option<Arc<Value>>,
 }
 
 /// The arguments of an action as policy has them.
@@ -139,6 +139,13 @@ static TYPES: LazyLock<SchemaFragment> = LazyLock::new(|| {
     SchemaFragment::from_json_value(types).expect("the base schema's types are a schema")
 });
 
+/// The methods of the base schema: made once, for they are in every vocabulary.
+static METHODS: LazyLock<HashMap<String, Action>> = LazyLock::new(|| {
+    let methods = BASE[""]["actions"].as_object().into_iter().flatten();
+    let methods = methods.filter(|(name, _)| *name != TOOL_CALLS);
+    methods.map(|(name, declaration)| (name.clone(), method(name, declaration))).collect()
+});
+
 /// Whether methods begin with `name` (`tools` of `tools/call`): no server may be called so, because
 /// its tools could not be told from them.
 pub fn begins_methods(name: &str) -> bool {
@@ -165,12 +172,7 @@ pub(crate) fn action_uid(id: &str) -> EntityUid {
 impl Vocabulary {
     /// The vocabulary with the methods only.
     pub(crate) fn base() -> Self {
-        let methods = BASE[""]["actions"].as_object().into_iter().flatten();
-        let actions = methods
-            .filter(|(name, _)| *name != TOOL_CALLS)
-            .map(|(name, declaration)| (name.clone(), method(name, declaration)))
-            .collect();
-        let (extra, types) = (Vec::new(), TYPES.clone());
+        let (actions, extra, types) = (METHODS.clone(), Vec::new(), TYPES.clone());
         Self { actions, extra, types, extra_form: Sha256Digest::of(b"") }
     }
 
@@ -201,6 +203,7 @@ impl Vocabulary {
             )));
         }
         if findings.is_empty()
+            && !vocabulary.extra.is_empty()
             && let Err(error) = vocabulary.built(&Part::default(), vocabulary.extra.iter())
         {
             findings.push(vocabulary.does_not_go(bundle, &error));
@@ -341,7 +344,7 @@ impl Action {
     }
 
     fn declaration(&self) -> Value {
-        self.declared.clone().unwrap_or_else(|| {
+        self.declared.as_deref().cloned().unwrap_or_else(|| {
             json!({
                 "memberOf": [{ "id": TOOL_CALLS }],
                 "appliesTo": {
@@ -408,7 +411,7 @@ fn method(name: &str, declaration: &Value) -> Action {
         input,
         notes,
         form,
-        declared: Some(declaration),
+        declared: Some(Arc::new(declaration)),
     }
 }
 

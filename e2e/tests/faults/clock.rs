@@ -53,9 +53,18 @@ impl Moved {
     }
 }
 
-/// N-120: ahead by less than tokens and proofs forgive, so that the decision itself sees it.
+/// N-120: each waits until the clock ran true for half a minute, so all do at once.
 #[test]
-fn n_120_a_small_step_denies_until_the_clock_ran_true() {
+fn n_120_a_clock_that_does_not_run_true_denies_until_it_did() {
+    std::thread::scope(|scope| {
+        for moves in [small_step, ten_minutes_ahead, ten_minutes_back, too_fast] {
+            scope.spawn(moves);
+        }
+    });
+}
+
+/// Ahead by less than tokens and proofs forgive, so that the decision itself sees it.
+fn small_step() {
     let mut moved = Moved::set();
     moved.to("+20", 20);
     moved.stage.is_refused("unavailable");
@@ -65,9 +74,8 @@ fn n_120_a_small_step_denies_until_the_clock_ran_true() {
     moved.stage.ends_well();
 }
 
-/// N-120: ten minutes ahead.
-#[test]
-fn n_120_ten_minutes_ahead_denies_until_the_clock_ran_true() {
+/// Ten minutes ahead.
+fn ten_minutes_ahead() {
     let mut moved = Moved::set();
     moved.to("+600", 0);
     // A caller whose clock is right: its proofs are as good as ever, and nothing is decided.
@@ -84,10 +92,9 @@ fn n_120_ten_minutes_ahead_denies_until_the_clock_ran_true() {
     moved.stage.ends_well();
 }
 
-/// N-120: ten minutes back, before the last record: never trusted, however long it runs; only
+/// Ten minutes back, before the last record: never trusted, however long it runs; only
 /// when it is right again, and ran true.
-#[test]
-fn n_120_ten_minutes_back_denies_until_the_clock_is_right() {
+fn ten_minutes_back() {
     let mut moved = Moved::set();
     moved.to("-600", 0);
     moved.stage.is_refused("unavailable");
@@ -97,9 +104,8 @@ fn n_120_ten_minutes_back_denies_until_the_clock_is_right() {
     moved.stage.ends_well();
 }
 
-/// N-120: a clock that runs ten times too fast is never trusted.
-#[test]
-fn n_120_a_clock_that_runs_too_fast_denies() {
+/// A clock that runs ten times too fast is never trusted.
+fn too_fast() {
     let mut moved = Moved::set();
     moved.to("+0 x10", 0);
     moved.stage.is_refused_soon("unavailable");

@@ -288,7 +288,7 @@ fn comes(set: &Snapshot, chain: &[&str], depth: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// What is proved of random steps is so of all chains that there are, and where there is none, nothing is refuted.
     #[test]

@@ -71,7 +71,7 @@ fn call(agent: &str, risk: &str, depth: i64, id: Option<i64>) -> Posed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn what_is_proved_is_so(set in set(), against in set()) {

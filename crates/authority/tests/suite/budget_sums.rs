@@ -5,7 +5,7 @@ use std::time::Duration;
 use authority::Actor;
 use futures::future::join_all;
 use model::{DecisionId, Delegation, FactKey, InstanceId, Principal, TaskId};
-use pdp::{Bundle, Snapshot};
+use pdp::Bundle;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ impl World {
             world.put(FactKey::instance(instance.id), &instance).await;
             world.put(FactKey::task(task.id), &task).await;
         }
-        let mut bundle = world.compile(&format!("{POLICY}{RULES}")).await.bundle().clone();
+        let mut bundle = world.bundle(&format!("{POLICY}{RULES}")).await;
         let payment = json!({
             "type": "object",
             "properties": { "amount": { "type": "integer" } },
@@ -65,7 +65,7 @@ impl World {
             "required": ["payments"],
         });
         let bundle = Bundle { budgets: Some(BUDGETS.to_owned()), ..bundle };
-        world.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+        world.put_in_force(bundle).await;
         world
     }
 

@@ -8,7 +8,7 @@ use authority::{NotPermitted, Permit};
 use futures::future::join_all;
 use model::record::OutcomeKind;
 use model::{Amount, Clock as _, FactKey, Harm};
-use pdp::{Bundle, Snapshot};
+use pdp::Bundle;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{CommitError, Unit};
@@ -36,9 +36,9 @@ budgets:
 
 impl World {
     async fn publish_budgets(&self, budgets: &str) {
-        let bundle = self.compile(&format!("{POLICY}{RULES}")).await.bundle().clone();
+        let bundle = self.bundle(&format!("{POLICY}{RULES}")).await;
         let bundle = Bundle { budgets: Some(budgets.to_owned()), ..bundle };
-        self.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+        self.put_in_force(bundle).await;
     }
 
     /// A deployment with a task that outlives some days, and these budgets.

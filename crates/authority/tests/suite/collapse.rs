@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use authority::NotPermitted;
+use futures::future::join_all;
 use model::{FactKey, Finding, MandateId, Task, TaskId, TaskSubject};
 use serde_json::json;
 use store::Store as _;
@@ -40,7 +41,8 @@ async fn r_58_a_chain_that_was_put_together_is_denied_and_found() {
         |task| task.mandate = MandateId::from_bytes([77; 16]),
         |task| task.purpose = "refunds".parse().expect("a purpose"),
     ];
-    for splice in splices {
+    // Each waits for what is found: all at once.
+    let checks = splices.map(async |splice: fn(&mut Task)| {
         let world = handed_on(2).await;
         let place = FactKey::task(TaskId::from_bytes([101; 16]));
         let loaded = world.store.load(std::slice::from_ref(&place)).await.expect("it can be read");
@@ -49,7 +51,8 @@ async fn r_58_a_chain_that_was_put_together_is_denied_and_found() {
         splice(&mut above);
         world.put(place, &above).await;
         check(world, "delegation_collapse").await;
-    }
+    });
+    join_all(checks).await;
 }
 
 #[tokio::test]

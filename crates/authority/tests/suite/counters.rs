@@ -100,7 +100,7 @@ async fn what_is_called_while_a_set_comes_into_force_nobody_takes_for_not_called
     let world = World::new().await;
     let once = r#"@id("once") forbid (principal, action == Action::"crm/lookup", resource)
         when { context.session.counters["crm/lookup"] >= 1 };"#;
-    let snapshot = Arc::new(world.compile(&format!("{POLICY}{once}")).await);
+    let snapshot = world.compile(&format!("{POLICY}{once}")).await;
     let pip = world.authority.pip();
     let lookup = |instance| world.authorize(of(instance, world.call("lookup", json!({}))));
     let tick = || world.clock.advance(Duration::from_millis(1));

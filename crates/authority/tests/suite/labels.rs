@@ -12,7 +12,7 @@ use model::{
     ActionName, Clock as _, Delegation, FactKey, Harm, Instance, InstanceId, Label, ResourceRef,
     SessionFacts, Task, TaskId,
 };
-use pdp::{Bundle, Snapshot};
+use pdp::Bundle;
 use serde_json::{Value, json};
 use store::Store as _;
 
@@ -76,9 +76,9 @@ impl World {
 
     /// Puts `policy` in force, with what it says of labels.
     pub(crate) async fn publish_labelled(&self, policy: &str) {
-        let bundle = self.compile(policy).await.bundle().clone();
+        let bundle = self.bundle(policy).await;
         let bundle = Bundle { labels: Some(LABELS.to_owned()), ..bundle };
-        self.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+        self.put_in_force(bundle).await;
     }
 
     /// What `session` carries, as it is kept.

@@ -1,6 +1,5 @@
 //! A policy set under observation: it decides beside the one in force, is recorded, and changes no answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{AdminAct, ChangedBy, NotAdministered};
@@ -25,7 +24,7 @@ const POLICIES: [&str; 6] = [
 
 /// Has `policy` decide beside what is in force.
 async fn observe(world: &World, policy: &str) -> PolicyDigest {
-    let snapshot = Arc::new(world.compile(policy).await);
+    let snapshot = world.compile(policy).await;
     let digest = snapshot.digest();
     world.authority.pip().observe(Some(snapshot));
     digest

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use authority::{Answered, Ending, Permit};
 use model::{FactKey, TaskEnd};
-use pdp::{Bundle, Snapshot};
+use pdp::Bundle;
 use serde_json::{Value, json};
 use store::Store as _;
 
@@ -48,10 +48,10 @@ async fn world() -> World {
 }
 
 async fn in_force(world: &World, (labels, rules): (&str, &str)) {
-    let mut bundle = world.compile(POLICY).await.bundle().clone();
+    let mut bundle = world.bundle(POLICY).await;
     bundle.policies.insert("rules.cedar".to_owned(), rules.to_owned());
     let bundle = Bundle { labels: Some(labels.to_owned()), ..bundle };
-    world.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+    world.put_in_force(bundle).await;
 }
 
 impl World {

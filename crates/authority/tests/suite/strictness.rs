@@ -6,13 +6,13 @@ use std::time::Duration;
 use authority::{CommitError, NotPermitted, Permit, ShownToken};
 use futures::future::join_all;
 use model::{Clock as _, Sha256Digest, Timestamp};
-use pdp::{Bundle, Snapshot};
+use pdp::Bundle;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{OnceScope, Unit};
 
 use crate::support::stores::OnCommit;
-use crate::support::{Act, POLICY, World};
+use crate::support::{Act, POLICY, World, compiled};
 
 const ONCE: &str = "calls: [{ description: x, harm: [moves-money], token: once }]";
 
@@ -34,9 +34,9 @@ const RULES: &str = r#"
 
 impl World {
     async fn publish_strictness(&self, strictness: &str) {
-        let bundle = self.compile(&format!("{POLICY}{RULES}")).await.bundle().clone();
+        let bundle = self.bundle(&format!("{POLICY}{RULES}")).await;
         let bundle = Bundle { strictness: Some(strictness.to_owned()), ..bundle };
-        self.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+        self.put_in_force(bundle).await;
     }
 
     async fn strict(strictness: &str) -> Self {
@@ -71,10 +71,9 @@ impl World {
 impl World {
     /// Has the set with this `strictness` decide beside the one in force.
     async fn observe_strictness(&self, strictness: &str) {
-        let bundle = self.compile(&format!("{POLICY}{RULES}")).await.bundle().clone();
+        let bundle = self.bundle(&format!("{POLICY}{RULES}")).await;
         let bundle = Bundle { strictness: Some(strictness.to_owned()), ..bundle };
-        let snapshot = Arc::new(Snapshot::compile(bundle).expect("it compiles"));
-        self.authority.pip().observe(Some(snapshot));
+        self.authority.pip().observe(Some(compiled(bundle).await));
     }
 
     /// What the set under observation came to of refunds with `token`, to which `expected` is answered: one that was
@@ -171,7 +170,7 @@ async fn of_a_budget_and_a_token_that_are_used_up_the_budget_is_told() {
     let world = World::strict(ONCE).await;
     let bundle = world.authority.pip().policy().snapshot.bundle().clone();
     let bundle = Bundle { budgets: Some(TWICE.to_owned()), ..bundle };
-    world.put_in_force(Snapshot::compile(bundle).expect("it compiles")).await;
+    world.put_in_force(bundle).await;
     let (one, other) = (world.token("one"), world.token("other"));
     for (number, (token, expected)) in [
         (one, "permitted"),

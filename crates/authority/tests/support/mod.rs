@@ -8,11 +8,12 @@ pub(crate) mod log;
 pub(crate) mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use authority::{
     Actor, Authority, Circumstances, Governed, Limits, NotPermitted, Parts, Permit, Pip,
+    SharedCompiler,
 };
 use journal::{Journal, Sealer};
 use keys::SealingKey;
@@ -41,6 +42,9 @@ pub(crate) const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the policy set of the deployment says.
 pub(crate) const POLICY: &str = include_str!("policy.cedar");
+
+/// Compiles for all tests: most of them put the same policies in force.
+static COMPILER: LazyLock<SharedCompiler> = LazyLock::new(SharedCompiler::default);
 
 /// The deployment.
 pub(crate) struct World {
@@ -133,11 +137,11 @@ impl World {
 
     /// Puts `policy` in force.
     pub(crate) async fn publish(&self, policy: &str) {
-        self.put_in_force(self.compile(policy).await).await;
+        self.put_in_force(self.bundle(policy).await).await;
     }
 
-    pub(crate) async fn put_in_force(&self, snapshot: Snapshot) {
-        let (snapshot, pip) = (Arc::new(snapshot), self.authority.pip());
+    pub(crate) async fn put_in_force(&self, bundle: Bundle) {
+        let (snapshot, pip) = (compiled(bundle).await, self.authority.pip());
         let active = pip.activating(&snapshot).await.expect("it is read");
         let effects = policy_unit(&snapshot).effects.into_iter().chain([active.effect()]).collect();
         let committed = self.journal.store().commit(Unit { effects, ..Unit::default() }).await;
@@ -149,7 +153,12 @@ impl World {
         }
     }
 
-    pub(crate) async fn compile(&self, policy: &str) -> Snapshot {
+    pub(crate) async fn compile(&self, policy: &str) -> Arc<Snapshot> {
+        compiled(self.bundle(policy).await).await
+    }
+
+    /// `policy` as a set, with the tools of the deployment.
+    pub(crate) async fn bundle(&self, policy: &str) -> Bundle {
         let tools = self.authority.pip().tools_of(&self.standing.server.name).await;
         let schema = |tool: Tool| {
             let input_schema = tool.descriptor["inputSchema"].clone();
@@ -157,7 +166,7 @@ impl World {
         };
         let tools = tools.expect("the tools are there").into_iter().map(schema).collect();
         let policies = BTreeMap::from([("test.cedar".to_owned(), policy.to_owned())]);
-        Snapshot::compile(Bundle { policies, tools, ..Bundle::default() }).expect("it compiles")
+        Bundle { policies, tools, ..Bundle::default() }
     }
 
     /// A call of `tool` of the server.
@@ -242,6 +251,15 @@ impl World {
     pub(crate) async fn drained(&self) {
         self.authority.drained().await;
     }
+}
+
+/// What compiles for all tests.
+pub(crate) fn compiler() -> SharedCompiler {
+    COMPILER.clone()
+}
+
+pub(crate) async fn compiled(bundle: Bundle) -> Arc<Snapshot> {
+    COMPILER.compile(bundle).await.expect("it compiles")
 }
 
 /// Waits until `holds`, for as long as a slow machine may take.

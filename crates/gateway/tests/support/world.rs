@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use authority::{Authority, OutcomeWriter, Parts, Pip};
+use authority::{Authority, OutcomeWriter, Parts, Pip, SharedCompiler};
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, Route, Routes, Target, Tokens};
 use journal::{Journal, LogDirectory, Sealer};
 use keys::{KeyRing, TokenKeys};
@@ -38,6 +38,9 @@ pub const OTHER_BOOT: u8 = 2;
 pub fn nonces(boot: u8) -> Arc<Nonces> {
     Arc::new(Nonces::new(&[boot; 32]))
 }
+
+/// Compiles for all tests: most of what they put in force is the starter policy.
+static COMPILER: LazyLock<SharedCompiler> = LazyLock::new(SharedCompiler::default);
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,7 +96,8 @@ impl World {
         if !setup.policy.is_empty() {
             files.insert("test.cedar".to_owned(), setup.policy.clone());
         }
-        let publisher = Arc::new(Publisher::new(authority.clone(), files));
+        let publisher = Publisher::new(authority.clone(), files, COMPILER.clone());
+        let publisher = Arc::new(publisher);
         publisher.publish().await.expect("the policy compiles");
 
         let (tasks, sources) = (TaskTracker::new(), Arc::new(Sources::default()));

@@ -49,7 +49,7 @@ fn n_100_a_flipped_bit_of_any_file_is_found() {
     let (log, notes) = runtime().block_on(grown());
     let files = log.files();
     assert!(files.iter().any(|name| name.ends_with("001.p/14")), "{files:?}");
-    let config = ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() };
     proptest!(config, |(file in 0..files.len(), at in any::<prop::sample::Index>(), bit in 0..8_u32)| {
         let name = &files[file];
         let good = log.read(name);

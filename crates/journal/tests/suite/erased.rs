@@ -118,5 +118,5 @@ async fn each_disclosure_of_a_page_is_opened_by_the_key_that_it_is_sealed_under(
     let page = journal.disclosures(0, 6).await.unwrap();
     let opened = page.into_iter().map(|(at, opened)| (at, opened.ok()));
     let expected = [Some(of(0)), Some(of(1)), None, None, Some(of(4)), Some(of(5))];
-    assert_eq!(opened.collect::<Vec<_>>(), Vec::from_iter((0_u64..).zip(expected)));
+    assert_eq!(opened.collect::<Vec<_>>(), (0_u64..).zip(expected).collect::<Vec<_>>());
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use store::Store as _;
 use testkit::ManualClock;
 
-use crate::support::{POLICY, World};
+use crate::support::{POLICY, World, compiler};
 
 /// The deployment of the tests, as it is named in what is signed for it.
 pub(crate) const ISSUER: &str = "https://chancery.example";
@@ -138,7 +138,8 @@ impl Desk {
     }
 
     async fn with(world: World, content: Content) -> Self {
-        let publisher = Arc::new(Publisher::new(world.authority.clone(), content));
+        let publisher = Publisher::new(world.authority.clone(), content, compiler());
+        let publisher = Arc::new(publisher);
         publisher.publish().await.expect("the set compiles");
         let listed = |tool: &model::Tool| (tool.tool.tool.clone(), tool.descriptor.clone());
         let found = Found {

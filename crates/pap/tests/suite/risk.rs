@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::desk::{Desk, ISSUER, files, word};
 use crate::directories::{token, user};
 use crate::streams::{CAEP, Signals, said};
-use crate::support::{POLICY, World};
+use crate::support::{POLICY, World, compiler};
 use crate::undo::{approve, asked, signals};
 
 /// What the shipped set says of risk.
@@ -31,7 +31,7 @@ async fn desk() -> (Desk, [PersonId; 2]) {
     let people = [world.standing.sponsor.id.clone(), world.standing.other.id.clone()];
     let desk = Desk::over(world).await;
     let set = files(&format!("{POLICY}{}", shipped()));
-    let publisher = Publisher::new(desk.world.authority.clone(), set);
+    let publisher = Publisher::new(desk.world.authority.clone(), set, compiler());
     publisher.publish().await.expect("the set compiles");
     (desk, people)
 }

@@ -271,7 +271,8 @@ async fn n_080_a_tool_with_which_the_set_does_not_compile_is_left_out_at_the_sta
     assert_eq!(desk.call("lookup").await, "permitted");
     assert_ne!(desk.call("odd").await, "permitted");
     // What is wrong with the policies themselves is nobody else's fault.
-    let broken = pap::Publisher::new(desk.world.authority.clone(), crate::desk::files("permit ("));
+    let (authority, files) = (desk.world.authority.clone(), crate::desk::files("permit ("));
+    let broken = pap::Publisher::new(authority, files, crate::support::compiler());
     assert!(broken.publish_usable().await.is_err());
 }
 

@@ -1,5 +1,7 @@
 //! What a call uses of a budget whose amount is a product or a sum of its arguments.
 
+use std::sync::LazyLock;
+
 use expect_test::{Expect, expect};
 use model::{Decision, Denial, Harm};
 use proptest::prelude::*;
@@ -292,19 +294,21 @@ fn exact(lines: &[Line]) -> Option<i128> {
     (sum <= i128::from(i64::MAX)).then_some(sum)
 }
 
+/// Compiled once for all cases.
+static ORDERS: LazyLock<Snapshot> = LazyLock::new(|| compiled(LINES));
+
 proptest! {
     /// Whatever is ordered, what it comes to is exact, or the call is denied.
     #[test]
     fn an_order_is_exact_or_the_call_is_denied(
         lines in prop::collection::vec((number(), number()), 0..5),
     ) {
-        let snapshot = compiled(LINES);
         // A quantity is whole.
         let whole: Vec<_> = lines.iter().filter(|((it, _), _)| it.is_i64()).cloned().collect();
         let listed: Vec<_> = whole.iter().map(|((a, _), (b, _))| line(a, b)).collect();
         let mut case = Case::call("payments/order", order(json!({ "lines": listed })));
         case.tool = Some(tool("payments/order", &[Harm::MovesMoney]));
-        match (case.decide(&snapshot), exact(&whole)) {
+        match (case.decide(&ORDERS), exact(&whole)) {
             (Decision::Permit(grant), Some(sum)) => {
                 prop_assert_eq!(i128::from(grant.spends[0].amount.parts()), sum);
             }

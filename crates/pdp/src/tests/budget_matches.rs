@@ -1,6 +1,7 @@
 //! For which calls a budget is by its condition, and what they use of it whose arguments are a list.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use expect_test::{Expect, expect};
 use model::{Decision, Denial, Harm, Label, PrincipalFacts};
@@ -332,14 +333,16 @@ fn amount() -> impl Strategy<Value = (Value, Option<i128>)> {
     ]
 }
 
+/// Compiled once for all cases.
+static BATCH: LazyLock<Snapshot> = LazyLock::new(|| batch(None));
+
 proptest! {
     /// Whatever is in the list, the sum is exact, or the call is denied.
     #[test]
     fn a_sum_is_exact_or_the_call_is_denied(amounts in prop::collection::vec(amount(), 0..12)) {
-        let snapshot = batch(None);
         let (amounts, parts): (Vec<_>, Vec<_>) = amounts.into_iter().unzip();
         let sum = parts.into_iter().sum::<Option<i128>>().and_then(|sum| i64::try_from(sum).ok());
-        match (call("payments/batch", paying(&amounts)).decide(&snapshot), sum) {
+        match (call("payments/batch", paying(&amounts)).decide(&BATCH), sum) {
             (Decision::Permit(grant), Some(sum)) => {
                 prop_assert_eq!(grant.spends[0].amount.parts(), sum);
             }

@@ -1,5 +1,7 @@
 //! Whether one set surely holds back as much as another one, and what both let one know of a token.
 
+use std::sync::LazyLock;
+
 use model::{Decision, Denial, Harm};
 use proptest::prelude::*;
 use serde_json::json;
@@ -124,6 +126,9 @@ fn strictness_of((tokens, calls): &(Vec<String>, Vec<String>)) -> Strictness {
     strictness(&format!("{}\n{}", texts(tokens, "tokens"), texts(calls, "calls")))
 }
 
+/// Made once for all sets.
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(cases);
+
 proptest! {
     #[test]
     fn what_is_no_widening_asks_no_less_of_anybody(
@@ -140,7 +145,7 @@ proptest! {
         let (own, other) = (strictness_of(&all), strictness_of(&other));
         let keeps = keeps(other.differing(&own));
         prop_assert!(keeps || !is_added, "it asks for all of it, and more");
-        for case in cases().iter().filter(|_| keeps) {
+        for case in CASES.iter().filter(|_| keeps) {
             let (own, other) = (asked(&own, case), asked(&other, case));
             prop_assert!(is_no_less(&own, &other), "{:?} {:?}", own, other);
         }

@@ -1,7 +1,7 @@
 //! Work that was handed on: everybody above must stand, and nothing is wider than above.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use expect_test::expect;
 use model::{
@@ -285,6 +285,9 @@ fn i_09_policy_decides_on_person_and_actor_alone() {
     assert_eq!(outcome(&case.handed_on(2), &snapshot), "not_granted");
 }
 
+/// Permits everything to everybody; compiled once for all cases.
+static OPENED: LazyLock<crate::Snapshot> = LazyLock::new(|| snapshot(OPEN));
+
 proptest! {
     /// Whatever somebody in the chain cannot do, nobody below can.
     #[test]
@@ -294,7 +297,6 @@ proptest! {
             8,
         ),
     ) {
-        let snapshot = snapshot(OPEN);
         let mut case = Case::call("crm/lookup", json!({ "id": 1 })).handed_on(3);
         let scopes: Vec<_> = scopes.iter().map(|tools| scope(tools)).collect();
         case.standing.task.scope = scopes[0].clone();
@@ -306,7 +308,7 @@ proptest! {
         }
         let called = tool("crm/lookup", &[Harm::ReadsData]);
         let all_hold = scopes.iter().all(|scope| scope.covers(&called.tool, &called.harm));
-        prop_assert_eq!(matches!(case.decide(&snapshot), Decision::Permit(_)), all_hold);
+        prop_assert_eq!(matches!(case.decide(&OPENED), Decision::Permit(_)), all_hold);
     }
 }
 
@@ -336,7 +338,6 @@ proptest! {
             "all", "tool/crm/lookup", "tool/crm/other", "agent/billing", "agent/lead-1",
             "agent/lead-2", "agent/lead-3", "agent/nobody",
         ];
-        let snapshot = snapshot(OPEN);
         let mut case =
             if tool { Case::call("crm/lookup", json!({ "id": 1 })) } else { Case::method("tools/list", "crm") };
         case = case.handed_on(depth);
@@ -349,7 +350,7 @@ proptest! {
             _ => false,
         });
         let expected = if concerned { "stopped" } else { "permit" };
-        prop_assert_eq!(outcome(&case, &snapshot), expected);
-        prop_assert_eq!(case.could_permit(&snapshot), !concerned);
+        prop_assert_eq!(outcome(&case, &OPENED), expected);
+        prop_assert_eq!(case.could_permit(&OPENED), !concerned);
     }
 }

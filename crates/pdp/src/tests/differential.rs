@@ -169,7 +169,7 @@ fn names(snapshot: &Snapshot, positions: &BTreeSet<usize>) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn asking_the_candidates_is_asking_the_whole_set(

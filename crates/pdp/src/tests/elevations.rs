@@ -2,7 +2,7 @@
 //! that the scope of the task alone is lifted.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use model::{
     Decision, Elevated, Elevation, ElevationId, ElevationState, Harm, InstanceId, Person,
@@ -115,6 +115,9 @@ fn r_54_an_elevation_lifts_its_task_while_it_is_in_force_and_both_stand_by_it() 
     }
 }
 
+/// Permits everything to everybody; compiled once for all cases.
+static OPENED: LazyLock<crate::Snapshot> = LazyLock::new(|| snapshot(OPEN));
+
 proptest! {
     /// Whatever holds elsewhere: what is permitted lies within mandate, purpose and all ceilings; and
     /// within all tasks, or within an elevation of the task itself, which the answer names.
@@ -126,7 +129,6 @@ proptest! {
         depth in 0..4_u8,
         elevations in prop::collection::vec((any::<bool>(), 0..20_usize), 0..3),
     ) {
-        let snapshot = snapshot(OPEN);
         let mut case = call(depth);
         let scopes: Vec<_> = scopes.iter().map(|tools| scope(tools)).collect();
         (case.standing.task.scope, case.standing.agent.ceiling) = (scopes[0].clone(), scopes[1].clone());
@@ -155,8 +157,8 @@ proptest! {
             && covers(&standing.purpose.scope)
             && standing.hops().all(|hop| covers(&hop.agent.ceiling));
         let in_tasks = standing.hops().all(|hop| covers(&hop.task.scope));
-        let decision = case.decide(&snapshot);
-        prop_assert_eq!(case.could_permit(&snapshot), matches!(decision, Decision::Permit(_)));
+        let decision = case.decide(&OPENED);
+        prop_assert_eq!(case.could_permit(&OPENED), matches!(decision, Decision::Permit(_)));
         match decision {
             Decision::Permit(grant) => {
                 prop_assert!(may_ever && (in_tasks || lifting.is_some()));

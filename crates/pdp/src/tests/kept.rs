@@ -108,7 +108,7 @@ fn said(compiled: &Result<Snapshot, CompileErrors>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn what_is_kept_changes_no_answer(changes in prop::collection::vec(change(), 1..12)) {

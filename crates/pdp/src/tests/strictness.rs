@@ -144,7 +144,7 @@ fn a_call_wants_what_the_rules_say_that_it_meets() {
             ("token: once, attested_s: 60", true, 60),
         ] {
             let rule = format!("calls: [{{ description: x, {agents}{harm}{knobs} }}]");
-            let snapshot = Snapshot::compile(with(&rule)).expect("it compiles");
+            let strictness = super::compared::strictness(&rule);
             for (depth, does) in [0, 1].into_iter().flat_map(|it| Harm::ALL.map(|of| (it, of))) {
                 let mut case = Case::call("crm/lookup", json!({ "id": 1 })).handed_on(depth);
                 case.tool.as_mut().expect("it is known").harm = [does].into();
@@ -152,7 +152,7 @@ fn a_call_wants_what_the_rules_say_that_it_meets() {
                 let is_met = is_agent && of.is_none_or(|of| of == does);
                 for age in [None, Some(0), Some(60), Some(61), Some(300), Some(301)] {
                     case.facts.session.token_age_s = age;
-                    let answer = snapshot.strictness().uses_token(&case.request, &case.facts());
+                    let answer = strictness.uses_token(&case.request, &case.facts());
                     let is_new = age.is_some_and(|age| age <= u64::from(within_s));
                     let expected = match (is_met, is_new) {
                         (true, false) => Err(Denial::TokenTooOld { within_s }),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use authority::FindingKeeper;
+use futures::future::join_all;
 use keys::SigningKey;
 use model::{Clock as _, FactKey, Finding, PersonId, Stranger};
 use oauth::exchange;
@@ -69,25 +70,29 @@ async fn refused(sts: &Sts, show: Way, token: &str) -> OAuthError {
 #[tokio::test]
 async fn r_10_no_agent_acts_by_a_persons_own_credential() {
     let idp = key();
-    for (way, show) in WAYS {
-        let sts = Sts::new().await;
-        sts.world.put(FactKey::login(IDP, "00u1"), &CARLA).await;
-        let keeper = sts.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
-        let own = refused(&sts, show, &id_token(&sts, &idp, "00u1")).await;
-        // Whoever shows it learns nothing by that: not even that there is such a person.
-        let other = refused(&sts, show, &id_token(&sts, &idp, "00u2")).await;
-        assert_eq!((other.code, other.description), (own.code, own.description), "{way}");
-        let causes = sts.causes(2).await;
-        assert_eq!(causes[0], causes[1], "{way}");
-        assert!(sts.world.records("decision").await.is_empty(), "{way}");
-        for record in sts.world.log().await {
-            assert!(!record.text.contains(CARLA), "{way}: {}", record.text);
-        }
-        let found = strangers(&sts, keeper.expect("the register can be read")).await;
-        let borrowed = found.iter().find(|it| it.cause == "human_credential").expect(way);
-        assert_eq!(borrowed.person.as_ref().map(PersonId::as_str), Some(CARLA), "{way}");
-        assert_eq!(borrowed.claimed.as_deref(), Some("billing"), "{way}");
+    // Each waits for what is found: all at once.
+    join_all(WAYS.map(|way| is_borrowed(&idp, way))).await;
+}
+
+/// Shown this way, a person's own credential is refused and found, and says nothing of anybody.
+async fn is_borrowed(idp: &SigningKey, (way, show): (&str, Way)) {
+    let sts = Sts::new().await;
+    sts.world.put(FactKey::login(IDP, "00u1"), &CARLA).await;
+    let keeper = sts.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    let own = refused(&sts, show, &id_token(&sts, idp, "00u1")).await;
+    // Whoever shows it learns nothing by that: not even that there is such a person.
+    let other = refused(&sts, show, &id_token(&sts, idp, "00u2")).await;
+    assert_eq!((other.code, other.description), (own.code, own.description), "{way}");
+    let causes = sts.causes(2).await;
+    assert_eq!(causes[0], causes[1], "{way}");
+    assert!(sts.world.records("decision").await.is_empty(), "{way}");
+    for record in sts.world.log().await {
+        assert!(!record.text.contains(CARLA), "{way}: {}", record.text);
     }
+    let found = strangers(&sts, keeper.expect("the register can be read")).await;
+    let borrowed = found.iter().find(|it| it.cause == "human_credential").expect(way);
+    assert_eq!(borrowed.person.as_ref().map(PersonId::as_str), Some(CARLA), "{way}");
+    assert_eq!(borrowed.claimed.as_deref(), Some("billing"), "{way}");
 }
 
 /// Whom `keeper` found.

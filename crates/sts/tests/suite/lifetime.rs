@@ -62,10 +62,10 @@ async fn r_3_a_token_lasts_no_longer_than_the_policy_set_says() {
     let sts = Sts::new().await;
     let own = key();
     let lasts = async |rules: &str| {
-        let bundle = sts.world.compile(crate::support::POLICY).await.bundle().clone();
+        let bundle = sts.world.bundle(crate::support::POLICY).await;
         let strictness = Some(format!("tokens: [{rules}]"));
         let bundle = pdp::Bundle { strictness, ..bundle };
-        sts.world.put_in_force(pdp::Snapshot::compile(bundle).expect("it compiles")).await;
+        sts.world.put_in_force(bundle).await;
         sts.send(sts.request(&own)).await.expect("a token").expires_in
     };
     assert_eq!(lasts("").await, 300);
