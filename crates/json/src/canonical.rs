@@ -53,9 +53,23 @@ pub(crate) fn write_number(out: &mut Vec<u8>, number: &Number) {
     out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
 }
 
-/// `serde_json` escapes as RFC 8785 §3.2.2.2 does: the short escapes, `\u00xx`, nothing else.
+/// `serde_json` escapes as RFC 8785 §3.2.2.2 does: the short escapes, `\u00xx`, nothing else. Most texts
+/// need no escape, and are written as they are.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_plain(out, text);
+    if needs_escapes(text) {
+        return write_plain(out, text);
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Whether something of `text` is escaped. It looks at all of it: that takes many bytes at a time, where an
+/// early end would take one after the other.
+fn needs_escapes(text: &str) -> bool {
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    text.bytes().fold(0, |found, byte| found | u8::from(is_escaped(byte))) != 0
 }
 
 fn write_plain<T: Serialize + ?Sized>(out: &mut Vec<u8>, scalar: &T) {
