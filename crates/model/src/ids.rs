@@ -70,11 +70,20 @@ macro_rules! spelt_id {
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
+
+            /// As it is written everywhere: dozens of times in each decision.
+            fn text(&self) -> [u8; 36] {
+                let mut text = [0; 36];
+                let (prefix, digits) = text.split_at_mut(4);
+                prefix.copy_from_slice(concat!($prefix, "_").as_bytes());
+                write_hex(digits, &self.0);
+                text
+            }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{:032x}", $prefix, u128::from_be_bytes(self.0))
+                f.write_str(str::from_utf8(&self.text()).expect("digits are ASCII"))
             }
         }
 
@@ -94,11 +103,7 @@ macro_rules! spelt_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut text = [0; 36];
-                let (prefix, digits) = text.split_at_mut(4);
-                prefix.copy_from_slice(concat!($prefix, "_").as_bytes());
-                write_hex(digits, &self.0);
-                serializer.serialize_str(str::from_utf8(&text).expect("digits are ASCII"))
+                serializer.serialize_str(str::from_utf8(&self.text()).expect("digits are ASCII"))
             }
         }
 
@@ -164,6 +169,7 @@ mod tests {
             let id = DecisionId::from_bytes([byte; 16]);
             let written = serde_json::to_string(&id).expect("it is text");
             assert_eq!(written, format!("\"{id}\""));
+            assert_eq!(id.to_string(), format!("dec_{}", format!("{byte:02x}").repeat(16)));
             assert_eq!(serde_json::from_str::<DecisionId>(&written).expect("its own text"), id);
         }
     }
