@@ -103,11 +103,22 @@ impl Snapshot {
         Ok(Asked { person, actor: self.ask(question, actor, of_actor)? })
     }
 
-    /// What the policies are asked, and which of them; none where a built-in rule alone permits.
+    /// What the policies are asked, and which of them; none where a built-in rule alone permits. Where the scopes of
+    /// all of them alone decide, it has no entities: nothing is evaluated with them.
     pub(crate) fn prepare<'a>(
+        &self,
+        asked: (&AccessRequest, &Facts),
+        by: (&'a Action, &Passed<'_>),
+    ) -> Result<Option<Prepared<'a>>, Denial> {
+        self.prepared(asked, by, false)
+    }
+
+    /// The same, `whole` for whoever evaluates also what scopes alone decide.
+    pub(crate) fn prepared<'a>(
         &self,
         (request, facts): (&AccessRequest, &Facts),
         (action, passed): (&'a Action, &Passed<'_>),
+        whole: bool,
     ) -> Result<Option<Prepared<'a>>, Denial> {
         let world = World::near(request, facts, &self.labels);
         if !action.resources.contains(world.resource.uid.type_name()) {
@@ -129,8 +140,12 @@ impl Snapshot {
         }
         let (principal, resource) = (&world.actor, &world.resource);
         let asked = candidates::Asked { principal, action: &action.placed, resource };
-        let policies = candidates.map(|position| self.policies[*position].as_ref());
-        let asked: Vec<_> = policies.chain(self.budgets.asked(&asked)).collect();
+        let policies: Vec<_> =
+            candidates.map(|position| self.policies[*position].as_ref()).collect();
+        let conditions: Vec<_> = self.budgets.asked(&asked).collect();
+        let by_scope =
+            conditions.is_empty() && policies.iter().all(|policy| policy.is_unconditional);
+        let asked: Vec<_> = policies.into_iter().chain(conditions).collect();
         // What nobody remembers may have been done.
         if asked.iter().any(|policy| policy.lacks(&facts.session.unremembered)) {
             return Err(Denial::Unremembered);
@@ -143,7 +158,11 @@ impl Snapshot {
         let context = context.ok_or(Denial::Malformed)?;
         let all = (request, facts, &self.labels);
         let World { actor, subject, resource, nodes } = world.widened(&asked, all);
-        let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
+        let entities = if by_scope && !whole {
+            Entities::empty()
+        } else {
+            entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?
+        };
         let question = Question { action: &action.placed, resource, context, entities, unread };
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }

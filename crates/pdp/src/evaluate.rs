@@ -66,7 +66,7 @@ impl Said {
 }
 
 impl Snapshot {
-    /// Asks `candidates` with `principal`. One under observation beyond [`OBSERVED_MAX`] is told as one that could not
+    /// Asks `candidates`, whose scopes match, with `principal`. One under observation beyond [`OBSERVED_MAX`] is told as one that could not
     /// be evaluated.
     pub(crate) fn ask(
         &self,
@@ -83,6 +83,9 @@ impl Snapshot {
             let is_beyond = observed > OBSERVED_MAX || question.unread.iter().any(sees);
             let outcome = if policy.observe && is_beyond {
                 Outcome::Failed
+            } else if policy.is_unconditional {
+                // Its scope matches, and that is all that it says.
+                Outcome::Satisfied
             } else {
                 // Only whose action matches is a candidate.
                 let set = policy.of_its_actions.as_ref().unwrap_or(&policy.alone);

@@ -96,7 +96,7 @@ impl Snapshot {
         let decision = self.decide(request, facts);
         let prepared = self
             .before_policies(request, facts)
-            .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
+            .and_then(|(action, passed)| self.prepared((request, facts), (action, &passed), true));
         let (asked, for_others) = match prepared {
             Ok(Some(prepared)) => (self.asked(&prepared), self.for_others(&prepared)),
             Ok(None) | Err(_) => (Vec::new(), Vec::new()),

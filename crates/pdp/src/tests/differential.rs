@@ -189,6 +189,59 @@ proptest! {
     }
 }
 
+/// A policy that is asked of everything and never applies: where it is one of a set, all is evaluated.
+const NEVER: &str = r#"@id("never") forbid (principal, action, resource)
+    when { context has depth && context.depth > 1000 };"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_scopes_alone_decide_is_decided_as_what_is_evaluated(
+        parts in prop::collection::vec(policy(), 1..8),
+        cases in prop::collection::vec(case(), 1..6),
+    ) {
+        let alone = |(position, &(forbid, p, a, r, _)): (usize, &Parts)| {
+            text(position, &(forbid, p, a, r, 0))
+        };
+        let policies: String = parts.iter().enumerate().filter_map(alone).collect();
+        let (by_scope, evaluated) = (snapshot(&policies), snapshot(&format!("{policies}{NEVER}")));
+        for case in cases {
+            let facts = case.facts();
+            let decision = by_scope.decide(&case.request, &facts);
+            prop_assert_eq!(decision, evaluated.decide(&case.request, &facts));
+        }
+    }
+}
+
+/// How a set of unconditional policies answers, with one that is evaluated beside them and without: to whom its scopes
+/// let in, and to others. Who is told how it came about is told whole either way.
+#[test]
+fn a_scope_that_matches_is_all_that_an_unconditional_policy_says() {
+    let permit = |principal: &str| {
+        format!(
+            "@id(\"open\") permit ({principal}, action in Action::\"tools/call\", resource in \
+             Server::\"crm\") when {{ true }} unless {{ false }};"
+        )
+    };
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    for (principal, permits) in [
+        ("principal", true),
+        (r#"principal in Agent::"billing""#, true),
+        (r#"principal in Agent::"other""#, false),
+    ] {
+        for beside in ["", NEVER] {
+            let snapshot = snapshot(&format!("{}{beside}", permit(principal)));
+            let decision = snapshot.decide(&case.request, &case.facts());
+            let is_permitted = matches!(decision, model::Decision::Permit(_));
+            assert_eq!(is_permitted, permits, "{principal} {beside}: {decision:?}");
+            let explained = snapshot.explain(&case.request, &case.facts());
+            let open = explained.asked.iter().find(|it| it.policy.as_str() == "open");
+            assert_eq!(open.map(|it| it.applies), permits.then_some(Some(true)), "{principal}");
+        }
+    }
+}
+
 /// The random sets above do reach every kind of answer.
 #[test]
 fn the_conditions_fail_and_hold() {
