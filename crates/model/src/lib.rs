@@ -48,6 +48,7 @@ mod tool;
 mod undo;
 mod widening;
 pub mod workload;
+mod written;
 
 pub use access::{AccessRequest, ActionName, Principal, ResourceRef};
 pub use agent::{
