@@ -144,7 +144,7 @@ fn facts(tool: ToolRef, standing: Arc<Standing>) -> Facts {
     Facts {
         revision: Revision(1),
         now: NOW,
-        tool_owner: Some(standing.sponsor.clone()),
+        tool_owner: Some(Arc::new(standing.sponsor.clone())),
         principal: PrincipalFacts::Instance(standing),
         tool: Some(Arc::new(tool)),
         agent: None,

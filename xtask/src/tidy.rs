@@ -92,6 +92,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     paths(&sources, &mut wrong);
     shown(&sources, &mut wrong);
     listed(&sources, &mut wrong);
+    failure_modes(&sources, &mut wrong);
     if wrong.is_empty() {
         return Ok(());
     }
@@ -203,6 +204,22 @@ fn paths(sources: &[(String, String)], wrong: &mut Vec<String>) {
 const SHOWN: [(&str, &str); 3] =
     [("INVARIANTS.md", "| I-"), ("docs/threats.md", "| N-"), ("docs/threats.md", "| F")];
 
+/// How many failure modes there are: F1, F2, and so on.
+const FAILURE_MODES: usize = 22;
+
+/// Every failure mode has its row in the table of threats, or a paragraph that begins with its name and says why there is
+/// none.
+fn failure_modes(sources: &[(String, String)], wrong: &mut Vec<String>) {
+    let table = sources.iter().find(|(name, _)| name == "docs/threats.md");
+    let table = table.map_or("", |(_, text)| text.as_str());
+    for mode in (1..=FAILURE_MODES).map(|number| format!("F{number}")) {
+        let begins = [format!("| {mode} |"), format!("{mode}, ")];
+        if !table.lines().any(|line| begins.iter().any(|begin| line.starts_with(begin))) {
+            wrong.push(format!("docs/threats.md: has no row of `{mode}`, and does not say why"));
+        }
+    }
+}
+
 /// Every test that is named by the number of a threat stands in the table of threats.
 fn listed(sources: &[(String, String)], wrong: &mut Vec<String>) {
     let table = sources.iter().find(|(name, _)| name == "docs/threats.md");
@@ -243,5 +260,32 @@ fn shown(sources: &[(String, String)], wrong: &mut Vec<String>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a table that has these lines.
+    fn missing(lines: &[String]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        failure_modes(&[("docs/threats.md".to_owned(), lines.join("\n"))], &mut wrong);
+        wrong
+    }
+
+    #[test]
+    fn a_failure_mode_without_a_row_is_named() {
+        let all: Vec<_> = (1..=FAILURE_MODES).map(|number| format!("| F{number} | it |")).collect();
+        assert_eq!(missing(&all), [""; 0]);
+        for number in 1..=FAILURE_MODES {
+            let mut lines = all.clone();
+            lines.remove(number - 1);
+            let named = format!("docs/threats.md: has no row of `F{number}`, and does not say why");
+            assert_eq!(missing(&lines), [named]);
+            lines.push(format!("F{number}, which is something else, has none yet."));
+            assert_eq!(missing(&lines), [""; 0]);
+        }
+        assert_eq!(missing(&[]).len(), FAILURE_MODES);
     }
 }

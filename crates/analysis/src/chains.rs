@@ -223,7 +223,15 @@ impl Search<'_> {
                 other => return Err(other),
             }
         }
-        undecided.map_or(Ok(()), Err)
+        match undecided {
+            Some(undecided) => Err(undecided),
+            None if self.reached.is_empty() => Ok(()),
+            // Of an act on which the property cannot be evaluated it says nothing.
+            None => {
+                let place = Place::of(&self.work.set.environments[position], &self.work.schema)?;
+                Box::pin(place.never_fails(&part, session)).await
+            }
+        }
     }
 
     /// The chain to the act that was found in an environment, by whom the work comes to so: refuted, if each step is decided.

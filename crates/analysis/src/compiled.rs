@@ -5,13 +5,14 @@ use std::str::FromStr as _;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv, Schema};
 use cedar_policy_symcc::{
-    CompiledPolicy, CompiledPolicySet, WellFormedAsserts, never_errors_asserts,
+    CompiledPolicy, CompiledPolicySet, Env, WellFormedAsserts, never_errors_asserts,
 };
 use pdp::{Environment, InputReads, PolicyText, Provable};
 use serde_json::{Value, json};
 
+use crate::prove::Unproved;
 use crate::report::Why;
-use crate::solver::why;
+use crate::solver::{Session, why};
 
 /// One policy, which applies only where all that is assumed holds.
 #[derive(Clone, Debug)]
@@ -52,8 +53,34 @@ impl<'a> Place<'a> {
         compiled.map_err(|error| why(&error))
     }
 
+    /// An example on which `policy` cannot be evaluated.
+    pub(crate) async fn failing(
+        &self,
+        policy: &Guarded,
+        session: &mut Session<'_>,
+    ) -> Result<Option<Env>, Why> {
+        if self.cannot_fail(policy)? {
+            return Ok(None);
+        }
+        let compiled = self.compile(policy)?;
+        session.example(&never_errors_asserts(&compiled)).await
+    }
+
+    /// That `policy` can be evaluated, whatever is asked.
+    pub(crate) async fn never_fails(
+        &self,
+        policy: &Guarded,
+        session: &mut Session<'_>,
+    ) -> Result<(), Unproved> {
+        match self.failing(policy, session).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Why::MayFail(policy.id.clone()).into()),
+            Err(why) => Err(Unproved::Unknown(Some(policy.id.clone()), why)),
+        }
+    }
+
     /// Whether terms alone show that a policy can be evaluated, even if nothing is assumed.
-    pub(crate) fn cannot_fail(&self, policy: &Guarded) -> Result<bool, Why> {
+    fn cannot_fail(&self, policy: &Guarded) -> Result<bool, Why> {
         let compiled = CompiledPolicy::compile(&policy.bare, &self.request, self.schema);
         let compiled = compiled.map_err(|error| why(&error))?;
         Ok(is_contradictory(&never_errors_asserts(&compiled)))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::Schema;
-use cedar_policy_symcc::{disjoint_asserts, implies_asserts, never_errors_asserts};
+use cedar_policy_symcc::{disjoint_asserts, implies_asserts};
 use futures::{StreamExt as _, stream};
 use model::{AccessRequest, DELEGATIONS_MAX, Facts, Harm, PolicyId, Sha256Digest, ToolRef};
 use pdp::{
@@ -276,7 +276,7 @@ impl Looking<'_> {
     async fn nothing_fails(&mut self) -> Result<(), Unproved> {
         let mut unknown = None;
         for policy in self.set.clone() {
-            match self.fails(&policy).await {
+            match self.place.failing(&policy, &mut self.session).await {
                 Ok(None) => {}
                 Ok(Some(found)) => {
                     let trial = Trial::of(self.environment, &found)?;
@@ -299,15 +299,6 @@ impl Looking<'_> {
             }
         }
         unknown.map_or(Ok(()), Err)
-    }
-
-    /// An example on which `policy` cannot be evaluated.
-    async fn fails(&mut self, policy: &Guarded) -> Result<Option<cedar_policy_symcc::Env>, Why> {
-        if self.place.cannot_fail(policy)? {
-            return Ok(None);
-        }
-        let compiled = self.place.compile(policy)?;
-        self.session.example(&never_errors_asserts(&compiled)).await
     }
 
     async fn against(
@@ -358,11 +349,7 @@ impl Looking<'_> {
             if let Some(argument) = policy.reads.beyond(asked) {
                 return Err(Why::Unread(argument.to_owned(), policy.id.clone()).into());
             }
-            match self.fails(policy).await {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err(Why::MayFail(policy.id.clone()).into()),
-                Err(why) => return Err(Unproved::Unknown(Some(policy.id.clone()), why)),
-            }
+            self.place.never_fails(policy, &mut self.session).await?;
         }
         Ok(())
     }
@@ -394,9 +381,18 @@ impl Looking<'_> {
         let matched: Vec<_> = property.iter().map(Guarded::as_permit).collect::<Result<_, _>>()?;
         let (left, right) = (self.place.compile_set(&self.set)?, self.place.compile_set(&matched)?);
         let Some(found) = self.session.example(&disjoint_asserts(&left, &right)).await? else {
-            return Ok(());
+            return self.matches_or_not(property).await;
         };
         self.tried(&found, property, true)
+    }
+
+    /// That the property matches an act or does not. One on which it cannot be evaluated it does not match, and so says
+    /// nothing of, whatever it was meant to say.
+    async fn matches_or_not(&mut self, property: &[Guarded]) -> Result<(), Unproved> {
+        for policy in property {
+            self.place.never_fails(policy, &mut self.session).await?;
+        }
+        Ok(())
     }
 
     /// Whether all that the property matches is permitted; `fails` if something may fail here.
@@ -409,7 +405,7 @@ impl Looking<'_> {
         match self.session.example(&implies_asserts(&left, &right)).await? {
             Some(found) => self.tried(&found, property, false),
             None => match fails {
-                None => Ok(()),
+                None => self.matches_or_not(property).await,
                 Some(Unproved::Refuted(example) | Unproved::Undecided(example, _)) => {
                     let first = example.by.iter().next().cloned();
                     Err(first.map_or(Why::TooLong, Why::MayFail).into())

@@ -83,6 +83,11 @@ impl Solver {
         &self.version
     }
 
+    /// How long it may take for one question.
+    pub const fn time(&self) -> Duration {
+        self.time
+    }
+
     /// Somebody who asks it one question after the other.
     pub(crate) const fn session(&self) -> Session<'_> {
         Session { solver: self, running: None, queries: 0 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use login::{ConsoleSession, Cookies, Login, LoginError, Prompt, ReturnPath, SessionId, Sessions};
-use model::{Clock, LoginSession, PersonId, Timestamp};
+use model::{Authentication, Clock, FactKey, LoginSession, PersonId, Timestamp};
 use pap::{AdminError, Administration, Answer, By};
 use sts::TokenService;
 
@@ -75,11 +75,21 @@ pub(crate) struct Visitor {
     pub(crate) session: SessionId,
     /// The same, as the provider names it.
     login: LoginSession,
+    /// How they authenticated for it.
+    authentication: Option<Authentication>,
+    /// Where it says whose the login is.
+    place: FactKey,
 }
 
 impl Visitor {
     pub(crate) fn by(&self) -> By<'_> {
-        By { person: &self.person, groups: self.groups.as_ref(), session: Some(self.login) }
+        By {
+            person: &self.person,
+            groups: self.groups.as_ref(),
+            session: Some(self.login),
+            login: Some(&self.place),
+            authentication: self.authentication.as_ref(),
+        }
     }
 }
 
@@ -183,7 +193,11 @@ impl People {
         let name = (who.issuer.as_str(), who.subject.as_str());
         let login = LoginSession { id: who.session, since: *since };
         match self.administration.logged_in(name, login).await {
-            Ok(Some(person)) => Ok(Visitor { person, groups: who.groups.clone(), session, login }),
+            Ok(Some(person)) => {
+                let how = Authentication::said(who.auth_time, who.acr.as_deref(), &who.amr);
+                let (groups, place) = (who.groups.clone(), FactKey::login(name.0, name.1));
+                Ok(Visitor { person, groups, session, login, place, authentication: how })
+            }
             Ok(None) => {
                 // A newer one, in another browser, may be somebody's.
                 door.sessions.end(&session);

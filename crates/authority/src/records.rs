@@ -371,7 +371,7 @@ pub(crate) fn facts_of(
         principal: model::PrincipalFacts::Instance(gathered.standing.clone()),
         tool: gathered.tool.clone(),
         server: gathered.server.clone(),
-        tool_owner: gathered.tool_owner.as_deref().cloned(),
+        tool_owner: gathered.tool_owner.clone(),
         agent: gathered.agent.clone(),
         session: SessionFacts { token_age_s, ..gathered.session.clone() },
         binding,

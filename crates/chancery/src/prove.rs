@@ -13,7 +13,7 @@ use analysis::{
     Verdict,
 };
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
+use model::{Clock, PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::cli::Prove;
 use crate::policy::DOES_NOT_HOLD;
 use crate::policy_set::{PolicySet, compiled_with};
+use crate::system::SystemClock;
 
 /// Nothing speaks against it, but it is not proved.
 const NOT_PROVED: u8 = 4;
@@ -119,7 +120,8 @@ fn path() -> OsString {
 pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<Report> {
     let compiled = set.compiled()?;
     let properties = set.compiled_properties(&BTreeMap::new())?;
-    let (tools, all) = (set.harm(), set.all_tools());
+    let (tools, all, clock) = (set.harm(), set.all_tools(), SystemClock::new());
+    let within: (&dyn Clock, Duration) = (&clock, solver.time());
     let subject = Subject {
         set: &compiled,
         against: None,
@@ -127,7 +129,7 @@ pub(crate) async fn report(set: &PolicySet, solver: &Solver) -> anyhow::Result<R
         tools: &tools,
         mappings: mappings(&compiled, &all),
         saying: &|posed, permits| pap::posed(posed, permits, (&compiled, &all)),
-        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding),
+        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding, within),
     };
     Box::pin(proved(&subject, solver)).await
 }
@@ -152,7 +154,8 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
     for warning in properties.iter().flat_map(Snapshot::warnings) {
         eprintln!("warning: {warning}");
     }
-    let (tools, all) = (set.harm(), set.all_tools());
+    let (tools, all, clock) = (set.harm(), set.all_tools(), SystemClock::new());
+    let within: (&dyn Clock, Duration) = (&clock, asked.timeout);
     let subject = Subject {
         set: &compiled,
         against: against.as_ref().map(|it| (it, asked.equivalent)),
@@ -160,7 +163,7 @@ pub(crate) async fn run(asked: &Prove) -> anyhow::Result<ExitCode> {
         tools: &tools,
         mappings: mappings(&compiled, &all),
         saying: &|posed, permits| pap::posed(posed, permits, (&compiled, &all)),
-        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding),
+        chaining: &|steps, deciding| pap::chained(steps, (&compiled, &all), deciding, within),
     };
     let program = analysis::program(asked.solver.clone().map(Into::into), &path());
     let solver = match Solver::at(program, asked.timeout).await {

@@ -97,9 +97,11 @@ impl Journal {
         let all = self.store.disclosures(index, max).await?;
         let names = all.iter().map(|(_, sealed)| sealed.data_key.clone()).collect();
         let keys = self.data_keys(names).await?;
+        let mut unwrapped = BTreeMap::new();
         let opened = all.into_iter().filter_map(|(index, sealed)| {
-            let key = keys.get(&sealed.data_key)?;
-            let bytes = self.sealer.open(&sealed, key).map_err(DisclosureError::Seal);
+            let (name, body) = keys.get_key_value(&sealed.data_key)?;
+            let bytes = self.sealer.open(&sealed, (name, body.as_slice()), &mut unwrapped);
+            let bytes = bytes.map_err(DisclosureError::Seal);
             let read =
                 |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(DisclosureError::Damaged);
             Some((index, bytes.and_then(read)))

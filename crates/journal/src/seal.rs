@@ -3,6 +3,8 @@
 //! A person's data key is a fact, wrapped under the deployment's sealing key. Removing that fact
 //! erases everything sealed under it, and leaves every leaf as it was.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use keys::SealingKey;
@@ -98,15 +100,19 @@ impl Sealer {
         Ok(SealedDisclosure { data_key, sealed })
     }
 
-    /// Opens `sealed` by its data key, of which `body` is what is stored.
-    pub(crate) fn open(
+    /// Opens `sealed` by its data key `name`, of which `body` is what is stored. What was `unwrapped` before need not be
+    /// again.
+    pub(crate) fn open<'k>(
         &self,
         sealed: &SealedDisclosure,
-        body: &[u8],
+        (name, body): (&'k FactKey, &[u8]),
+        unwrapped: &mut BTreeMap<&'k FactKey, SealingKey>,
     ) -> Result<Vec<u8>, SealError> {
-        let key = self.unwrapped(&sealed.data_key, body)?;
-        let aad = sealed.data_key.as_str().as_bytes();
-        key.open(&sealed.sealed, aad).map_err(SealError::Broken)
+        let key = match unwrapped.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.unwrapped(name, body)?),
+        };
+        key.open(&sealed.sealed, name.as_str().as_bytes()).map_err(SealError::Broken)
     }
 
     /// Forgets the data keys among `keys`: they have changed.

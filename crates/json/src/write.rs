@@ -1,4 +1,5 @@
-//! Writes canonically what serialises itself, without making a value of it first.
+//! Writes canonically what serialises itself, without making a value of it first. A value is not written so: the name of
+//! each member of a map is copied here, as a map may make its names while it is written, and a value's are borrowed.
 //!
 //! INVARIANT: it is what [`canonical`](crate::canonical) writes of the value that would be made
 //! (`what_is_typed_is_written_like_its_value`).

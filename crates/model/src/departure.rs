@@ -176,8 +176,7 @@ impl Serialize for WeekHours {
 
 impl<'de> Deserialize<'de> for WeekHours {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::spelled::read(deserializer)
     }
 }
 

@@ -6,6 +6,22 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// What is no hexadecimal digit.
+const NONE: u8 = 16;
+
+/// What each byte is worth as a hexadecimal digit.
+const NIBBLES: [u8; 256] = {
+    let mut all = [NONE; 256];
+    let mut nibble = 0;
+    while nibble < NONE {
+        all[DIGITS[nibble as usize] as usize] = nibble;
+        nibble += 1;
+    }
+    all
+};
+
 /// A text that is not a digest: not 64 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: expected 64 lower-case hexadecimal digits")]
@@ -21,7 +37,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// Writes the hexadecimal text of `bytes` to `text`, which is twice as long. Records have so many
 /// digests and ids that writing each to memory of its own first would cost as much as they do.
 pub(crate) fn write_hex(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     assert_eq!(text.len(), bytes.len() * 2);
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
         digits[0] = DIGITS[usize::from(byte >> 4)];
@@ -37,19 +52,16 @@ fn text_of(digest: &[u8; 32]) -> [u8; 64] {
 }
 
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], ParseDigestError> {
-    let error = || ParseDigestError(text.chars().take(80).collect());
-    let nibble = |byte: u8| match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(error()),
-    };
-    let pairs = text.as_bytes().chunks_exact(2);
-    if text.len() != 64 {
-        return Err(error());
+    let nibble = |digit: u8| NIBBLES[usize::from(digit)];
+    let (mut bytes, mut all) = ([0; 32], 0);
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let (high, low) = (nibble(pair[0]), nibble(pair[1]));
+        all |= high | low;
+        *byte = (high << 4) | low;
     }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    // Only what is none has this bit.
+    if text.len() != 64 || all & NONE != 0 {
+        return Err(ParseDigestError(text.chars().take(80).collect()));
     }
     Ok(bytes)
 }
@@ -105,8 +117,7 @@ macro_rules! digest {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                crate::spelled::read(deserializer)
             }
         }
     };
@@ -185,5 +196,30 @@ impl fmt::Display for Thumbprint {
 impl fmt::Debug for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_spelt_in_one_way() {
+        let digest = Sha256Digest::of(b"what it is of");
+        let text = digest.to_string();
+        assert_eq!(text.parse(), Ok(digest));
+        for other in [&text[1..], format!("{text}0").as_str(), text.to_uppercase().as_str(), ""] {
+            assert!(other.parse::<Sha256Digest>().is_err(), "{other}");
+        }
+        for (at, character) in
+            [0, 1, 62, 63].into_iter().flat_map(|at| ('\0'..'Ā').map(move |it| (at, it)))
+        {
+            let mut spelt: Vec<char> = text.chars().collect();
+            spelt[at] = character;
+            let spelt = String::from_iter(spelt);
+            let parsed = spelt.parse::<Sha256Digest>().map(|digest| digest.to_string()).ok();
+            let is_digit = matches!(character, '0'..='9' | 'a'..='f');
+            assert_eq!(parsed, is_digit.then(|| spelt.clone()), "{spelt}");
+        }
     }
 }

@@ -314,7 +314,7 @@ pub struct Facts {
     /// The server that the act concerns, if one does.
     pub server: Option<Arc<Server>>,
     /// The owner of the tool, if it has one.
-    pub tool_owner: Option<Person>,
+    pub tool_owner: Option<Arc<Person>>,
     /// The agent that the act concerns, if it concerns one that is registered.
     pub agent: Option<Arc<AgentFacts>>,
     /// The session.

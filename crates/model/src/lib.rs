@@ -38,6 +38,7 @@ mod release;
 mod review;
 mod risk;
 mod scope;
+mod spelled;
 mod stop;
 mod stream;
 mod system;
@@ -92,7 +93,10 @@ pub use ids::{
     RecordId, ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
-pub use login_session::{LoginSession, SESSION_OVER, SessionOver};
+pub use login_session::{
+    AUTHENTICATION_MAX, Authentication, ConsentSession, LoginSession, SESSION_OVER,
+    SESSION_PEOPLE_MAX, SessionOver,
+};
 pub use marked::Marked;
 pub use names::{
     AgentName, BudgetName, DataCategory, ElevationName, EnvironmentName, GroupName, InvalidName,

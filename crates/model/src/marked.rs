@@ -80,7 +80,6 @@ impl Serialize for Marked {
 
 impl<'de> Deserialize<'de> for Marked {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::spelled::read(deserializer)
     }
 }

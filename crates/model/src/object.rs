@@ -135,8 +135,7 @@ impl Serialize for ObjectPattern {
 
 impl<'de> Deserialize<'de> for ObjectPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::spelled::read(deserializer)
     }
 }
 

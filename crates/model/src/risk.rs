@@ -243,8 +243,7 @@ impl Serialize for RiskTarget {
 
 impl<'de> Deserialize<'de> for RiskTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::spelled::read(deserializer)
     }
 }
 

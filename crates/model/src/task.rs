@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentName, Agreed, DataCategory, DecisionId, InstanceId, LoginSession, MandateDigest,
-    MandateId, Person, PersonId, PurposeId, Scope, SessionDigest, Sha256Digest, SystemName, TaskId,
-    Timestamp, Tool,
+    AgentName, Agreed, Authentication, ConsentSession, DataCategory, DecisionId, InstanceId,
+    MandateDigest, MandateId, Person, PersonId, PurposeId, Scope, SessionDigest, Sha256Digest,
+    SystemName, TaskId, Timestamp, Tool,
 };
 
 /// A registered reason to act. Free text describes it and is no input to a decision.
@@ -117,7 +117,7 @@ pub enum MandateBasis {
         /// The login session in which they gave it, if they logged in for that and it was kept: what is done under it
         /// ends with that one. Where their provider does not name it, with any of theirs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        session: Option<LoginSession>,
+        session: Option<ConsentSession>,
     },
 }
 
@@ -135,7 +135,15 @@ impl MandateBasis {
     /// The login session in which a person gave it, if that is known.
     pub fn session(&self) -> Option<SessionDigest> {
         match self {
-            Self::Consented { session, .. } => session.and_then(|session| session.id),
+            Self::Consented { session, .. } => session.as_ref().and_then(|session| session.id),
+            Self::Standing { .. } | Self::Initiated { .. } => None,
+        }
+    }
+
+    /// How the person authenticated who gave it, as far as that is known.
+    pub fn authentication(&self) -> Option<&Authentication> {
+        match self {
+            Self::Consented { session, .. } => session.as_ref()?.authentication.as_deref(),
             Self::Standing { .. } | Self::Initiated { .. } => None,
         }
     }

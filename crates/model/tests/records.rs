@@ -311,6 +311,33 @@ fn a_disclosure_is_kept_as_its_values_were_committed_to() {
     assert_eq!(read.to_canonical_bytes(), bytes);
 }
 
+/// What earlier builds sealed is read as it was: in any form.
+#[test]
+fn a_disclosure_in_another_form_opens_if_its_values_are_those_committed_to() {
+    let mut disclosure = Disclosure::new([7; 32]);
+    let values = serde_json::json!({ "a": [1, 2], "b": "x" });
+    let commitment = disclosure.commit("values", &values);
+    let commitments = Commitments::from([("values".to_owned(), commitment)]);
+    let read = |value: &str| {
+        let seed = "07".repeat(32);
+        let text = format!(r#"{{ "seed": "{seed}", "members": {{ "values": {value} }} }}"#);
+        serde_json::from_str::<Disclosure>(&text).expect("it is a disclosure")
+    };
+    let other = read(r#"{ "b": "\u0078", "a": [1.0, 2e0] }"#);
+    assert_eq!((&other, other.mismatch(&commitments)), (&disclosure, None));
+    assert_eq!(other.to_canonical_bytes(), disclosure.to_canonical_bytes());
+    assert_eq!(other.value("values").map(json::canonical), Some(json::canonical(&values)));
+    assert_eq!(other.read::<serde_json::Value>("values").unwrap().unwrap()["b"], "x");
+    for changed in [r#"{"a":[1,3],"b":"x"}"#, "null", "1e999", "[[1e999]]"] {
+        let other = read(changed);
+        assert_eq!(other.mismatch(&commitments), Some("values"), "{changed}");
+        assert_ne!(other, disclosure);
+        let is_readable = !changed.contains("1e999");
+        assert_eq!(other.value("values").is_some(), is_readable, "{changed}");
+        assert_eq!(serde_json::to_value(&other).is_ok(), is_readable, "{changed}");
+    }
+}
+
 fn canonical(disclosure: &Disclosure) -> Vec<u8> {
     json::canonical(&serde_json::to_value(disclosure).expect("it is JSON"))
 }

@@ -3,6 +3,8 @@
 //!
 //! Nobody else mints them, so whatever deviates from what [`mint`] writes is refused.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keys::{Signer, TokenKeys};
@@ -103,6 +105,15 @@ pub struct AccessTokenClaims {
     /// have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txn: Option<String>,
+    /// When the person authenticated who consented to the work, in seconds since the epoch, if that is known (§2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// The class of that authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// Its methods.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub amr: BTreeSet<String>,
     /// The key to which it is bound, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
@@ -197,8 +208,16 @@ fn read(claims: Map<String, Value>) -> Result<AccessTokenClaims, JwsError> {
     for name in ["sub", "client_id"] {
         text(&claims, name)?;
     }
-    if claims.contains_key("txn") {
-        text(&claims, "txn")?;
+    for name in ["txn", "acr"].into_iter().filter(|name| claims.contains_key(*name)) {
+        text(&claims, name)?;
+    }
+    if claims.contains_key("auth_time") {
+        seconds(&claims, "auth_time")?;
+    }
+    let are_texts =
+        |amr: &Value| amr.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    if claims.get("amr").is_some_and(|amr| !are_texts(amr)) {
+        return Err(JwsError::Claim("amr"));
     }
     // What is derived would take an array for an object, and `null` for nothing.
     if let Some(cnf) = claims.get("cnf") {

@@ -109,6 +109,9 @@ mod tests {
             iat: 0,
             jti: "j".to_owned(),
             txn: Some("t".to_owned()),
+            auth_time: Some(0),
+            acr: Some("a".to_owned()),
+            amr: ["pwd", "otp"].map(str::to_owned).into(),
             cnf: Some(Confirmation { jkt: keys::base64url(&[7; 32]) }),
             authorization_details: vec![agent_task],
         }

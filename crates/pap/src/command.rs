@@ -1,21 +1,20 @@
 //! The one place that does what an administrator asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use authority::{
-    AdminAct, Administered, Authority, ChangedBy, Effect, FactsError, NewEntry, NotAdministered,
-    NotPermitted, Pages, Reader, RefusalLog, Refused,
+    AdminAct, Administered, Authority, Effect, FactsError, NewEntry, NotAdministered, NotPermitted,
+    Pages, Reader, RefusalLog, Refused,
 };
-use model::{
-    FactKey, Finding, LoginSession, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger,
-};
+use model::{FactKey, Finding, PersonId, ResourceRef, Revision, ServerName, Sourced, Stranger};
 use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
 use crate::flips::Trying;
 use crate::log::Exports;
+use crate::logged_in::By;
 use crate::past::Lookings;
 use crate::policy::Publisher;
 use crate::register::put;
@@ -104,29 +103,6 @@ pub struct Administration {
     /// The policy sets that were tried last.
     pub(crate) trying: tokio::sync::Mutex<Trying>,
     pub(crate) refusals: RefusalLog,
-}
-
-/// Who acts: a person, and, where a provider vouches for them, the groups that it says they are in.
-#[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
-    /// The person.
-    pub person: &'a PersonId,
-    /// The groups, if the provider's word on them counts: it takes some away, and gives none.
-    pub groups: Option<&'a BTreeSet<String>>,
-    /// The login session in which they act, if it is in one.
-    pub session: Option<LoginSession>,
-}
-
-impl<'a> From<&'a PersonId> for By<'a> {
-    fn from(person: &'a PersonId) -> Self {
-        Self { person, groups: None, session: None }
-    }
-}
-
-impl From<By<'_>> for ChangedBy {
-    fn from(By { person, groups, .. }: By<'_>) -> Self {
-        Self::Person { id: person.clone(), groups: groups.cloned() }
-    }
 }
 
 /// An act that may be done as far as is known before anything is looked up for it.
@@ -231,10 +207,6 @@ impl Administration {
         log: journal::LogDirectory,
         (issuer, token_keys, policy_key): (String, KeptTokenKeys, PolicyKey),
     ) -> Self {
-        let (exports, counted) = (Mutex::default(), Counted::default());
-        let looking = Lookings::default();
-        let refusals = RefusalLog::default();
-        let (reports, trying) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self {
             authority,
             publisher,
@@ -246,12 +218,12 @@ impl Administration {
             requires_proof: false,
             revokes_at_high_risk: false,
             isolation: OnceLock::new(),
-            exports,
-            counted,
-            looking,
-            reports,
-            trying,
-            refusals,
+            exports: Mutex::default(),
+            counted: Counted::default(),
+            looking: Lookings::default(),
+            reports: tokio::sync::Mutex::default(),
+            trying: tokio::sync::Mutex::default(),
+            refusals: RefusalLog::default(),
         }
     }
 

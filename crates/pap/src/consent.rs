@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use authority::{FactsError, Reader, Refused};
 use model::{
-    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentState, DataCategory, FactKey, Mandate,
-    MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope, ServerName,
-    Sha256Digest, Timestamp, Tool, Withdrawn,
+    Agent, Agreed, AskedOf, Consent, ConsentId, ConsentSession, ConsentState, DataCategory,
+    FactKey, Mandate, MandateBasis, MandateId, Person, PersonId, Purpose, ResourceRef, Scope,
+    ServerName, Sha256Digest, Timestamp, Tool, Withdrawn,
 };
 use oauth::redirect_uri::RedirectUri;
 use serde_json::json;
 
-use crate::command::{AdminError, Administration, By, Draft};
-use crate::logged_in::session_of;
+use crate::command::{AdminError, Administration, Draft};
+use crate::logged_in::{By, session_of};
 use crate::register::put;
 use crate::sent;
 
@@ -189,9 +189,10 @@ impl Administration {
         let session_of = session_of(&mut draft.reader, by).await?;
         let (now, person) = (self.now(), by.person);
         let (subject, request) = (person.clone(), terms.digest());
+        let session = by.session.map(|session| ConsentSession::of(session, by.authentication));
         let mandate = Mandate {
             id: MandateId::new(now, self.authority.entropy().as_ref()),
-            basis: MandateBasis::Consented { subject, request, once, agreed, session: by.session },
+            basis: MandateBasis::Consented { subject, request, once, agreed, session },
             agent: asked.agent.clone(),
             purpose: asked.purpose.clone(),
             scope: asked.scope.clone(),

@@ -15,8 +15,9 @@ use model::{
 use serde_json::{Value, json};
 
 use crate::asked::Command;
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration};
 use crate::consent::{Terms, listed, plain};
+use crate::logged_in::By;
 use crate::register::{known, put, registered};
 
 /// How long an enrolment lasts.

@@ -62,8 +62,8 @@ impl Administration {
     async fn decided(&self, id: &str) -> Result<Behind, AdminError> {
         let (index, _) = self.found(id).await?;
         let mut recall = Recall::default();
-        let (_, recalled) = self.recalled((index, 1), &mut recall).await?;
-        let Some((recorded, question)) = recalled.into_iter().next() else {
+        let mut found = self.decisions(index, 1).await?;
+        let Some((recorded, question)) = self.recalled(&mut found, &mut recall).await? else {
             return Err(AdminError::Invalid(format!("`{id}` is not a decision")));
         };
         let known = match question {

@@ -166,16 +166,18 @@ impl Administration {
     }
 
     async fn try_page(&self, tried: &mut Tried, from: u64) -> Result<Value, AdminError> {
-        let (records, recalled) = self.recalled((from, PAGE), &mut tried.recall).await?;
+        let mut decisions = self.decisions(from, PAGE).await?;
         let mut page = Page::default();
-        for (recorded, question) in recalled {
+        while let Some((recorded, question)) =
+            self.recalled(&mut decisions, &mut tried.recall).await?
+        {
             let is_asked = tried.is_asked(&recorded);
             let is_any_set = recorded.is_by_commit() && recorded.before() != Before::TokenUsed;
             if is_any_set || !(is_asked || tried.counts(&recorded)) {
                 continue;
             }
-            let (request, mut facts) = match question {
-                Question::Known(known) => *known,
+            let mut known = match question {
+                Question::Known(known) => known,
                 Question::Erased => {
                     page.erased += u64::from(is_asked);
                     continue;
@@ -189,28 +191,27 @@ impl Administration {
                 page.damaged += u64::from(is_asked);
                 continue;
             };
-            // Others want to be served meanwhile.
-            tokio::task::yield_now().await;
             // It says what was used up then, where that was too much.
-            facts.session.used.clear();
+            known.1.session.used.clear();
+            let (request, facts) = known.as_ref();
             if !is_asked {
-                if let Decision::Permit(grant) = then.decide(&request, &facts) {
+                if let Decision::Permit(grant) = then.decide(request, facts) {
                     tried.used.uses(&grant);
                 }
                 continue;
             }
             let now = tried.with_tools_of(&then).await?;
-            match tried.answer((&now, &then), recorded.before(), (&request, &facts)) {
+            match tried.answer((&now, &then), recorded.before(), (request, facts)) {
                 Ok(decision) => {
-                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), &request);
-                    page.note((&recorded, otherwise), &decision, (&request, &facts));
+                    let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), request);
+                    page.note((&recorded, otherwise), &decision, (request, facts));
                 }
                 Err(Unknown::Unnoted) => page.unknown += 1,
                 Err(Unknown::Token) => page.needs_token += 1,
             }
         }
         // A page that is not full is the last: that it was asked for is itself a record.
-        let next = (records == PAGE).then(|| from + PAGE as u64);
+        let next = (decisions.records == PAGE).then(|| from + PAGE as u64);
         Ok(page.told(next))
     }
 }

@@ -11,7 +11,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration};
+use crate::logged_in::By;
 use crate::register::{put, put_new, registered};
 
 /// How long an agent's key vouches.

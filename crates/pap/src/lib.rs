@@ -68,7 +68,7 @@ pub use cases::{
     chained, plain, posed, read_cases, read_tools, tool_lines,
 };
 pub use clients::ClientRegistration;
-pub use command::{AdminError, Administration, By};
+pub use command::{AdminError, Administration};
 pub use consent::{Answer, Answered, Given, Reply, Shown, Terms};
 pub use csv::TABLE_MAX as REVIEW_FILE_MAX;
 pub use directory::{DirectoryRegistration, NewToken};
@@ -80,6 +80,7 @@ pub use flips::PolicyFiles;
 pub use founders::FounderSaid;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use heard::SILENCE;
+pub use logged_in::By;
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::{CREDENTIALS_MAX, CredentialKind};
 pub use people::SourceKey;

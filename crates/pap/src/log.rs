@@ -361,7 +361,7 @@ pub(crate) fn held_against(
         Err(DisclosureError::Store(error)) => return Err(AdminError::unavailable(error)),
         Err(error) => return Ok(Disclosed::Damaged(error.to_string())),
     };
-    let missing = commitments.keys().find(|member| values.value(member).is_none());
+    let missing = commitments.keys().find(|member| !values.has(member));
     let other = values.mismatch(commitments).or(missing.map(String::as_str));
     Ok(match other {
         Some(member) => Disclosed::Damaged(format!("`{member}` does not open its commitment")),

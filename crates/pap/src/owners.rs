@@ -7,7 +7,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration};
+use crate::logged_in::By;
 use crate::register::{active, put, registered};
 
 impl Administration {

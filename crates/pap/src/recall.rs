@@ -1,10 +1,11 @@
 //! What a record says was asked and answered, so that it can be asked again: by the record and its
 //! disclosures alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use authority::{LogEntry, SharedCompiler};
+use journal::DisclosureError;
 use model::record::{
     AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, ObservedSet, Verdict,
 };
@@ -63,6 +64,14 @@ const SNAPSHOTS_MAX: usize = 8;
 /// The most facts leaves that are.
 const LEAVES_MAX: usize = 1_024;
 
+/// How the bytes of a decision's record begin, and those of no other: members stand in the order of their names, and
+/// only of a decision there is an action.
+const BEGINS: &[u8] = br#"{"action":"#;
+
+/// How many records are gone through before others are served: to be is to leave the thread, which costs some
+/// microseconds, and so many take less than a millisecond.
+const TURN: usize = 16;
+
 /// What is read for one decision and kept for the next ones.
 #[derive(Default)]
 pub(crate) struct Recall {
@@ -71,6 +80,15 @@ pub(crate) struct Recall {
     snapshots: HashMap<PolicyDigest, Option<Arc<Snapshot>>>,
     /// What the facts leaves that records name disclose. Many decisions rest on one.
     leaves: HashMap<(RecordId, RecordDigest), Leaf>,
+}
+
+/// The decisions of a page of the log, which are gone through one after the other.
+pub(crate) struct Decisions {
+    /// How many records the page has.
+    pub(crate) records: usize,
+    entries: std::vec::IntoIter<LogEntry>,
+    /// What they disclose, by index.
+    disclosures: BTreeMap<u64, Result<Disclosure, DisclosureError>>,
 }
 
 /// What a facts leaf discloses, for decisions that differ in their time and circumstances.
@@ -88,45 +106,43 @@ enum Read {
 }
 
 impl Recorded {
-    fn of(read: &Read) -> Self {
+    fn of(read: Read) -> Self {
         match read {
-            Read::Act(record) => Self {
-                id: record.id,
-                time: record.time,
-                policy: record.policy,
-                verdict: record.decision,
-                reason: record.reason.clone(),
-                policies: record.policies.clone(),
-                elevation: record.elevation,
-                budget: record.budget.clone(),
-                is_of_token: record.commitments.contains_key("token"),
-                observed_set: record.observed_set.clone().filter(|_| record.v >= DECISION_VERSION),
-                told: (record.v >= DECISION_VERSION).then(|| Told::by(record)),
-            },
+            Read::Act(record) => {
+                let is_of_this_build = record.v >= DECISION_VERSION;
+                let told = Told {
+                    answers: record.answers,
+                    obligations: record.obligations.into_iter().collect(),
+                    observed: record.observed.into_iter().collect(),
+                    remedies: record.remedies.into_iter().collect(),
+                };
+                Self {
+                    id: record.id,
+                    time: record.time,
+                    policy: record.policy,
+                    verdict: record.decision,
+                    reason: record.reason,
+                    policies: record.policies,
+                    elevation: record.elevation,
+                    budget: record.budget,
+                    is_of_token: record.commitments.contains_key("token"),
+                    observed_set: record.observed_set.filter(|_| is_of_this_build),
+                    told: is_of_this_build.then_some(told),
+                }
+            }
             Read::Administration(record) => Self {
                 id: record.id,
                 time: record.time,
                 policy: record.policy,
                 verdict: record.decision,
-                reason: record.reason.clone(),
-                policies: record.policies.clone(),
+                reason: record.reason,
+                policies: record.policies,
                 elevation: None,
                 budget: None,
                 is_of_token: false,
-                observed_set: record.observed_set.clone(),
+                observed_set: record.observed_set,
                 told: None,
             },
-        }
-    }
-}
-
-impl Told {
-    fn by(record: &DecisionRecord) -> Self {
-        Self {
-            answers: record.answers,
-            obligations: record.obligations.iter().cloned().collect(),
-            observed: record.observed.iter().cloned().collect(),
-            remedies: record.remedies.iter().copied().collect(),
         }
     }
 }
@@ -139,23 +155,29 @@ impl Recall {
 }
 
 impl Administration {
-    /// The decisions among up to `max` records from the one at `index` on, each with what was asked; and how
-    /// many records those are.
-    pub(crate) async fn recalled(
-        &self,
-        (index, max): (u64, usize),
-        recall: &mut Recall,
-    ) -> Result<(usize, Vec<(Recorded, Question)>), AdminError> {
+    /// The decisions among up to `max` records from the one at `index` on.
+    pub(crate) async fn decisions(&self, index: u64, max: usize) -> Result<Decisions, AdminError> {
         let journal = self.authority.journal();
         let entries = journal.store().entries(index, max).await;
         let entries = entries.map_err(AdminError::unavailable)?;
-        let disclosures = journal.disclosures(index, entries.len()).await;
-        let mut disclosures = disclosures.map_err(AdminError::unavailable)?;
-        let mut recalled = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let Some(read) = read(entry) else { continue };
-            let recorded = Recorded::of(&read);
-            let disclosure = disclosures.remove(&entry.index).transpose();
+        let records = entries.len();
+        let disclosures = journal.disclosures(index, records).await;
+        let disclosures = disclosures.map_err(AdminError::unavailable)?;
+        Ok(Decisions { records, entries: entries.into_iter(), disclosures })
+    }
+
+    /// The next of `decisions`, with what was asked; none, if that was the last one.
+    pub(crate) async fn recalled(
+        &self,
+        decisions: &mut Decisions,
+        recall: &mut Recall,
+    ) -> Result<Option<(Recorded, Question)>, AdminError> {
+        while let Some(entry) = decisions.entries.next() {
+            if decisions.entries.len().is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+            let Some(read) = read(&entry) else { continue };
+            let disclosure = decisions.disclosures.remove(&entry.index).transpose();
             let question = match &read {
                 Read::Act(record) => {
                     let own = held_against(disclosure, &record.commitments)?;
@@ -168,11 +190,9 @@ impl Administration {
                     }
                 }
             };
-            recalled.push((recorded, question));
-            // Others want to be served meanwhile.
-            tokio::task::yield_now().await;
+            return Ok(Some((Recorded::of(read), question)));
         }
-        Ok((entries.len(), recalled))
+        Ok(None)
     }
 
     async fn act(
@@ -267,10 +287,15 @@ impl From<Result<(AccessRequest, Facts), String>> for Question {
 }
 
 fn read(entry: &LogEntry) -> Option<Read> {
-    if let Ok(record) = serde_json::from_slice(&entry.bytes) {
+    if !entry.bytes.starts_with(BEGINS) {
+        return None;
+    }
+    // Else each of its texts is looked at for whether it is one.
+    let text = str::from_utf8(&entry.bytes).ok()?;
+    if let Ok(record) = serde_json::from_str(text) {
         return Some(Read::Act(Box::new(record)));
     }
-    let record = serde_json::from_slice(&entry.bytes).ok()?;
+    let record = serde_json::from_str(text).ok()?;
     Some(Read::Administration(Box::new(record)))
 }
 
@@ -283,7 +308,7 @@ fn facts(values: &Disclosure) -> Result<Facts, String> {
         principal: PrincipalFacts::Instance(Arc::new(standing)),
         tool: member(values, "tool")?.map(Arc::new),
         server: member(values, "server")?.map(Arc::new),
-        tool_owner: member(values, "tool_owner")?,
+        tool_owner: member(values, "tool_owner")?.map(Arc::new),
         agent: member(values, "agent")?.map(Arc::new),
         session: SessionFacts::default(),
         binding: Binding::None,
@@ -300,7 +325,7 @@ fn question(
         principal: Principal::Instance(record.instance),
         action: ActionName::method(&record.action),
         resource: resource(record, own)?,
-        input: own.value("arguments").cloned().unwrap_or_default(),
+        input: member(own, "arguments")?.unwrap_or_default(),
     };
     let facts = Facts {
         revision: record.facts.revision,
@@ -335,8 +360,7 @@ fn asking(own: &Disclosure) -> Result<PrincipalFacts, String> {
 }
 
 fn member<T: DeserializeOwned>(from: &Disclosure, name: &str) -> Result<Option<T>, String> {
-    let value = from.value(name).cloned().map(serde_json::from_value).transpose();
-    value.map_err(|error| format!("`{name}` cannot be read: {error}"))
+    from.read(name).map_err(|error| format!("`{name}` cannot be read: {error}"))
 }
 
 fn resource(record: &DecisionRecord, own: &Disclosure) -> Result<ResourceRef, String> {

@@ -63,8 +63,8 @@ impl Administration {
         let (mut recall, mut tally) = (Recall::default(), Tally::default());
         let mut from = 0;
         loop {
-            let (records, recalled) = self.recalled((from, PAGE), &mut recall).await?;
-            for (recorded, question) in recalled {
+            let mut page = self.decisions(from, PAGE).await?;
+            while let Some((recorded, question)) = self.recalled(&mut page, &mut recall).await? {
                 tally.is_current |= recorded.told.is_some();
                 let id = recorded.id;
                 match self.beside(&recorded, &question, &mut recall).await? {
@@ -84,10 +84,10 @@ impl Administration {
                     Again::Differs(why) => tally.differ.push(format!("{id}: {why}")),
                 }
             }
-            if records == 0 {
+            if page.records == 0 {
                 break;
             }
-            from += records as u64;
+            from += page.records as u64;
         }
         let Tally { agreed, erased, by_commit, earlier, observed, unanswered, differ, .. } = tally;
         Ok(json!({
@@ -132,12 +132,13 @@ impl Administration {
         question: Question,
         recall: &mut Recall,
     ) -> Result<Again, AdminError> {
-        let (request, facts) = match question {
+        let known = match question {
             Question::Damaged(why) => return Ok(Again::Differs(why)),
             _ if recorded.is_by_commit() => return Ok(Again::ByCommit),
-            Question::Known(known) => *known,
+            Question::Known(known) => known,
             Question::Erased => return Ok(Again::Erased),
         };
+        let (request, facts) = known.as_ref();
         if recorded.reason == BUDGET_EXCEEDED && facts.session.used.is_empty() {
             // Earlier builds did not tell what was used up.
             return Ok(Again::ByCommit);
@@ -145,9 +146,7 @@ impl Administration {
         let Some(snapshot) = self.snapshot(recorded.policy, recall).await? else {
             return Ok(Again::Differs(format!("the policy set {} is not kept", recorded.policy)));
         };
-        // Others want to be served meanwhile.
-        tokio::task::yield_now().await;
-        Ok(recorded.made_again(&snapshot, (&request, &facts)))
+        Ok(recorded.made_again(&snapshot, (request, facts)))
     }
 }
 

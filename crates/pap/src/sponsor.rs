@@ -8,8 +8,9 @@ use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef
 use serde_json::{Value, json};
 
 use crate::asked::Command;
-use crate::command::{AdminError, Administration, By, asked};
+use crate::command::{AdminError, Administration, asked};
 use crate::lease::with_lease;
+use crate::logged_in::By;
 use crate::register::{put, registered};
 
 /// The act by which somebody takes over.

@@ -33,6 +33,11 @@ pub(crate) struct Annotations {
     pub(crate) is_property: bool,
 }
 
+/// The annotation of `policy` that is called so. Cedar parses a name that it is asked for, each time.
+pub(crate) fn of<'p>(policy: &'p Policy, name: &str) -> Option<&'p str> {
+    policy.annotations().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
 /// Reads the annotations of `policy`; the errors are messages.
 pub(crate) fn read(policy: &Policy) -> Result<Annotations, Vec<String>> {
     let mut errors = Vec::new();

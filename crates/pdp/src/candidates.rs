@@ -2,7 +2,8 @@
 //!
 //! Cedar evaluates each policy by itself and tests the scope first, without errors; so a policy
 //! whose scope does not match changes neither decision nor reasons nor errors, and leaving it out
-//! is sound. The ancestors used here are those that Cedar is handed.
+//! is sound; and one whose scope matches comes to what it says beside it, which alone is evaluated.
+//! The ancestors used here are those that Cedar is handed.
 
 use std::collections::{BTreeSet, HashMap};
 

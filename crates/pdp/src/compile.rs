@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 
 use crate::budgets::{BUDGETS_FILE, Budgets};
 use crate::candidates::{Constraint, Index, ScopeOf};
-use crate::evaluate::of_its_actions;
-use crate::explain::conditions;
+use crate::explain::conditions_in;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
 use crate::nesting::is_shallow;
@@ -27,7 +26,7 @@ use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::placed;
 use crate::strictness::Strictness;
 use crate::validate::Checker;
-use crate::{Bundle, annotations, arguments, properties, reads};
+use crate::{Bundle, annotations, arguments, evaluate, properties, reads};
 
 /// The most policies in one bundle.
 pub const POLICIES_MAX: usize = 20_000;
@@ -405,7 +404,7 @@ pub(crate) fn alone(text: &str) -> Result<Compiled, Fault> {
 
 /// What one policy says by itself.
 fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
-    let given = policy.annotation("id").map(str::to_owned);
+    let given = annotations::of(&policy, "id").map(str::to_owned);
     let form = |id: &Option<String>, messages| Fault::Form(id.clone(), messages);
     let annotations = annotations::read(&policy).map_err(|it| form(&given, it))?;
     let id = annotations.id.as_str();
@@ -417,7 +416,8 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     if !misplaced.is_empty() {
         return Err(form(&given, vec![misplaced.to_owned()]));
     }
-    let reads = reads::of(&policy).map_err(|it| form(&given, vec![it]))?;
+    let syntax = policy.to_json().map_err(|error| form(&given, vec![error.to_string()]))?;
+    let reads = reads::of_syntax(&syntax, policy.effect());
     if reads.whole {
         let message = "uses `context`, `context.input` or `context.provenance` as a whole; name the \
                        members it reads";
@@ -425,11 +425,11 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     }
     let policy = policy.new_id(cedar_policy::PolicyId::new(id));
     let (effect, scope) = (policy.effect(), ScopeOf::new(&policy));
-    let description = policy.annotation("description").map(str::to_owned);
+    let description = annotations::of(&policy, "description").map(str::to_owned);
     // What is always met says as little as nothing.
     let is_met = |(kind, body): &(String, Value)| *body == json!({ "Value": kind == "when" });
-    let is_unconditional = reads.attributes.is_empty() && conditions(&policy).iter().all(is_met);
-    let of_its_actions = of_its_actions(&policy);
+    let is_unconditional = reads.attributes.is_empty() && conditions_in(&syntax).iter().all(is_met);
+    let beside_scope = evaluate::beside_scope(&policy);
     let alone = PolicySet::from_policies([policy]).map_err(|it| form(&given, vec![chain(&it)]))?;
     Ok(Compiled {
         id: PolicyId::from(id),
@@ -438,13 +438,14 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
         description,
         is_unconditional,
         alone,
-        of_its_actions,
+        beside_scope,
         observe: annotations.observe,
         obligations: annotations.obligations,
         remedy: annotations.remedy,
         reads: reads.input,
         compared: reads.compared,
         attributes: reads.attributes,
+        asks_within: reads.within,
         actions: reads.actions,
         looks_at_provenance: reads.provenance,
         lifting: reads.lifting,

@@ -9,6 +9,7 @@ use model::{
 };
 
 use crate::entities::{person_named, person_uid};
+use crate::snapshot::Compiled;
 
 /// The attribute that holds the tools that a session has used.
 pub(crate) const USED_TOOLS: &str = "used_tools";
@@ -25,22 +26,44 @@ pub(crate) const OUTSIDE_PURPOSE: &str = "outside_purpose";
 /// The counter of all calls.
 const CALLS: &str = "calls";
 
-/// The attributes that the policies to be asked name, of context and entities alike.
+/// What the policies to be asked look at: the attributes that they name, of context and entities alike, and whether
+/// they ask what lies within what.
 ///
-/// What none of them names, none can see (`context` as a whole is refused when a set is compiled),
-/// so it is not built: most of a decision's time would go there.
+/// What none of them looks at, none can see (`context` as a whole is refused when a set is compiled, and
+/// scopes are not evaluated), so it is not built: most of a decision's time would go there.
 pub(crate) enum AskedFor<'a> {
-    /// All of them.
+    /// All of it.
     Everything,
-    /// Those that these policies name.
-    By(Vec<&'a BTreeSet<String>>),
+    /// What some policies look at.
+    Only {
+        /// The attributes that they name.
+        names: BTreeSet<&'a str>,
+        /// Whether they ask what lies within what.
+        within: bool,
+    },
 }
 
-impl AskedFor<'_> {
+impl<'a> AskedFor<'a> {
+    /// What `policies` look at.
+    pub(crate) fn by(policies: &[&'a Compiled]) -> Self {
+        let names = policies.iter().copied().flat_map(|policy| &policy.attributes);
+        let within = policies.iter().any(|policy| policy.asks_within);
+        Self::Only { names: names.map(String::as_str).collect(), within }
+    }
+
+    /// Whether they name this attribute.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
             Self::Everything => true,
-            Self::By(policies) => policies.iter().any(|names| names.contains(name)),
+            Self::Only { names, .. } => names.contains(name),
+        }
+    }
+
+    /// Whether they ask what lies within what.
+    pub(crate) const fn within(&self) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only { within, .. } => *within,
         }
     }
 }

@@ -103,22 +103,11 @@ impl Snapshot {
         Ok(Asked { person, actor: self.ask(question, actor, of_actor)? })
     }
 
-    /// What the policies are asked, and which of them; none where a built-in rule alone permits. Where the scopes of
-    /// all of them alone decide, it has no entities: nothing is evaluated with them.
+    /// What the policies are asked, and which of them; none where a built-in rule alone permits.
     pub(crate) fn prepare<'a>(
-        &self,
-        asked: (&AccessRequest, &Facts),
-        by: (&'a Action, &Passed<'_>),
-    ) -> Result<Option<Prepared<'a>>, Denial> {
-        self.prepared(asked, by, false)
-    }
-
-    /// The same, `whole` for whoever evaluates also what scopes alone decide.
-    pub(crate) fn prepared<'a>(
         &self,
         (request, facts): (&AccessRequest, &Facts),
         (action, passed): (&'a Action, &Passed<'_>),
-        whole: bool,
     ) -> Result<Option<Prepared<'a>>, Denial> {
         let world = World::near(request, facts, &self.labels);
         if !action.resources.contains(world.resource.uid.type_name()) {
@@ -140,17 +129,13 @@ impl Snapshot {
         }
         let (principal, resource) = (&world.actor, &world.resource);
         let asked = candidates::Asked { principal, action: &action.placed, resource };
-        let policies: Vec<_> =
-            candidates.map(|position| self.policies[*position].as_ref()).collect();
-        let conditions: Vec<_> = self.budgets.asked(&asked).collect();
-        let by_scope =
-            conditions.is_empty() && policies.iter().all(|policy| policy.is_unconditional);
-        let asked: Vec<_> = policies.into_iter().chain(conditions).collect();
+        let policies = candidates.map(|position| self.policies[*position].as_ref());
+        let asked: Vec<_> = policies.chain(self.budgets.asked(&asked)).collect();
         // What nobody remembers may have been done.
         if asked.iter().any(|policy| policy.lacks(&facts.session.unremembered)) {
             return Err(Denial::Unremembered);
         }
-        let asked = AskedFor::By(asked.into_iter().map(|policy| &policy.attributes).collect());
+        let asked = AskedFor::by(&asked);
         let outside = passed.outside.is_some();
         let given = Given { input, unread: &unread, provenance: None, outside };
         let named = (&self.remembered.counted, &asked);
@@ -158,11 +143,7 @@ impl Snapshot {
         let context = context.ok_or(Denial::Malformed)?;
         let all = (request, facts, &self.labels);
         let World { actor, subject, resource, nodes } = world.widened(&asked, all);
-        let entities = if by_scope && !whole {
-            Entities::empty()
-        } else {
-            entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?
-        };
+        let entities = entities(&action.placed, nodes, &asked).ok_or(Denial::Malformed)?;
         let question = Question { action: &action.placed, resource, context, entities, unread };
         Ok(Some(Prepared { question, actor, subject, of_actor, of_person }))
     }
@@ -306,16 +287,21 @@ pub(crate) fn arguments(
     Some((input, converter.unread))
 }
 
-/// The entities that Cedar evaluates with.
+/// The entities that Cedar evaluates with: what they lie within, and so the action, which has nothing else, only if that
+/// is asked.
 pub(crate) fn entities(
     action: &Placed,
     nodes: Vec<Node>,
     asked: &AskedFor<'_>,
 ) -> Option<Entities> {
     let mut entities = Vec::with_capacity(nodes.len() + 1);
-    entities.push(action_entity(action));
-    for node in nodes {
-        entities.push(node.entity(asked)?);
+    if asked.within() {
+        entities.push(action_entity(action));
     }
-    Entities::from_entities(entities, None).ok()
+    for node in nodes.into_iter().filter_map(|node| node.asked_for(asked)) {
+        entities.push(node.entity()?);
+    }
+    // To add them walks up from each; to begin with them looks for cycles of any length, which takes longer than all
+    // else. Each has all its ancestors, and any cycle is an error by either.
+    Entities::empty().add_entities(entities, None).ok()
 }

@@ -1,12 +1,12 @@
 //! Facts as Cedar entities: the few that one decision needs, each with all its ancestors.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    AccessRequest, Agent, AgentName, DataCategory, Directory, EnvironmentName, Facts, Label,
-    Person, PersonId, PrincipalFacts, Provisioning, RegionName, ResourceRef, ServerName, Standing,
-    ToolRef,
+    AccessRequest, Agent, AgentName, DataCategory, Directory, Facts, Label, Person, PersonId,
+    PrincipalFacts, Provisioning, ResourceRef, ServerName, Standing, ToolRef,
 };
 
 use crate::candidates::Placed;
@@ -57,8 +57,16 @@ pub(crate) static TYPES: LazyLock<Types> = LazyLock::new(|| Types {
 /// One entity: its attributes and its parents, all of them known.
 pub(crate) struct Node {
     pub(crate) uid: EntityUid,
-    pub(crate) attributes: Vec<(&'static str, RestrictedExpression)>,
+    pub(crate) attributes: Vec<(&'static str, Attribute)>,
     pub(crate) parents: Vec<EntityUid>,
+}
+
+/// The value of an attribute, which is an expression once somebody asks for it: of most nobody does.
+pub(crate) enum Attribute {
+    Bool(bool),
+    Text(Cow<'static, str>),
+    Texts(Vec<Cow<'static, str>>),
+    Entity(EntityUid),
 }
 
 /// Who asks and what for, with every entity that a policy can reach from there.
@@ -75,12 +83,16 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
-fn text(value: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(value.to_owned())
+fn text(value: &str) -> Attribute {
+    Attribute::Text(Cow::Owned(value.to_owned()))
 }
 
-fn texts<'a>(values: impl Iterator<Item = &'a str>) -> RestrictedExpression {
-    RestrictedExpression::new_set(values.map(text))
+const fn word(value: &'static str) -> Attribute {
+    Attribute::Text(Cow::Borrowed(value))
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Attribute {
+    Attribute::Texts(values.map(|value| Cow::Owned(value.to_owned())).collect())
 }
 
 pub(crate) fn person_uid(person: &Person) -> EntityUid {
@@ -157,36 +169,61 @@ impl World {
 }
 
 impl Node {
-    /// The entity that Cedar evaluates with: the attributes that somebody asks for.
-    pub(crate) fn entity(self, asked: &AskedFor<'_>) -> Option<Entity> {
-        let attributes = self.attributes.into_iter().filter(|(name, _)| asked.has(name));
-        let attributes = attributes.map(|(key, it)| (key.to_owned(), it));
+    /// What somebody asks for of it; none if that is nothing, for then it is as if it were not there.
+    pub(crate) fn asked_for(mut self, asked: &AskedFor<'_>) -> Option<Self> {
+        self.attributes.retain(|(name, _)| asked.has(name));
+        if !asked.within() {
+            self.parents.clear();
+        }
+        (asked.within() || !self.attributes.is_empty()).then_some(self)
+    }
+
+    /// The entity that Cedar evaluates with.
+    pub(crate) fn entity(self) -> Option<Entity> {
+        let attributes = self.attributes.into_iter();
+        let attributes = attributes.map(|(key, it)| (key.to_owned(), it.expression()));
         Entity::new_with_tags(self.uid, attributes, self.parents, []).ok()
     }
 }
 
-/// Adds an entity once: a person may be sponsor, subject and owner.
-fn add(nodes: &mut Vec<Node>, node: Node) {
-    if nodes.iter().all(|present| present.uid != node.uid) {
+impl Attribute {
+    /// The value in Cedar's terms.
+    pub(crate) fn expression(self) -> RestrictedExpression {
+        let text = |it: Cow<'static, str>| RestrictedExpression::new_string(it.into_owned());
+        match self {
+            Self::Bool(it) => RestrictedExpression::new_bool(it),
+            Self::Text(it) => text(it),
+            Self::Texts(all) => RestrictedExpression::new_set(all.into_iter().map(text)),
+            Self::Entity(uid) => RestrictedExpression::new_entity_uid(uid),
+        }
+    }
+}
+
+/// Adds an entity once: a person may be sponsor, subject and owner. It is placed as the one that is there.
+///
+/// INVARIANT: the ancestors by which policies are looked for are those that Cedar is handed
+/// (`everybody_is_placed_as_their_entity_is`).
+fn add(nodes: &mut Vec<Node>, node: Node) -> Placed {
+    let present = nodes.iter().position(|present| present.uid == node.uid);
+    let at = present.unwrap_or(nodes.len());
+    if present.is_none() {
         nodes.push(node);
     }
+    Placed { uid: nodes[at].uid.clone(), ancestors: nodes[at].parents.clone() }
 }
 
 fn add_person(nodes: &mut Vec<Node>, person: &Person) -> Placed {
     let uid = person_uid(person);
     let groups: Vec<EntityUid> =
         person.groups.iter().map(|group| self::uid(&TYPES.group, group.as_str())).collect();
-    let active = RestrictedExpression::new_bool(person.is_active());
-    let mut attributes = vec![("active", active)];
+    let mut attributes = vec![("active", Attribute::Bool(person.is_active()))];
     attributes.extend(person.unit.as_ref().map(|unit| ("unit", text(unit.as_str()))));
-    add(nodes, Node { uid: uid.clone(), attributes, parents: groups.clone() });
-    Placed { uid, ancestors: groups }
+    add(nodes, Node { uid, attributes, parents: groups })
 }
 
 fn add_directory(nodes: &mut Vec<Node>, directory: &Directory) -> Placed {
     let uid = uid(&TYPES.directory, directory.name.as_str());
-    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: Vec::new() });
-    Placed { uid, ancestors: Vec::new() }
+    add(nodes, Node { uid, attributes: Vec::new(), parents: Vec::new() })
 }
 
 fn add_standing(
@@ -199,18 +236,16 @@ fn add_standing(
         add_agent(nodes, agent.clone(), &standing.agent);
     }
     let uid = uid(&TYPES.instance, &standing.instance.id.to_string());
-    let parents = vec![agent];
-    add(nodes, Node { uid: uid.clone(), attributes: Vec::new(), parents: parents.clone() });
+    let actor = add(nodes, Node { uid, attributes: Vec::new(), parents: vec![agent] });
     if further {
         add_person(nodes, &standing.sponsor);
     }
     let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
-    (Placed { uid, ancestors: parents }, subject)
+    (actor, subject)
 }
 
 fn add_agent(nodes: &mut Vec<Node>, uid: EntityUid, agent: &Agent) {
-    let person =
-        |id: &PersonId| RestrictedExpression::new_entity_uid(self::uid(&TYPES.person, id.as_str()));
+    let person = |id: &PersonId| Attribute::Entity(person_named(id));
     let attributes = vec![
         ("sponsor", person(&agent.sponsor)),
         ("technical_owner", person(&agent.technical_owner)),
@@ -229,8 +264,7 @@ fn add_resource(
     let (uid, server) = match resource {
         ResourceRef::Tool(tool) => (tool_uid(tool), Some(&tool.server)),
         ResourceRef::Server(name) => {
-            let uid = add_server(nodes, name, (facts, labels));
-            return Placed { uid, ancestors: Vec::new() };
+            return add_server(nodes, name, (facts, labels));
         }
         ResourceRef::Resource { server, uri } => {
             (uid(&types.resource, &format!("{server}/{uri}")), Some(server))
@@ -259,27 +293,24 @@ fn add_resource(
     let (mut parents, mut attributes) = (Vec::with_capacity(1), Vec::new());
     if let Some(name) = server {
         parents.push(server_uid(name.as_str()));
-        attributes.push(("sink", RestrictedExpression::new_bool(labels.sends(name))));
+        attributes.push(("sink", Attribute::Bool(labels.sends(name))));
         if further {
             add_server(nodes, name, (facts, labels));
         }
     }
-    add(nodes, Node { uid: uid.clone(), attributes, parents: parents.clone() });
     // Somebody who is also the actor keeps the ancestors known of the actor.
-    let ancestors = nodes.iter().find(|node| node.uid == uid).map(|node| node.parents.clone());
-    Placed { uid, ancestors: ancestors.unwrap_or(parents) }
+    add(nodes, Node { uid, attributes, parents })
 }
 
 fn add_server(
     nodes: &mut Vec<Node>,
     name: &ServerName,
     (facts, labels): (&Facts, &Labels),
-) -> EntityUid {
+) -> Placed {
     let uid = server_uid(name.as_str());
     let mut attributes = Vec::from(of_server(facts));
-    attributes.push(("sink", RestrictedExpression::new_bool(labels.sends(name))));
-    add(nodes, Node { uid: uid.clone(), attributes, parents: Vec::new() });
-    uid
+    attributes.push(("sink", Attribute::Bool(labels.sends(name))));
+    add(nodes, Node { uid, attributes, parents: Vec::new() })
 }
 
 fn add_tool(
@@ -294,36 +325,33 @@ fn add_tool(
     }
     let known = facts.tool.as_ref().filter(|known| known.tool == *tool);
     let harm = known.into_iter().flat_map(|tool| &tool.harm);
-    let mut attributes = vec![("harm", texts(harm.map(|class| class.as_str())))];
+    let harm = harm.map(|class| Cow::Borrowed(class.as_str())).collect();
+    let mut attributes = vec![("harm", Attribute::Texts(harm))];
     attributes.extend(of_server(facts));
-    attributes.push(("sink", RestrictedExpression::new_bool(labels.is_sink(tool))));
+    attributes.push(("sink", Attribute::Bool(labels.is_sink(tool))));
     attributes.push(("carries", texts(labels.carried_by(tool).map(Label::as_str))));
     let data = known.into_iter().flat_map(|tool| &tool.data);
     attributes.push(("data", texts(data.map(DataCategory::as_str))));
     let owner = known.and_then(|tool| tool.owner.as_ref());
     if let Some(owner) = owner {
-        let owner = uid(&TYPES.person, owner.as_str());
-        attributes.push(("owner", RestrictedExpression::new_entity_uid(owner)));
+        attributes.push(("owner", Attribute::Entity(person_named(owner))));
     }
     if let Some(owner) = facts.tool_owner.as_ref().filter(|_| further) {
         add_person(nodes, owner);
     }
-    let uid = tool_uid(tool);
-    let ancestors = vec![server];
-    add(nodes, Node { uid: uid.clone(), attributes, parents: ancestors.clone() });
-    Placed { uid, ancestors }
+    add(nodes, Node { uid: tool_uid(tool), attributes, parents: vec![server] })
 }
 
 /// What a server and its tools have in common.
-fn of_server(facts: &Facts) -> [(&'static str, RestrictedExpression); 4] {
+fn of_server(facts: &Facts) -> [(&'static str, Attribute); 4] {
     let place = facts.server.as_ref().map(|server| &server.place);
     let environment = place.and_then(|place| place.environment.as_ref());
     let region = place.and_then(|place| place.region.as_ref());
     [
-        ("enforcement", text(enforcement(facts))),
-        ("account", text(account(facts))),
-        ("environment", text(environment.map_or("none", EnvironmentName::as_str))),
-        ("region", text(region.map_or("none", RegionName::as_str))),
+        ("enforcement", word(enforcement(facts))),
+        ("account", word(account(facts))),
+        ("environment", environment.map_or(word("none"), |it| text(it.as_str()))),
+        ("region", region.map_or(word("none"), |it| text(it.as_str()))),
     ]
 }
 

@@ -1,18 +1,14 @@
 //! Asks the policies of a snapshot: the candidates only, each by itself.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Context, Effect, Entities, Entity, Policy, PolicySet, Request,
+    Context, Effect, Entities, Entity, EvalResult, Expression, Policy, Request, eval_expression,
 };
 use model::{Denial, PolicyId};
-use serde_json::json;
 
 use crate::candidates::{OBSERVED_MAX, Placed};
 use crate::snapshot::{Compiled, Snapshot};
-
-static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
 
 /// Everything that a policy can look at, in Cedar's terms.
 pub(crate) struct Question<'a> {
@@ -42,7 +38,7 @@ pub(crate) struct Observed {
     pub(crate) errors: BTreeSet<usize>,
 }
 
-/// What one policy, or what is asked as one, came to.
+/// What one policy came to.
 pub(crate) enum Outcome {
     Satisfied,
     NotSatisfied,
@@ -66,7 +62,7 @@ impl Said {
 }
 
 impl Snapshot {
-    /// Asks `candidates`, whose scopes match, with `principal`. One under observation beyond [`OBSERVED_MAX`] is told as one that could not
+    /// Asks `candidates` with `principal`. One under observation beyond [`OBSERVED_MAX`] is told as one that could not
     /// be evaluated.
     pub(crate) fn ask(
         &self,
@@ -83,13 +79,8 @@ impl Snapshot {
             let is_beyond = observed > OBSERVED_MAX || question.unread.iter().any(sees);
             let outcome = if policy.observe && is_beyond {
                 Outcome::Failed
-            } else if policy.is_unconditional {
-                // Its scope matches, and that is all that it says.
-                Outcome::Satisfied
             } else {
-                // Only whose action matches is a candidate.
-                let set = policy.of_its_actions.as_ref().unwrap_or(&policy.alone);
-                outcome(set, &request, &question.entities)
+                policy.outcome(&request, &question.entities)
             };
             said.note(*position, policy, &outcome);
         }
@@ -132,26 +123,22 @@ impl Said {
     }
 }
 
-/// What `policy`, which is alone in its set, comes to.
-pub(crate) fn outcome(policy: &PolicySet, request: &Request, entities: &Entities) -> Outcome {
-    let response = AUTHORIZER.is_authorized(request, policy, entities);
-    let diagnostics = response.diagnostics();
-    if diagnostics.errors().next().is_some() {
-        Outcome::Failed
-    } else if diagnostics.reason().next().is_some() {
-        Outcome::Satisfied
-    } else {
-        Outcome::NotSatisfied
+impl Compiled {
+    /// What it comes to where its scope matches, which is why it is a candidate, and is not looked at again.
+    pub(crate) fn outcome(&self, request: &Request, entities: &Entities) -> Outcome {
+        let Some(conditions) = &self.beside_scope else { return Outcome::Satisfied };
+        match eval_expression(request, entities, conditions) {
+            Ok(EvalResult::Bool(true)) => Outcome::Satisfied,
+            Ok(EvalResult::Bool(false)) => Outcome::NotSatisfied,
+            // What is neither fails in a policy, too.
+            Ok(_) | Err(_) => Outcome::Failed,
+        }
     }
 }
 
-/// `policy` for any action, if it is for those of a list.
-pub(crate) fn of_its_actions(policy: &Policy) -> Option<PolicySet> {
-    let ActionConstraint::In(_) = policy.action_constraint() else { return None };
-    let mut syntax = policy.to_json().ok()?;
-    *syntax.get_mut("action")? = json!({ "op": "All" });
-    let policy = Policy::from_json(Some(policy.id().clone()), syntax).ok()?;
-    PolicySet::from_policies([policy]).ok()
+/// What `policy` says beside its scope, if it says something.
+pub(crate) fn beside_scope(policy: &Policy) -> Option<Expression> {
+    policy.as_ref().non_scope_constraints().cloned().map(Expression::from)
 }
 
 /// The entity of an action, with the groups that it is in.

@@ -7,17 +7,16 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Effect, Expression, Policy, PolicySet, Request, eval_expression,
-};
+use cedar_policy::{Effect, EvalResult, Expression, Policy, Request, eval_expression, pst};
 use model::{AccessRequest, Decision, Facts, PolicyId};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::candidates::{Constraint, Placed};
 use crate::decide::Prepared;
-use crate::evaluate::Question;
+use crate::evaluate::{Question, beside_scope};
 use crate::snapshot::{Compiled, Snapshot};
 
 /// The longest value that is shown, in characters.
@@ -96,7 +95,7 @@ impl Snapshot {
         let decision = self.decide(request, facts);
         let prepared = self
             .before_policies(request, facts)
-            .and_then(|(action, passed)| self.prepared((request, facts), (action, &passed), true));
+            .and_then(|(action, passed)| self.prepare((request, facts), (action, &passed)));
         let (asked, for_others) = match prepared {
             Ok(Some(prepared)) => (self.asked(&prepared), self.for_others(&prepared)),
             Ok(None) | Err(_) => (Vec::new(), Vec::new()),
@@ -124,9 +123,10 @@ impl Snapshot {
     /// Every condition of its policies, with the policy, as [`Condition::text`] tells it.
     pub fn conditions(&self) -> impl Iterator<Item = (&PolicyId, String)> {
         self.policies.iter().flat_map(|compiled| {
-            let parts = compiled.alone.policies().next().map(conditions).unwrap_or_default();
-            let told =
-                |(kind, body): (String, Value)| (&compiled.id, text(&kind, alone(&body).as_ref()));
+            let parts = compiled.alone.policies().next().map(each_alone).unwrap_or_default();
+            let told = |(kind, _, alone): (String, Value, Option<Policy>)| {
+                (&compiled.id, text(&kind, alone.as_ref()))
+            };
             parts.into_iter().map(told).collect::<Vec<_>>()
         })
     }
@@ -170,9 +170,9 @@ fn explained(
 ) -> Option<AskedPolicy> {
     let request = question.of(principal)?;
     let policy = compiled.alone.policies().next()?;
-    let mut conditions: Vec<Condition> = conditions(policy)
+    let mut conditions: Vec<Condition> = each_alone(policy)
         .into_iter()
-        .map(|(kind, body)| condition(&kind, &body, (&request, question)))
+        .map(|(kind, body, alone)| condition((kind.as_str(), &body), alone, (&request, question)))
         .collect();
     let first_unmet = conditions.iter().position(|it| it.met == Some(false));
     for after in conditions.iter_mut().skip(first_unmet.unwrap_or(usize::MAX)) {
@@ -182,7 +182,7 @@ fn explained(
     }
     let applies = match question.unread.iter().find(|it| compiled.reads.see(it)) {
         Some(pointer) => Err(inexact(pointer)),
-        None => holds(&compiled.alone, (&request, question)),
+        None => holds(compiled.beside_scope.as_ref(), (&request, question)),
     };
     let forbids = compiled.effect == Effect::Forbid;
     Some(AskedPolicy {
@@ -200,10 +200,13 @@ fn explained(
 /// The conditions of `policy`, each with whether it must hold or not (`when`, `unless`), those with `when`
 /// taken apart.
 pub(crate) fn conditions(policy: &Policy) -> Vec<(String, Value)> {
-    let Ok(form) = policy.to_json() else { return Vec::new() };
-    let all = form["conditions"].as_array().cloned().unwrap_or_default();
+    policy.to_json().map_or_else(|_| Vec::new(), |syntax| conditions_in(&syntax))
+}
+
+/// The same of the policy with this `syntax`.
+pub(crate) fn conditions_in(syntax: &Value) -> Vec<(String, Value)> {
     let mut parts = Vec::new();
-    for condition in all {
+    for condition in syntax["conditions"].as_array().into_iter().flatten() {
         let kind = condition["kind"].as_str().unwrap_or_default().to_owned();
         if kind == "when" {
             take_apart(&condition["body"], &mut parts);
@@ -224,17 +227,46 @@ fn take_apart(body: &Value, parts: &mut Vec<(String, Value)>) {
     }
 }
 
-fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Condition {
+/// The conditions of `policy`, as [`conditions`] takes them apart, each with a policy that has it alone, if there is one.
+/// That is not made of the JSON form: of that Cedar reads, and keeps meanwhile, for each level of an expression all that
+/// is below anew.
+fn each_alone(policy: &Policy) -> Vec<(String, Value, Option<Policy>)> {
+    let mut bodies = Vec::new();
+    let form = policy.to_pst().ok();
+    for clause in form.iter().flat_map(|form| form.body().clauses()) {
+        match clause {
+            pst::Clause::When(body) => operands(body, &mut bodies),
+            pst::Clause::Unless(body) => bodies.push(body.clone()),
+        }
+    }
+    let mut bodies = bodies.into_iter();
+    let parts = conditions(policy).into_iter();
+    parts.map(|(kind, body)| (kind, body, bodies.next().and_then(alone))).collect()
+}
+
+/// What `body` is the conjunction of.
+fn operands(body: &Arc<pst::Expr>, parts: &mut Vec<Arc<pst::Expr>>) {
+    if let pst::Expr::BinaryOp { op: pst::BinaryOp::And, left, right } = body.as_ref() {
+        operands(left, parts);
+        operands(right, parts);
+    } else {
+        parts.push(body.clone());
+    }
+}
+
+fn condition(
+    (kind, body): (&str, &Value),
+    alone: Option<Policy>,
+    asked: (&Request, &Question<'_>),
+) -> Condition {
     let mut paths = BTreeSet::new();
     looked_at(body, &mut paths);
     let left_out = paths.iter().find_map(|path| unread(path, asked.1)).map(|it| inexact(it));
     let saw = paths.into_iter().map(|path| (path.clone(), value(&path, asked))).collect();
-    let alone = alone(body);
     let text = text(kind, alone.as_ref());
-    let set = alone.and_then(|policy| PolicySet::from_policies([policy]).ok());
-    let held = match (left_out, set) {
+    let held = match (left_out, alone) {
         (Some(why), _) => Err(why),
-        (None, Some(set)) => holds(&set, asked),
+        (None, Some(policy)) => holds(beside_scope(&policy).as_ref(), asked),
         (None, None) => Err("it cannot be asked by itself".to_owned()),
     };
     let (met, why) = match held {
@@ -245,15 +277,16 @@ fn condition(kind: &str, body: &Value, asked: (&Request, &Question<'_>)) -> Cond
 }
 
 /// A policy that has this condition alone.
-fn alone(body: &Value) -> Option<Policy> {
-    let form = json!({
-        "effect": "permit",
-        "principal": { "op": "All" },
-        "action": { "op": "All" },
-        "resource": { "op": "All" },
-        "conditions": [{ "kind": "when", "body": body }],
-    });
-    Policy::from_json(None, form).ok()
+fn alone(body: Arc<pst::Expr>) -> Option<Policy> {
+    let any = pst::Template::new(
+        "it",
+        pst::Effect::Permit,
+        pst::PrincipalConstraint::Any,
+        pst::ActionConstraint::Any,
+        pst::ResourceConstraint::Any,
+    );
+    let form = any.try_with_clauses([pst::Clause::When(body)]).ok()?;
+    Policy::from_pst(pst::StaticPolicy::try_from(form).ok()?.into()).ok()
 }
 
 /// A condition as it is written, which the policy `alone` has alone.
@@ -265,18 +298,19 @@ fn text(kind: &str, alone: Option<&Policy>) -> String {
     if kind == "when" { text } else { format!("unless {text}") }
 }
 
-/// Whether the one policy of `set` applies.
+/// Whether a policy applies that says these `conditions` beside a scope that matches, or nothing.
 ///
 /// # Errors
 /// Why it cannot be evaluated.
-fn holds(set: &PolicySet, (request, question): (&Request, &Question<'_>)) -> Result<bool, String> {
-    let response = Authorizer::new().is_authorized(request, set, &question.entities);
-    let diagnostics = response.diagnostics();
-    match diagnostics.errors().next() {
-        Some(AuthorizationError::PolicyEvaluationError(error)) => {
-            Err(error.inner().to_string().replace('\n', " "))
-        }
-        None => Ok(diagnostics.reason().next().is_some()),
+fn holds(
+    conditions: Option<&Expression>,
+    (request, question): (&Request, &Question<'_>),
+) -> Result<bool, String> {
+    let Some(conditions) = conditions else { return Ok(true) };
+    match eval_expression(request, &question.entities, conditions) {
+        Ok(EvalResult::Bool(holds)) => Ok(holds),
+        Ok(other) => Err(format!("it is neither true nor false, but `{other}`")),
+        Err(error) => Err(error.to_string().replace('\n', " ")),
     }
 }
 

@@ -185,7 +185,7 @@ impl Snapshot {
 
 fn partial(node: Node, schema: &Schema) -> Option<PartialEntity> {
     let attributes: BTreeMap<_, _> =
-        node.attributes.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        node.attributes.into_iter().map(|(name, it)| (name.into(), it.expression())).collect();
     let ancestors = node.parents.into_iter().collect();
     PartialEntity::new(node.uid, Some(attributes), Some(ancestors), Some(BTreeMap::new()), schema)
         .ok()

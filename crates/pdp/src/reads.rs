@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::Policy;
+use cedar_policy::{Effect, Policy};
 use serde_json::Value;
 
 use crate::context::{COUNTERS, PROVENANCE, USED_TOOLS};
@@ -26,6 +26,7 @@ pub struct InputReads {
 
 /// What one policy mentions.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found by itself")]
 pub(crate) struct Reads {
     /// What it looks at below `context.input`.
     pub(crate) input: InputReads,
@@ -43,6 +44,8 @@ pub(crate) struct Reads {
     pub(crate) session: BTreeSet<Option<String>>,
     /// Whether its conditions name `principal`.
     pub(crate) principal: bool,
+    /// Whether its conditions ask what lies within what (`in`).
+    pub(crate) within: bool,
     /// By which members of the context more is permitted the more was read.
     pub(crate) lifting: BTreeSet<&'static str>,
 }
@@ -50,7 +53,12 @@ pub(crate) struct Reads {
 /// Reads the syntax of `policy`, or says why it cannot be read.
 pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
     let syntax = policy.to_json().map_err(|error| error.to_string())?;
-    let lifting = lifting::of(&syntax, policy.effect());
+    Ok(of_syntax(&syntax, policy.effect()))
+}
+
+/// Reads the `syntax` of a policy with this effect.
+pub(crate) fn of_syntax(syntax: &Value, effect: Effect) -> Reads {
+    let lifting = lifting::of(syntax, effect);
     let mut reads = Reads { lifting, ..Reads::default() };
     for part in ["principal", "action", "resource"] {
         reads.actions_in(&syntax[part]);
@@ -59,7 +67,7 @@ pub(crate) fn of(policy: &Policy) -> Result<Reads, String> {
     for condition in conditions {
         reads.expression(&condition["body"]);
     }
-    Ok(reads)
+    reads
 }
 
 impl InputReads {
@@ -121,6 +129,8 @@ impl Reads {
                     if COMPARING.contains(&operator.as_str()) {
                         self.comparison(operand);
                     }
+                    // Also below `is`.
+                    self.within |= operator == "in";
                     match (operator.as_str(), operand) {
                         ("Value", literal) => self.actions_in(literal),
                         ("Var", name) => self.principal |= name == "principal",

@@ -262,10 +262,13 @@ impl Vocabulary {
             let input = &mut context["attributes"]["input"];
             shape::annotate(input, &action.notes, &mut String::new());
         }
-        let own = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
-        let texts = std::iter::once(&own).chain(&self.extra);
-        let texts = texts.map(|it| it.to_cedarschema().map_err(|error| chain(&error)));
-        Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        // Each namespace stands in a text once, however many parts declare something in it.
+        for part in &self.extra {
+            let part = part.clone().to_json_value().map_err(|error| chain(&error))?;
+            add(&mut whole, part);
+        }
+        let whole = SchemaFragment::from_json_value(whole).map_err(|error| chain(&error))?;
+        whole.to_cedarschema().map_err(|error| chain(&error))
     }
 
     /// Builds the schema with the actions of `part`.
@@ -436,6 +439,22 @@ fn tool_action(tool: &ToolRef, Input { members, notes, form }: Input) -> Action 
 fn set(declaration: &mut Value, member: &str, kind: &str) {
     let entity = json!({ "type": "Entity", "name": kind });
     declaration["appliesTo"]["context"]["attributes"][member] = entity;
+}
+
+/// Adds what stands in `part` to `whole` (JSON form), in the same namespaces.
+fn add(whole: &mut Value, part: Value) {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            for (name, value) in part {
+                if let Some(known) = whole.get_mut(&name) {
+                    add(known, value);
+                } else {
+                    whole.insert(name, value);
+                }
+            }
+        }
+        (whole, part) => *whole = part,
+    }
 }
 
 /// Adds a counter for each of `tools` to the types of `schema`.

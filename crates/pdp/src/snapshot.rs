@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Effect, EntityUid, PolicySet, Schema};
+use cedar_policy::{Effect, EntityUid, Expression, PolicySet, Schema};
 use jsonschema::Validator;
 use model::{Obligation, PolicyDigest, PolicyId, Remedy, ServerName, ToolRef};
 use serde_json::Value;
@@ -48,6 +48,7 @@ pub struct Snapshot {
 
 /// One policy, ready to be asked by itself.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found by itself")]
 pub(crate) struct Compiled {
     pub(crate) id: PolicyId,
     pub(crate) effect: Effect,
@@ -55,11 +56,12 @@ pub(crate) struct Compiled {
     pub(crate) description: Option<String>,
     /// Whether its scope alone says when it applies: no condition does, or only one that is always met.
     pub(crate) is_unconditional: bool,
-    /// The policy alone: Cedar evaluates each by itself, and so do we.
+    /// The policy alone.
     pub(crate) alone: PolicySet,
-    /// The same without the list of actions in its scope, if it has one: for who has seen that the action is among
-    /// them. Cedar makes a set of a list each time that it looks at it.
-    pub(crate) of_its_actions: Option<PolicySet>,
+    /// All that it says beside its scope, as one expression; none, if it says nothing there. Cedar evaluates each policy
+    /// by itself, and so do we: but of a scope that is known to match Cedar would make sets and look into the hierarchy
+    /// again each time.
+    pub(crate) beside_scope: Option<Expression>,
     pub(crate) observe: bool,
     pub(crate) obligations: BTreeSet<Obligation>,
     pub(crate) remedy: Option<Remedy>,
@@ -69,6 +71,8 @@ pub(crate) struct Compiled {
     pub(crate) compared: BTreeMap<String, BTreeSet<String>>,
     /// The attributes that it names anywhere.
     pub(crate) attributes: BTreeSet<String>,
+    /// Whether it asks beside its scope what lies within what.
+    pub(crate) asks_within: bool,
     /// The actions that it names anywhere.
     pub(crate) actions: BTreeSet<String>,
     /// Whether it looks at where arguments come from.

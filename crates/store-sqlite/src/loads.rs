@@ -1,17 +1,17 @@
 //! Facts that several ask for at once are read together: one thread is woken for all of them, and one
 //! transaction, which is begun after each has asked, shows them the same moment.
 //!
-//! INVARIANT: while nothing can be read, only so much waits, and nothing is read for who gave up waiting, or does so
-//! while others are read (`i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read`,
+//! INVARIANT: while nothing can be read, only so much waits; who gives up makes room at once, and nothing is read for
+//! them, or for who does so while others are read (`i_18_only_so_many_loads_wait_and_none_of_who_gave_up_is_read`,
 //! `i_18_only_so_many_loads_are_read_together_and_none_of_who_gives_up_meanwhile`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use model::{FactKey, Revision};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use store::Facts;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::RecvError};
 
 use crate::batch::unsigned;
 use crate::open::Readers;
@@ -29,16 +29,29 @@ const WAITING_MAX: usize = 16_384;
 /// How many loads one transaction reads at most: it keeps back what is to be moved out of the write-ahead log.
 const TOGETHER_MAX: usize = 256;
 
+/// What somebody who waits is told.
+type Reply = Result<Facts, Arc<rusqlite::Error>>;
+
 /// The facts that somebody waits for.
-pub(crate) struct Load {
-    pub(crate) keys: Vec<FactKey>,
-    pub(crate) reply: oneshot::Sender<Result<Facts, Arc<rusqlite::Error>>>,
+struct Load {
+    keys: Vec<FactKey>,
+    reply: oneshot::Sender<Reply>,
 }
 
-/// What waits to be read, and how many threads read.
+/// Somebody who waits for facts: who gives up gives their place back.
+pub(crate) struct Waiter {
+    loads: Arc<Loads>,
+    number: u64,
+    reply: oneshot::Receiver<Reply>,
+    is_over: bool,
+}
+
+/// What waits to be read, in the order in which it came, and how many threads read.
 #[derive(Default)]
 struct Waiting {
-    loads: VecDeque<Load>,
+    loads: BTreeMap<u64, Load>,
+    /// The number of the next one.
+    next: u64,
     threads: usize,
 }
 
@@ -53,19 +66,49 @@ pub(crate) struct Turn {
 }
 
 impl Loads {
-    /// Has `load` wait, unless too many do; gives the turn of one more thread, if one more is to read.
-    pub(crate) fn push(self: &Arc<Self>, load: Load) -> Result<Option<Turn>, NotTaken> {
+    /// Has somebody wait for the facts at `keys`, unless too many do; gives the turn of one more thread, if one more is
+    /// to read.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        keys: Vec<FactKey>,
+    ) -> Result<(Waiter, Option<Turn>), NotTaken> {
+        let (reply, answer) = oneshot::channel();
         let mut waiting = self.0.lock().expect("no panic while it is held");
         if waiting.loads.len() >= WAITING_MAX {
             return Err(NotTaken::Full);
         }
-        waiting.loads.push_back(load);
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.loads.insert(number, Load { keys, reply });
+        let waiter = Waiter { loads: self.clone(), number, reply: answer, is_over: false };
         let are_enough = waiting.loads.len() <= waiting.threads * WAITING_EACH;
         if are_enough || waiting.threads == THREADS_MAX {
-            return Ok(None);
+            return Ok((waiter, None));
         }
         waiting.threads += 1;
-        Ok(Some(Turn { loads: self.clone(), is_over: false }))
+        Ok((waiter, Some(Turn { loads: self.clone(), is_over: false })))
+    }
+}
+
+impl Waiter {
+    /// What was read, or why it could not be.
+    ///
+    /// # Errors
+    /// Nobody reads it any longer.
+    pub(crate) async fn answer(mut self) -> Result<Reply, RecvError> {
+        let answer = (&mut self.reply).await;
+        self.is_over = true;
+        answer
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut waiting = self.loads.0.lock().expect("no panic while it is held");
+        waiting.loads.remove(&self.number);
     }
 }
 
@@ -86,15 +129,13 @@ impl Turn {
     /// What somebody waits for, as much of it as is read together; if nobody does, the turn is over.
     fn take(&mut self) -> Option<VecDeque<Load>> {
         let mut waiting = self.loads.0.lock().expect("no panic while it is held");
-        waiting.loads.retain(|load| !load.reply.is_closed());
         if waiting.loads.is_empty() {
             waiting.threads -= 1;
             self.is_over = true;
             return None;
         }
-        let most = waiting.loads.len().min(TOGETHER_MAX);
-        let rest = waiting.loads.split_off(most);
-        Some(std::mem::replace(&mut waiting.loads, rest))
+        let first = std::iter::from_fn(|| waiting.loads.pop_first());
+        Some(first.map(|(_, load)| load).take(TOGETHER_MAX).collect())
     }
 }
 
@@ -141,17 +182,9 @@ fn answer(connection: &mut Connection, loads: &mut VecDeque<Load>) -> Result<(),
 mod tests {
     use super::*;
 
-    type Answer = oneshot::Receiver<Result<Facts, Arc<rusqlite::Error>>>;
-
-    fn load() -> (Load, Answer) {
-        let (reply, answer) = oneshot::channel();
-        (Load { keys: Vec::new(), reply }, answer)
-    }
-
     /// Has one more load wait; gives who waits for it, and the turn to read.
-    fn pushed(loads: &Arc<Loads>) -> (Answer, Option<Turn>) {
-        let (load, answer) = load();
-        (answer, loads.push(load).expect("there is room"))
+    fn pushed(loads: &Arc<Loads>) -> (Waiter, Option<Turn>) {
+        loads.push(Vec::new()).expect("there is room")
     }
 
     #[test]
@@ -176,9 +209,9 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_does_not_come() {
         let loads = Arc::new(Loads::default());
-        let (mut answer, turn) = pushed(&loads);
+        let (mut waiter, turn) = pushed(&loads);
         drop(turn.expect("the first one begins"));
-        assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(matches!(waiter.reply.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         assert!(pushed(&loads).1.is_some(), "the next one begins anew");
     }
 
@@ -191,7 +224,12 @@ mod tests {
             answers.push(answer);
             turns.extend(turn);
         }
-        assert!(matches!(loads.push(load().0), Err(NotTaken::Full)));
+        let is_full = || matches!(loads.push(Vec::new()), Err(NotTaken::Full));
+        assert!(is_full());
+        // Who gives up makes room for one, and no more.
+        drop(answers.pop());
+        answers.push(pushed(&loads).0);
+        assert!(is_full());
         answers.truncate(1);
         let mut turn = turns.remove(0);
         assert_eq!(turn.take().map(|taken| taken.len()), Some(1));
@@ -219,8 +257,8 @@ mod tests {
         // One that is no fact: whoever reads it fails.
         connection.execute("INSERT INTO fact VALUES ('bad', 1, 7)", []).unwrap();
         let asked = |key: &str| {
-            let (load, answer) = load();
-            (Load { keys: vec![FactKey::from_text(key)], ..load }, answer)
+            let (reply, answer) = oneshot::channel();
+            (Load { keys: vec![FactKey::from_text(key)], reply }, answer)
         };
         let ((bad, gone), (none, mut waits)) = (asked("bad"), asked("none"));
         drop(gone);

@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 
 use crate::batch::{OnceKey, once_key, signed, unsigned};
 use crate::chores::SLICE;
-use crate::loads::Load;
 use crate::open::{Readers, SqliteStore, reader};
 use crate::queue::{Forget, Job, NotTaken, Queue};
 
@@ -154,13 +153,13 @@ impl Store for SqliteStore {
             return Err(StoreError { what: "read facts", source });
         }
         let failed = |source| StoreError { what: "read facts", source };
-        let (reply, answer) = oneshot::channel();
-        let pushed = self.loads.push(Load { keys: keys.to_vec(), reply });
-        if let Some(turn) = pushed.map_err(|why| Self::not_taken("read facts", why))? {
+        let pushed = self.loads.push(keys.to_vec());
+        let (waiter, turn) = pushed.map_err(|why| Self::not_taken("read facts", why))?;
+        if let Some(turn) = turn {
             let readers = self.readers.clone();
             tokio::task::spawn_blocking(move || turn.read(&readers));
         }
-        match answer.await {
+        match waiter.answer().await {
             Ok(Ok(facts)) => Ok(facts),
             Ok(Err(error)) => Err(failed(Box::new(error))),
             Err(error) => Err(failed(Box::new(error))),

@@ -151,6 +151,8 @@ impl Minter {
         let cnf = begun.act.key.map(|key| Confirmation { jkt: keys::base64url(key.as_bytes()) });
         let exp = expires(&begun.act, &begun.context)?;
         let (sub, act) = parties(standing);
+        // As it was for what was consented to, in all tokens that derive from that (RFC 9068 §2.2.1).
+        let how = standing.mandate.basis.authentication().cloned().unwrap_or_default();
         Some(AccessTokenClaims {
             iss: self.issuer.clone(),
             sub,
@@ -161,6 +163,9 @@ impl Minter {
             iat: begun.context.decided.as_seconds(),
             jti: begun.act.drawn.jti.clone(),
             txn: Some(standing.root().id.to_string()),
+            auth_time: how.auth_time.map(Timestamp::as_seconds),
+            acr: how.acr,
+            amr: how.amr,
             cnf,
             authorization_details: vec![AgentTask {
                 kind: "agent_task".to_owned(),

@@ -214,6 +214,22 @@ async fn what_matches_nobody_else_is_not_proved_over_chains() {
     claim("context.depth > 0", r#"Instance Action::"payments/refund" by refunds"#).await;
 }
 
+/// Of an act on which a property cannot be evaluated nothing is proved, whoever does it.
+#[tokio::test]
+async fn what_can_fail_is_not_proved_over_chains() {
+    let claim = async |limit: &str, condition: &str, expected: &str| {
+        let limited = format!(", resource) when {{ context.input.times {limit} }}");
+        let set = [&*REFUNDS.replace(", resource)", &limited), &hands_on("reader", "billing", "")];
+        let never = NEVER.replace(", resource)", &format!(", resource) when {{ {condition} }}"));
+        let (set, properties) = (set.concat(), Some(never.as_str()));
+        check(Asked { set: &set, properties, ..Asked::default() }, expected).await;
+    };
+    // A thousand times that is no number.
+    let may_fail = "it rests on policy `it/by-others`, which may not be evaluable";
+    claim("> 9300000000000000", "context.input.times * 1000 > 5000", may_fail).await;
+    claim("< 5", "context.input.times > 5", "proved").await;
+}
+
 #[tokio::test]
 async fn so_many_agents_are_looked_at_and_no_more() {
     // The reader and who refunds are two.

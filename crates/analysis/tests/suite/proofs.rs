@@ -151,6 +151,40 @@ async fn a_property_holds_or_is_broken() {
     .await;
 }
 
+/// An act on which a property cannot be evaluated it does not match: nothing is proved of that one.
+#[tokio::test]
+async fn a_property_that_can_fail_is_not_proved() {
+    let refunds = |condition: &str| {
+        format!(
+            r#"@id("refunds") permit (principal, action == Action::"payments/refund", resource)
+            when {{ {condition} }};"#
+        )
+    };
+    let check = async |set: &str, property: &str, expected: &str| {
+        check(Asked { set, properties: Some(property), ..Asked::default() }, expected).await;
+    };
+    let may_fail = "it rests on policy `it`, which may not be evaluable";
+    let never = |condition: &str| {
+        format!(
+            r#"@id("it") @property("never-permits")
+            forbid (principal, action == Action::"payments/refund", resource) when {{ {condition} }};"#
+        )
+    };
+    // A thousand times that is no number.
+    let (many, few) =
+        (refunds("context.input.times > 9300000000000000"), refunds("context.input.times < 5"));
+    check(&many, &never("context.input.times * 1000 > 5000"), may_fail).await;
+    let bounded =
+        "context.input.times > 5 && context.input.times < 50 && context.input.times * 1000 > 5000";
+    check(&many, &never(bounded), "proved").await;
+    let always =
+        |condition: &str| never(condition).replace("never", "always").replace("forbid", "permit");
+    check(&few, &always("context.input.times * 1000 < 5000"), may_fail).await;
+    let bounded =
+        "context.input.times > -5 && context.input.times < 50 && context.input.times * 1000 < 5000";
+    check(&few, &always(bounded), "proved").await;
+}
+
 /// A property that is about nothing holds of every set: that is no proof, unless rules see to it.
 #[tokio::test]
 async fn what_matches_nothing_is_not_proved() {

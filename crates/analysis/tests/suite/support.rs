@@ -6,13 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use analysis::{Report, Solver, Subject, Verdict, Why, program, prove};
-use model::{Harm, ToolRef};
+use model::{Clock, Harm, Timestamp, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, PosedAnswer, Snapshot, ToolSchema};
 use serde_json::json;
 
 /// How long the solver may take for one question here, on however busy a machine.
 const TIME: Duration = Duration::from_mins(1);
+
+/// A clock on which no time passes: however busy the machine, chains are tried to their end.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
 
 /// What is asked of one set.
 #[derive(Clone, Copy, Default)]
@@ -95,7 +108,7 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
             if let Some(tried) = asked.chains {
                 tried.fetch_add(1, Ordering::Relaxed);
             }
-            pap::chained(steps, (&set, &cases), deciding)
+            pap::chained(steps, (&set, &cases), deciding, (&Still, time))
         },
     };
     Box::pin(prove(&subject, &solver, 2, |_, _| {})).await.expect("it can be asked")

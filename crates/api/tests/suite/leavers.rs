@@ -15,7 +15,9 @@ use mcp::Era;
 use model::{
     Agent as Registered, Clock as _, FactKey, LoginRule, LoginSubject, PersonId, Sha256Digest,
 };
+use oauth::access_token;
 use oauth::form::form;
+use oauth::token_endpoint::TokenResponse;
 use pap::{
     AdminError, Answer, ClientRegistration, Command, DirectoryRegistration, ElevationAsked,
     NewToken, UndoAsked,
@@ -142,21 +144,24 @@ impl Stage {
             subject: format!("x-{name}"),
             groups: None,
             begun: self.world.clock.now(),
-            auth_time: None,
-            acr: None,
-            amr: BTreeSet::new(),
+            auth_time: Some(self.world.clock.now()),
+            acr: Some("urn:example:loa2".to_owned()),
+            amr: ["otp", "pwd"].map(str::to_owned).into(),
             session: None,
             name: None,
         };
         self.door.sessions.begin(who).expect("there is room")
     }
 
+    /// The cookie that such a browser sends.
+    fn cookie(&self, session: &SessionId) -> String {
+        let cookie = self.door.cookies.set_session(session);
+        cookie.to_str().expect("text").split(';').next().unwrap_or_default().to_owned()
+    }
+
     /// The status of the page at `path` in that browser.
     async fn page(&self, session: &SessionId, path: &str) -> u16 {
-        let cookie = self.door.cookies.set_session(session);
-        let cookie =
-            cookie.to_str().expect("text").split(';').next().unwrap_or_default().to_owned();
-        let asked = request("GET", path).header("cookie", cookie).body(Body::empty());
+        let asked = request("GET", path).header("cookie", self.cookie(session)).body(Body::empty());
         ask(&self.people, asked.expect("a request")).await.status.as_u16()
     }
 
@@ -188,7 +193,12 @@ impl Stage {
         let shown = administration.consent_show(&carla, &id).await.expect("it can be answered");
         let answer = (Answer::Once, &*shown.terms.digest().to_string());
         let reply = administration.consent_answer(&carla, &id, answer).await.expect("she may");
-        let to = reply.goes_to.expect("it leads to the client");
+        let response = self.redeemed(&reply.goes_to.expect("it leads to the client")).await;
+        response.refresh_token.expect("one comes with it")
+    }
+
+    /// What the client gets to which an answer led by `to`.
+    async fn redeemed(&self, to: &str) -> TokenResponse {
         let resource = format!("{ISSUER}/mcp/up");
         let code = to.split(['?', '&']).find_map(|it| it.strip_prefix("code=")).expect("a code");
         let form = form(&[
@@ -199,8 +209,7 @@ impl Stage {
             ("code_verifier", VERIFIER),
             ("resource", &resource),
         ]);
-        let response = self.tokens.token(self.http(&form)).await.expect("it holds");
-        response.refresh_token.expect("one comes with it")
+        self.tokens.token(self.http(&form)).await.expect("it holds")
     }
 
     async fn refresh(&self, token: &str) -> Result<String, oauth::OAuthError> {
@@ -346,4 +355,28 @@ async fn n_091_with_a_sponsor_who_leaves_ends_all_that_went_on_by_them_and_all_t
     let report = Command::PersonOffboard { id: "sam".to_owned(), since: None };
     let report = world.run(report).await;
     assert_eq!((&report["valid"], &report["is_over"]), (&json!(0), &json!(true)), "{report}");
+}
+
+/// RFC 9068 §2.2.1: who consents at the page had logged in for that as their provider said, and the client's token says so.
+#[tokio::test]
+async fn a_token_tells_how_who_consented_at_the_page_had_logged_in() {
+    let stage = Box::pin(Stage::set()).await;
+    let (world, since) = (&stage.world, stage.world.now());
+    let (session, id) = (stage.logged_in("carla"), stage.asked().await);
+    let shown = world.administration.consent_show(&person("carla"), &id).await;
+    let shown = shown.expect("it can be answered").terms.digest().to_string();
+    let csrf = stage.door.sessions.csrf_token(&session);
+    let fields = form(&[("csrf", csrf.as_str()), ("shown", &shown), ("choice", "once")]);
+    let asked = request("POST", &format!("/consent/{id}")).header("cookie", stage.cookie(&session));
+    let answered = ask(&stage.people, asked.body(Body::from(fields)).expect("a request")).await;
+    assert_eq!(answered.status.as_u16(), 303, "{}", answered.text);
+    world.clock.advance(Duration::from_secs(5));
+    let token = stage.redeemed(answered.headers["location"].to_str().expect("text")).await;
+    let (resource, now) = (format!("{ISSUER}/mcp/up"), world.now());
+    let parties = (ISSUER, resource.as_str());
+    let claims = access_token::verify(&token.access_token, &world.keys, parties, now);
+    let claims = claims.expect("it is ours");
+    assert_eq!(claims.auth_time, Some(since));
+    assert_eq!(claims.acr.as_deref(), Some("urn:example:loa2"));
+    assert_eq!(claims.amr, BTreeSet::from(["otp", "pwd"].map(str::to_owned)));
 }

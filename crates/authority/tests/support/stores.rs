@@ -2,8 +2,8 @@
 //! the moment at which it was read and the commit that rests on it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use model::{FactKey, Timestamp};
@@ -51,6 +51,10 @@ pub(crate) struct Interposed {
     agents_listed: AtomicUsize,
     /// How often people were.
     people_listed: AtomicUsize,
+    /// How many units are on their way, as far as that was announced.
+    announced: Arc<AtomicUsize>,
+    /// How many units that somebody waits for came while none was.
+    unannounced: AtomicUsize,
     released: Notify,
     /// How many units that nobody waits for are refused.
     deferred: AtomicUsize,
@@ -64,6 +68,18 @@ pub(crate) struct Interposed {
     hanging: watch::Sender<bool>,
 }
 
+/// A unit that was announced.
+struct OnItsWay {
+    announced: Arc<AtomicUsize>,
+    _inner: Box<dyn Send>,
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.announced.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Interposed {
     pub(crate) fn over(inner: SqliteStore) -> Self {
         Self {
@@ -74,6 +90,8 @@ impl Interposed {
             counters_read: AtomicUsize::new(0),
             agents_listed: AtomicUsize::new(0),
             people_listed: AtomicUsize::new(0),
+            announced: Arc::default(),
+            unannounced: AtomicUsize::new(0),
             released: Notify::const_new(),
             deferred: AtomicUsize::new(0),
             swapped: Mutex::new(None),
@@ -116,6 +134,11 @@ impl Interposed {
     /// How often a page of people was listed by now.
     pub(crate) fn people_listed(&self) -> usize {
         self.people_listed.load(Ordering::SeqCst)
+    }
+
+    /// How many units that somebody waits for came by now while none was announced.
+    pub(crate) fn unannounced(&self) -> usize {
+        self.unannounced.load(Ordering::SeqCst)
     }
 
     /// Lets a commit that is held go on.
@@ -209,7 +232,8 @@ impl Store for Interposed {
     }
 
     fn announce(&self) -> Box<dyn Send> {
-        self.inner.announce()
+        self.announced.fetch_add(1, Ordering::SeqCst);
+        Box::new(OnItsWay { announced: self.announced.clone(), _inner: self.inner.announce() })
     }
 
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
@@ -223,6 +247,8 @@ impl Store for Interposed {
             return Err(CommitError::Unavailable("the disk is full".into()));
         }
         let awaited = unit.urgency != Urgency::Deferred && !unit.entries.is_empty();
+        let is_alone = awaited && self.announced.load(Ordering::SeqCst) == 0;
+        self.unannounced.fetch_add(usize::from(is_alone), Ordering::SeqCst);
         let act = awaited
             .then(|| self.commits.lock().expect("no test panics while it holds it").pop_front());
         match act.flatten() {

@@ -87,3 +87,36 @@ async fn what_was_sealed_for_one_person_does_not_open_for_another() {
     journal.store().commit(unit).await.unwrap();
     journal.disclosure(0).await.unwrap_err();
 }
+
+/// A page unwraps each key once: what follows is opened by its own key all the same, or not at all.
+#[tokio::test]
+async fn each_disclosure_of_a_page_is_opened_by_the_key_that_it_is_sealed_under() {
+    let log = Log::new();
+    let journal = Journal::new(log.store(), sealer());
+    let people: [PersonId; 2] = ["alice".parse().unwrap(), "bob".parse().unwrap()];
+    for person in &people {
+        let data_key = journal.sealer().new_data_key(person);
+        let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
+        journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
+    }
+    let of = |at: u8| {
+        let mut disclosure = Disclosure::new([at; 32]);
+        disclosure.commit("sponsor", &at);
+        disclosure
+    };
+    let mut entries = Vec::new();
+    for at in 0..6 {
+        let mut sealed = journal.seal(&people[usize::from(at % 2)], &of(at)).await.unwrap();
+        match at {
+            2 => *sealed.sealed.last_mut().unwrap() ^= 1,
+            3 => sealed.data_key = FactKey::data_key(&people[0]),
+            _ => {}
+        }
+        entries.push(journal::entry([at + 1; 16], &founding(), Some(sealed)));
+    }
+    journal.store().commit(Unit { entries, ..Unit::default() }).await.unwrap();
+    let page = journal.disclosures(0, 6).await.unwrap();
+    let opened = page.into_iter().map(|(at, opened)| (at, opened.ok()));
+    let expected = [Some(of(0)), Some(of(1)), None, None, Some(of(4)), Some(of(5))];
+    assert_eq!(opened.collect::<Vec<_>>(), Vec::from_iter((0_u64..).zip(expected)));
+}

@@ -1,5 +1,6 @@
 //! Access tokens: RFC 9068, and nothing but what we mint ourselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keys::{EventKey, RetiredKey, SigningKey, TokenKeys};
@@ -26,6 +27,9 @@ fn claims() -> AccessTokenClaims {
         iat: NOW,
         jti: "token-1".to_owned(),
         txn: Some("task-0".to_owned()),
+        auth_time: Some(NOW - 60),
+        acr: Some("urn:example:loa2".to_owned()),
+        amr: ["pwd", "otp"].map(str::to_owned).into(),
         cnf: Some(Confirmation { jkt: base64([7; 32]) }),
         authorization_details: vec![AgentTask {
             kind: "agent_task".to_owned(),
@@ -84,12 +88,17 @@ fn a_token_without_a_claim_that_it_needs_is_refused() {
     for cnf in [json!(""), json!([]), json!({})] {
         refuse("cnf", cnf);
     }
-    for name in ["iss", "aud", "sub", "client_id", "jti", "txn"] {
+    for name in ["iss", "aud", "sub", "client_id", "jti", "txn", "acr"] {
         refuse(name, 1);
         refuse(name, json!(["one"]));
     }
     refuse("txn", "");
-    let (key, before) = (es256(), AccessTokenClaims { txn: None, ..claims() });
+    refuse("acr", "");
+    for amr in [json!("pwd"), json!([1]), json!({}), Value::Null] {
+        refuse("amr", amr);
+    }
+    let before = AccessTokenClaims { txn: None, auth_time: None, acr: None, ..claims() };
+    let (key, before) = (es256(), AccessTokenClaims { amr: BTreeSet::new(), ..before });
     assert_eq!(check(&mint(&before, &key).unwrap(), &key), Ok(before));
 }
 
@@ -125,7 +134,7 @@ fn n_027_times_are_whole_numbers_in_bounds() {
         json!(true),
         json!([NOW]),
     ];
-    for name in ["exp", "iat", "nbf"] {
+    for name in ["exp", "iat", "nbf", "auth_time"] {
         for value in &bad {
             refuse(name, value.clone());
         }
@@ -344,6 +353,9 @@ fn r_53_a_token_with_another_person_agent_scope_or_purpose_is_refused() {
         ("aud", json!("https://chancery.example/mcp/crm")),
         ("exp", json!(NOW + LIFETIME_MAX_S - 1)),
         ("txn", json!("task-2")),
+        ("auth_time", json!(NOW)),
+        ("acr", json!("urn:example:loa3")),
+        ("amr", json!(["hwk"])),
         ("cnf", json!({ "jkt": base64([8; 32]) })),
         ("authorization_details", details("task")),
         ("authorization_details", details("purpose")),

@@ -12,8 +12,9 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use model::{AccessRequest, AgentName, DELEGATIONS_MAX, Facts};
+use model::{AccessRequest, AgentName, Clock, DELEGATIONS_MAX, Facts};
 use pdp::{Posed, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -34,15 +35,17 @@ const ALIKE: [&[&str]; 6] = [
 const WAYS_MAX: usize = 4_096;
 
 /// The cases of the first way to say `steps` in which each of them, by its position, is decided as it should be: they
-/// expect a permit.
+/// expect a permit. No way is begun once so much time has passed.
 ///
 /// # Errors
-/// There is no such way: why the first one is none.
+/// There is no such way: why the first one is none. Or there was no time to find it.
 pub fn chained(
     steps: &[Posed],
     set: (&Snapshot, &Tools),
     deciding: &dyn Fn(usize, &AccessRequest, &Facts) -> Result<(), String>,
+    (clock, time): (&dyn Clock, Duration),
 ) -> Result<Vec<Value>, String> {
+    let begun = clock.monotonic();
     let cases = one_after_the_other(steps, set)?;
     let depths = depths(&cases);
     let alike = ALIKE.map(|members| told(&cases, members));
@@ -51,6 +54,9 @@ pub fn chained(
     // In which order the steps are tried: the one that failed last is the likeliest to fail again.
     let mut order: Vec<usize> = (0..steps.len()).collect();
     for way in ways(&sizes).take(WAYS_MAX) {
+        if clock.monotonic().saturating_sub(begun) >= time {
+            return Err(format!("trying it as cases took {time:?}, which is the most"));
+        }
         let mut circumstances = Map::new();
         for (told, number) in alike.iter().zip(&way[1..]) {
             circumstances.extend(told[*number].clone());

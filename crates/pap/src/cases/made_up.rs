@@ -54,7 +54,7 @@ impl ByInstance {
             revision: Revision(0),
             now: self.now,
             principal: PrincipalFacts::Instance(Arc::new(standing)),
-            tool_owner: tool.is_some().then(|| person("owner")),
+            tool_owner: tool.is_some().then(|| Arc::new(person("owner"))),
             tool: tool.map(Arc::new),
             agent,
             server,

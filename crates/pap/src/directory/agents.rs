@@ -130,6 +130,7 @@ impl Administration {
         (id, mut version): (&str, Option<&str>),
         change: &AgentChange<'_>,
     ) -> Result<(), Error> {
+        let _on_its_way = self.authority.journal().store().announce();
         for _ in 0..STEPS_MAX {
             let mut reader = self.knowing();
             directory.still_known(&mut reader).await?;

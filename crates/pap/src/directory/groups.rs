@@ -232,6 +232,7 @@ impl Administration {
         (what, groups): (&'static str, &Groups<'_>),
         effects: Vec<Effect>,
     ) -> Result<(), Error> {
+        let _on_its_way = self.authority.journal().store().announce();
         groups.by.still_known(&mut reader).await?;
         let read = reader.sourced(());
         let name = groups.name_is.as_ref().or_else(|| groups.names_were.first());
@@ -258,6 +259,7 @@ impl Administration {
 
     /// Puts in force what becomes of one member.
     async fn member_written(&self, groups: &Groups<'_>, member: &PersonId) -> Result<(), Error> {
+        let _on_its_way = self.authority.journal().store().announce();
         for _ in 0..STEPS_MAX {
             let mut reader = self.knowing();
             groups.by.still_known(&mut reader).await?;

@@ -28,7 +28,7 @@ pub(crate) use errors::is_changed_meanwhile;
 pub(crate) use read::group_name;
 pub(crate) use registered::{ends_in_time, given_token, has_shown, named_in, shown_token};
 pub(crate) use users::{is_active as is_user_active, restored_user};
-pub(crate) use write::Becomes;
+pub(crate) use write::{Becomes, Done};
 
 /// The resource at `key`, if there is one.
 async fn stored(reader: &mut Reader<'_>, key: FactKey) -> Result<Option<ScimResource>, Error> {

@@ -49,7 +49,7 @@ impl World {
         }
         facts.server = self.servers.get(&name.server).cloned();
         let owner = tool.owner.as_ref().and_then(|owner| self.people.get(owner));
-        facts.tool_owner = owner.cloned();
+        facts.tool_owner = owner.cloned().map(Arc::new);
         let clean = self.snapshot.foresee(&request, &facts);
         let kept = self.kept_by(&request, &name.server);
         if kept.is_empty() || clean.outlook == Outlook::Possible {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::decisions::{Said, Wrong, parse};
 use super::uses::{Tally, Uses, since_review};
 use super::{CERTIFY, found, item, state};
-use crate::command::{AdminError, Administration, By, Draft};
+use crate::command::{AdminError, Administration, Draft};
+use crate::logged_in::By;
 use crate::register::{put, registered};
 
 impl Administration {

@@ -8,7 +8,8 @@ use model::{AgentName, FactKey, PersonId, ResourceRef, ReviewId, ReviewWithdrawn
 use serde_json::{Value, json};
 
 use super::{CERTIFY, found, stands};
-use crate::command::{AdminError, Administration, By};
+use crate::command::{AdminError, Administration};
+use crate::logged_in::By;
 use crate::register::{put, registered};
 use crate::sponsor::check_reason;
 

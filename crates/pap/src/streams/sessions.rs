@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use authority::Reader;
-use model::{FactKey, Person, PersonId, SessionDigest, SessionOver, Timestamp};
+use authority::{Effect, Reader};
+use model::{
+    FactKey, Person, PersonId, SESSION_PEOPLE_MAX, SessionDigest, SessionOver, SourceName,
+    Timestamp,
+};
 use secevent::{Identifier, SKEW_MS, Set};
 
 use super::taking::{Comes, Taking, found};
@@ -47,47 +50,66 @@ fn cutoff(taking: &Taking<'_>) -> Timestamp {
     Timestamp::from_millis(until).min(taking.now)
 }
 
-/// What was begun by then in the person's login sessions that `ended`, or in all, if none is named, is over.
+/// What was begun by then in the login sessions of these `people` that `ended`, or in all of theirs, if none is named, is
+/// over: of one after another, and with the last of them `kept` is written.
 pub(super) fn sessions_ended(
     taking: &Taking<'_>,
-    was: Person,
-    ended: &BTreeSet<SessionDigest>,
+    people: Vec<Person>,
+    (ended, kept): (&BTreeSet<SessionDigest>, Vec<Effect>),
 ) -> Comes {
-    let is = was.clone().logged_out(ended, cutoff(taking));
-    if is == was {
-        return Comes::Nothing("ended_already", Vec::new());
+    let over = |was: Person| {
+        let is = was.clone().logged_out(ended, cutoff(taking));
+        (is != was).then(|| (Box::new(was), Box::new(is)))
+    };
+    let mut all = people.into_iter().filter_map(over);
+    match (all.next(), all.next()) {
+        (Some((was, is)), None) => Comes::Becomes(was, is, kept),
+        (Some((was, is)), Some(_)) => Comes::InPart(was, is),
+        (None, _) => Comes::Nothing("ended_already", kept),
     }
-    Comes::Becomes(Box::new(was), Box::new(is), Vec::new())
 }
 
-/// Sessions ended, and by what is said of whose they are nobody is known, for `why`. Where nobody is known by the
-/// sessions either, that they are over is remembered for longer than anybody stays logged in: nothing is begun in them.
-pub(super) async fn sessions_of_nobody(
+/// Sessions ended, and by what is said of whose they are no one is known, for `why`, but `people`, if several: they are
+/// over for each of these, and for whoever is known by the sessions. That they are over is remembered besides for longer
+/// than anybody stays logged in: nobody else begins anything in them.
+pub(super) async fn sessions_of_any(
     reader: &mut Reader<'_>,
     taking: &Taking<'_>,
-    why: &'static str,
+    (people, why): (BTreeSet<PersonId>, &'static str),
 ) -> Result<Comes, AdminError> {
     let directory = &taking.stream.directory;
     let subject = taking.set.subject.session_of_nobody();
     let ended = if is_of_sessions(taking.set) { named_by(subject) } else { BTreeSet::new() };
-    let (mut whose, mut remembered) = (BTreeSet::new(), Vec::new());
+    let is_any = !ended.is_empty() && people.len() <= SESSION_PEOPLE_MAX;
+    let (mut whose, mut kept) = (if is_any { people } else { BTreeSet::new() }, Vec::new());
     for session in &ended {
-        let place = FactKey::session_of(directory, *session);
-        whose.extend(found::<PersonId>(reader, place).await?);
+        whose.extend(people_of(reader, (directory, *session)).await?);
         let place = FactKey::session_over(directory, *session);
         let known: Option<SessionOver> = found(reader, place.clone()).await?;
         let told = SessionOver { until: cutoff(taking), kept: taking.until() };
         let over = known.map_or(told, |known| known.and(told));
         let name = taking.name_of(&place);
-        remembered.extend(taking.as_long_as_the_token(&name, (place, &over)));
+        kept.extend(taking.as_long_as_the_token(&name, (place, &over)));
     }
-    let person = match (whose.pop_first(), whose.is_empty()) {
-        (Some(id), true) => found::<Person>(reader, FactKey::person(&id)).await?,
-        (Some(_), false) => return Ok(Comes::Nothing("ambiguous_subject", remembered)),
-        (None, _) => None,
-    };
-    Ok(match person.filter(|person| person.source.as_ref() == Some(directory)) {
-        Some(was) => sessions_ended(taking, was, &ended),
-        None => Comes::Nothing(why, remembered),
-    })
+    let mut own = Vec::new();
+    for id in whose {
+        let person = found::<Person>(reader, FactKey::person(&id)).await?;
+        own.extend(person.filter(|person| person.source.as_ref() == Some(directory)));
+    }
+    if own.is_empty() {
+        return Ok(Comes::Nothing(why, kept));
+    }
+    Ok(sessions_ended(taking, own, (&ended, kept)))
+}
+
+/// Who consented to something in a login session of this name, as far as that is known.
+async fn people_of(
+    reader: &mut Reader<'_>,
+    (directory, session): (&SourceName, SessionDigest),
+) -> Result<BTreeSet<PersonId>, AdminError> {
+    let people = found::<BTreeSet<PersonId>>(reader, FactKey::session_of(session)).await?;
+    let mut people = people.unwrap_or_default();
+    let before = FactKey::session_of_one(directory, session);
+    people.extend(found::<PersonId>(reader, before).await?);
+    Ok(people)
 }

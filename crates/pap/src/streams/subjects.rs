@@ -17,8 +17,8 @@ const USERS: &str = "/Users/";
 pub(super) enum Named {
     /// This person.
     One(PersonId),
-    /// Nobody: why, in a word that stays.
-    Nobody(&'static str),
+    /// No one person, but these, if several; why, in a word that stays.
+    NoOne(BTreeSet<PersonId>, &'static str),
 }
 
 impl Administration {
@@ -39,9 +39,12 @@ impl Administration {
         }
         Ok(match (all.pop_first(), all.is_empty()) {
             (Some(id), true) => Named::One(id),
-            (Some(_), false) => Named::Nobody("ambiguous_subject"),
-            (None, _) if is_told_apart => Named::Nobody("unknown_subject"),
-            (None, _) => Named::Nobody("too_many_users"),
+            (Some(id), false) => {
+                all.insert(id);
+                Named::NoOne(all, "ambiguous_subject")
+            }
+            (None, _) if is_told_apart => Named::NoOne(all, "unknown_subject"),
+            (None, _) => Named::NoOne(all, "too_many_users"),
         })
     }
 

@@ -1,4 +1,7 @@
-//! What comes of one signal: it is remembered, recorded and in force in one commit.
+//! What comes of one signal: it is remembered, recorded and in force in one commit; of several people, one after
+//! another, in as many, the last of which remembers it.
+
+use std::collections::BTreeSet;
 
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
@@ -12,11 +15,11 @@ use serde_json::json;
 
 use super::rating::{Rated, Rates};
 use super::registered::active;
-use super::sessions::{sessions_ended, sessions_of, sessions_of_nobody};
+use super::sessions::{sessions_ended, sessions_of, sessions_of_any};
 use super::subjects::Named;
 use super::{KnownStream, NotTaken, later};
 use crate::command::{AdminError, Administration};
-use crate::directory::{Becomes, has_shown, is_changed_meanwhile, is_user_active, kept_of};
+use crate::directory::{Becomes, Done, has_shown, is_changed_meanwhile, is_user_active, kept_of};
 use crate::register::put;
 use crate::widening;
 
@@ -33,6 +36,8 @@ pub(super) enum Comes {
     Nothing(&'static str, Vec<Effect>),
     /// Something of a person, and what is written beside.
     Becomes(Box<Person>, Box<Person>, Vec<Effect>),
+    /// Something of a person, and then of others.
+    InPart(Box<Person>, Box<Person>),
     /// An agent, or one of its instances, is at another risk.
     Rates(Box<Rates>),
 }
@@ -129,21 +134,25 @@ impl Administration {
         token: &str,
     ) -> Result<(), NotTaken> {
         let token = Sha256Digest::of(token.as_bytes());
-        for _ in 0..ATTEMPTS_MAX {
-            if self.try_take((known, base), set, token).await? {
-                return Ok(());
+        // One moment for all of it: of whom it is done, it is not done again.
+        let (mut attempts, now) = (0, self.now());
+        while attempts < ATTEMPTS_MAX {
+            match self.try_take((known, base), set, (token, now)).await? {
+                Some(Done::Whole) => return Ok(()),
+                Some(Done::Part) => attempts = 0,
+                None => attempts += 1,
             }
         }
         Err(NotTaken::Later)
     }
 
-    /// Says whether it was taken: if not, what it rests on changed meanwhile.
+    /// Says how much of it was taken: if nothing, what it rests on changed meanwhile.
     async fn try_take(
         &self,
         (known, base): (&KnownStream, &str),
         set: &Set,
-        token: Sha256Digest,
-    ) -> Result<bool, NotTaken> {
+        (token, now): (Sha256Digest, Timestamp),
+    ) -> Result<Option<Done>, NotTaken> {
         let unavailable = |error: FactsError| later(AdminError::unavailable(error));
         let (mut reader, name) = (self.reader(), &known.name);
         let stream = active(&mut reader, name).await.map_err(later)?.ok_or(NotTaken::Stranger)?;
@@ -159,7 +168,7 @@ impl Administration {
             Some(known) if known.token == token => {
                 // It does nothing again, though whoever sends it is answered as at first (RFC 8935 §2).
                 self.refuse_stream(Some(name), "replayed");
-                return Ok(true);
+                return Ok(Some(Done::Whole));
             }
             Some(_) => return refused(ErrorCode::InvalidRequest, "another token had its `jti`"),
             None => {}
@@ -172,37 +181,52 @@ impl Administration {
             return Err(NotTaken::Later);
         }
         let ours = self.issuer.as_str();
-        let taking = Taking { set, stream, directory, base, ours, now: self.now() };
-        match self.comes_of(&mut reader, &taking).await.map_err(later)? {
+        let taking = Taking { set, stream, directory, base, ours, now };
+        let is_taken = match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
                 if taking.may_change_something() {
                     effects.extend(taking.remembered(token));
                 }
-                self.signal_noted(reader, &taking, (why, effects)).await
+                self.signal_noted(reader, &taking, (why, effects)).await?
             }
-            Comes::Rates(rates) => self.rate(reader, (&taking, token), *rates).await,
+            Comes::Rates(rates) => self.rate(reader, (&taking, token), *rates).await?,
             Comes::Becomes(was, is, mut kept) => {
                 kept.extend(taking.remembered(token));
-                let Provisioning { gives, .. } = Provisioning::between(Some(&was), &is, false);
-                let becomes = Becomes {
-                    was: Some(*was),
-                    is: *is,
-                    parted: None,
-                    joined: None,
-                    has_login: taking.directory.logins.is_some(),
-                    kept_at_first: Vec::new(),
-                    kept,
-                    signal: Some(taking.reference()),
-                };
-                match self.becomes(&taking.directory.name, reader, becomes).await {
-                    Ok(_) => Ok(true),
-                    Err(error) if is_changed_meanwhile(&error) => Ok(false),
-                    Err(error) if error.status == 403 => {
-                        self.not_permitted((&taking, token), gives).await
-                    }
-                    Err(_) => Err(NotTaken::Later),
-                }
+                Box::pin(self.person_becomes(reader, (&taking, token), (was, is, kept))).await?
             }
+            // It is remembered with the last part: until then it is not acknowledged, and comes again.
+            Comes::InPart(was, is) => {
+                let part = self.person_becomes(reader, (&taking, token), (was, is, Vec::new()));
+                let is_taken = Box::pin(part).await?;
+                return Ok(is_taken.then_some(Done::Part));
+            }
+        };
+        Ok(is_taken.then_some(Done::Whole))
+    }
+
+    /// Puts in force what becomes of a person, and what is `kept` of it. Says whether that was done.
+    async fn person_becomes(
+        &self,
+        reader: Reader<'_>,
+        (taking, token): (&Taking<'_>, Sha256Digest),
+        (was, is, kept): (Box<Person>, Box<Person>, Vec<Effect>),
+    ) -> Result<bool, NotTaken> {
+        let Provisioning { gives, .. } = Provisioning::between(Some(&was), &is, false);
+        let becomes = Becomes {
+            was: Some(*was),
+            is: *is,
+            parted: None,
+            joined: None,
+            has_login: taking.directory.logins.is_some(),
+            kept_at_first: Vec::new(),
+            kept,
+            signal: Some(taking.reference()),
+        };
+        match self.becomes(&taking.directory.name, reader, becomes).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_changed_meanwhile(&error) => Ok(false),
+            Err(error) if error.status == 403 => self.not_permitted((taking, token), gives).await,
+            Err(_) => Err(NotTaken::Later),
         }
     }
 
@@ -257,16 +281,24 @@ impl Administration {
         let of = (&taking.stream, taking.base);
         let person = match self.named(reader, of, subject.person()).await? {
             Named::One(id) => reader.find::<Person>(FactKey::person(&id)).await,
-            Named::Nobody(why) if event.meaning == Meaning::SessionsEnded => {
-                return sessions_of_nobody(reader, taking, why).await;
+            Named::NoOne(people, why) if event.meaning == Meaning::SessionsEnded => {
+                return sessions_of_any(reader, taking, (people, why)).await;
             }
-            Named::Nobody(why) => return nothing(why),
+            Named::NoOne(_, why) => return nothing(why),
         };
         let person = person.map_err(AdminError::unavailable)?;
         let is_own = |person: &Person| person.source.as_ref() == Some(&taking.stream.directory);
-        let Some(was) = person.filter(is_own) else { return nothing("unknown_subject") };
+        let Some(was) = person.filter(is_own) else {
+            let nobody = (BTreeSet::new(), "unknown_subject");
+            return match event.meaning {
+                Meaning::SessionsEnded => sessions_of_any(reader, taking, nobody).await,
+                _ => nothing("unknown_subject"),
+            };
+        };
         match event.meaning {
-            Meaning::SessionsEnded => Ok(sessions_ended(taking, was, &sessions_of(taking.set))),
+            Meaning::SessionsEnded => {
+                Ok(sessions_ended(taking, vec![was], (&sessions_of(taking.set), Vec::new())))
+            }
             Meaning::Risk { level, .. } => Ok(rated(taking, was, level)),
             Meaning::Returned => returned(reader, taking, was).await,
             _ => left(reader, taking, was).await,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use store::{Effect, Store as _, Unit};
 
 use crate::directories::{Scene, patch, status, user};
+use crate::directory_agents::{self, agent};
 
 impl Scene {
     /// The resources with these numbers, each by itself and nobody's.
@@ -102,4 +103,25 @@ async fn sc_01_what_comes_late_and_names_its_version_changes_nothing() {
         let is = if there { "active" } else { "inactive" };
         assert_eq!(scene.person(&ann).await["state"]["is"], is);
     }
+}
+
+/// Whatever a directory changes, gives or takes away is announced: what else is on its way has a sync with it.
+#[tokio::test]
+async fn what_a_directory_says_is_announced_before_it_is_committed() {
+    let scene = Box::pin(directory_agents::scene()).await;
+    let store = &scene.desk.world.store;
+    assert_ne!(store.unannounced(), 0, "what administrators do is not");
+    let before = store.unannounced();
+    for name in ["ann", "ben"] {
+        scene.creates(user(name)).await;
+    }
+    let id = scene.group("Staff", &["ann", "ben"]).await.expect("a group");
+    let remove = json!({ "op": "remove", "path": "members[value eq \"ann\"]" });
+    scene.regroup(&id, remove).await.expect("she leaves");
+    let rename = json!({ "op": "replace", "path": "displayName", "value": "Desk" });
+    scene.regroup(&id, rename).await.expect("it is called so");
+    scene.activity("ann", false).await.expect("she is gone");
+    let bot = scene.enrol(agent("bot")).await.expect("it is registered");
+    scene.is_active(&bot, false).await.expect("it stops");
+    assert_eq!(store.unannounced(), before);
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Clock as _, DeviceAsked, FactKey, InstanceId, LoginSession, Mandate, MandateBasis, MandateId,
-    Memory, PersonId, SessionDigest, Sha256Digest, TaskId, Thumbprint,
+    Authentication, Clock as _, ConsentSession, DeviceAsked, FactKey, InstanceId, LoginSession,
+    Mandate, MandateBasis, MandateId, Memory, PersonId, SessionDigest, Sha256Digest, TaskId,
+    Thumbprint,
 };
 use pap::{AdminError, Answer, Answered, Command};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ const UNNAMED: [u8; 16] = [52; 16];
 const WORKS: [(&str, [u8; 16]); 4] =
     [("one", ONE), ("child of one", CHILD), ("two", TWO), ("unnamed", UNNAMED)];
 
-fn session(name: &str) -> SessionDigest {
+pub(crate) fn session(name: &str) -> SessionDigest {
     SessionDigest::of(name.as_bytes())
 }
 
@@ -41,7 +42,8 @@ fn session(name: &str) -> SessionDigest {
 fn given_in(mandate: &Mandate, name: Option<&str>) -> Mandate {
     let (mut mandate, since) = (mandate.clone(), mandate.given);
     if let MandateBasis::Consented { session: of, .. } = &mut mandate.basis {
-        *of = name.map(|name| LoginSession { id: Some(session(name)), since });
+        let given = |name| LoginSession { id: Some(session(name)), since };
+        *of = name.map(|name| ConsentSession::of(given(name), None));
     }
     mandate
 }
@@ -61,7 +63,7 @@ async fn works(world: &World, id: [u8; 16], session: Option<&str>) {
 }
 
 /// A deployment in which all that works does so on behalf of one person of a directory, with its stream.
-async fn deployment() -> Signals {
+pub(crate) async fn deployment() -> Signals {
     let world = World::with(|facts| {
         consented(facts, &[]);
         facts.mandate = given_in(&facts.mandate, Some("one"));
@@ -76,18 +78,20 @@ async fn deployment() -> Signals {
     let desk = &signals.scene.desk;
     let person = &desk.world.standing.other.id;
     desk.world.put(FactKey::login(ISSUER, "x-ann"), person).await;
+    desk.world.put(FactKey::login(ISSUER, "x-sam"), &desk.world.standing.sponsor.id).await;
     let adopt = Command::DirectoryAdopt { name: "okta".to_owned(), person: person.to_string() };
     desk.run(adopt).await.expect("they are the directory's");
-    for name in ["one", "two"] {
-        let place = FactKey::session_of(&signals.scene.okta.name, session(name));
-        desk.world.put(place, person).await;
-    }
+    let place = FactKey::session_of(session("one"));
+    desk.world.put(place, &BTreeSet::from([person])).await;
+    // As it was written before.
+    let place = FactKey::session_of_one(&signals.scene.okta.name, session("two"));
+    desk.world.put(place, person).await;
     signals.later();
     signals
 }
 
 /// Why each is denied a call; `permitted` where it is not.
-async fn states(desk: &Desk) -> BTreeMap<&'static str, String> {
+pub(crate) async fn states(desk: &Desk) -> BTreeMap<&'static str, String> {
     let mut all = BTreeMap::new();
     for (name, id) in WORKS {
         all.insert(name, calls(desk, id, "lookup").await);
@@ -96,7 +100,7 @@ async fn states(desk: &Desk) -> BTreeMap<&'static str, String> {
 }
 
 /// All are permitted a call, but these.
-fn ended(names: &[&str]) -> BTreeMap<&'static str, String> {
+pub(crate) fn ended(names: &[&str]) -> BTreeMap<&'static str, String> {
     let state = |name| if names.contains(&name) { "mandate_not_valid" } else { "permitted" };
     WORKS.into_iter().map(|(name, _)| (name, state(name).to_owned())).collect()
 }
@@ -111,7 +115,7 @@ fn complex(beside: &Value) -> Value {
     subject
 }
 
-fn opaque(session: &str) -> Value {
+pub(crate) fn opaque(session: &str) -> Value {
     json!({ "session": { "format": "opaque", "id": session } })
 }
 
@@ -162,6 +166,10 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         let user = json!({ "format": "email", "email": "ann@example.com" });
         complex(&json!({ "user": user, "session": opaque(name)["session"] }))
     };
+    let of_no_user = |name: &str| {
+        let user = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "x-sam" });
+        complex(&json!({ "user": user, "session": opaque(name)["session"] }))
+    };
     for (event, of, expected) in [
         (revoked, complex(&opaque("one")), one),
         (revoked, complex(&opaque("two")), two),
@@ -178,11 +186,13 @@ async fn sc_02_a_logout_ends_the_tasks_of_that_session_alone() {
         (revoked, alone("one"), one),
         (changed, opaque("two")["session"].clone(), two),
         (revoked, of_unknown("one"), one),
+        (revoked, of_no_user("one"), one),
         // Nothing ends, or nobody's does.
         ("risc/sessions-revoked", alone("one"), none),
         ("caep/session-presented", complex(&opaque("one")), none),
         (revoked, alone("three"), none),
         (revoked, of_unknown("three"), none),
+        (revoked, of_no_user("three"), none),
         ("risc/sessions-revoked", of_unknown("one"), none),
     ] {
         Box::pin(check(event, &of, expected)).await;
@@ -304,7 +314,9 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let known = desk.administration.logged_in(who, session_here).await.expect("it can be read");
         assert_eq!(known.is_some(), is_given);
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By { person: &carla, groups: None, session: Some(session_here) };
+        let how = Authentication::said(Some(session_here.since), Some("loa2"), &BTreeSet::new());
+        let (session, authentication) = (Some(session_here), how.as_ref());
+        let by = pap::By { person: &carla, groups: None, session, login: None, authentication };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
@@ -312,6 +324,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
                     (mandate.basis.session(), mandate.begun()),
                     (Some(one), session_here.since)
                 );
+                assert_eq!(mandate.basis.authentication(), how.as_ref());
                 assert!(is_given);
             }
             Err(error) => {
@@ -335,7 +348,7 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let effects = vec![put(FactKey::person(&carla), &person)];
     desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
     let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session };
+    let by = pap::By { person: &carla, groups: None, session, login: None, authentication: None };
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
@@ -408,7 +421,13 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
         let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
         let does = async || {
             let session = Some(LoginSession { id: Some(one), since: clock.now() });
-            let by = pap::By { person: &person.id, groups: None, session };
+            let by = pap::By {
+                person: &person.id,
+                groups: None,
+                session,
+                login: None,
+                authentication: None,
+            };
             Box::pin(read.does(&desk, by, act)).await
         };
         desk.world.put(FactKey::person(&person.id), &ended()).await;
@@ -425,32 +444,6 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
     for act in ["affirm", "renew", "take-over", "forget", "enrol", "refuse", "withdraw"] {
         Box::pin(check(act)).await;
     }
-}
-
-/// Whose a session is, is known here once something was consented to in it: its end ends that, also where it is not said
-/// whose it is.
-#[tokio::test]
-async fn sc_02_who_consents_in_a_session_is_known_by_it() {
-    let signals = Box::pin(deployment()).await;
-    let (desk, okta) = (&signals.scene.desk, &signals.scene.okta.name);
-    let (asked, person) = (consent::asked(desk).await, &desk.world.standing.other.id);
-    let session_here = LoginSession { id: Some(session("four")), since: desk.world.clock.now() };
-    let by = pap::By { person, groups: None, session: Some(session_here) };
-    let (read, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
-    signals.later();
-    let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
-    given.expect("it is given");
-    let whose = desk.fact(FactKey::session_of(okta, session("four"))).await;
-    assert_eq!(whose, Some(json!(person)));
-    let mut claims = signals.claims(&format!("{CAEP}session-revoked"), signals.now());
-    claims["sub_id"] = opaque("four")["session"].clone();
-    signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
-    let is = signals.person(person.as_str()).await;
-    assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
-    assert_eq!(states(desk).await, ended(&["unnamed"]));
-    // They are told so.
-    let given = desk.administration.consents_of(person).await.expect("they are theirs");
-    assert_eq!(given.iter().map(|given| given.is_valid).collect::<Vec<_>>(), [false]);
 }
 
 /// Which of two tokens told first that a session is over does not matter: it is remembered as long as either could come

@@ -63,6 +63,7 @@ mod review_uses;
 mod reviews;
 mod risc;
 mod risk;
+mod session_names;
 mod silence;
 mod silent_lists;
 mod sponsors;

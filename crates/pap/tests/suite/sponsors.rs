@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{Agent, Clock as _, FactKey, MandateBasis, Person, PersonState};
+use model::{Agent, Clock as _, FactKey, LoginSession, MandateBasis, Person, PersonState};
 use pap::{By, Command, SPONSORED_MAX, Stands};
 use store::Store as _;
 
 use crate::desk::{Desk, word};
 use crate::directories::{Scene, user};
+use crate::support::stores::OnCommit;
 use crate::support::{World, person, put};
 
 /// A deployment whose sponsor reports to `carl`, and he to `dora`.
@@ -141,6 +142,32 @@ async fn r_13_a_sponsor_who_moves_affirms_or_another_takes_over() {
     desk.moves().await;
     assert_eq!(desk.call("lookup").await, "permitted", "to whom they reported already");
     assert!(desk.agent().await.affirmed.is_some());
+}
+
+/// Nobody does anything by a login that is not theirs, or not any more when it is done: a directory gives it to others.
+#[tokio::test]
+async fn sc_02_nothing_is_done_at_the_pages_by_a_login_that_is_somebody_elses() {
+    let desk = desk().await;
+    let (facts, login) = (&desk.world.standing, FactKey::login("https://idp.example", "00u1"));
+    let person = &facts.sponsor.id;
+    let affirms = async || {
+        desk.world.clock.advance(Duration::from_secs(1));
+        let session = Some(LoginSession { id: None, since: desk.world.clock.now() });
+        let by = By { person, groups: None, session, login: Some(&login), authentication: None };
+        let name = facts.agent.name.as_str();
+        word(&Box::pin(desk.administration.agent_affirm(by, Vec::new(), name)).await)
+    };
+    assert_eq!(affirms().await, "conflict", "it is nobody's");
+    desk.has_refused_for("session_outdated").await;
+    desk.world.put(login.clone(), person).await;
+    let effects = vec![put(login.clone(), &facts.other.id)];
+    let becomes = store::Unit { effects, ..store::Unit::default() };
+    desk.world.store.on_commit([OnCommit::After(becomes)]);
+    assert_eq!(affirms().await, "conflict", "it becomes somebody else's meanwhile");
+    assert_eq!(desk.world.store.commits_left(), 0);
+    assert_eq!(affirms().await, "conflict", "it is somebody else's");
+    desk.world.put(login.clone(), person).await;
+    assert_eq!(affirms().await, "done");
 }
 
 /// That a sponsor leaves is written of them, and of nothing that they answer for: how much that is does not matter.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::candidates::{Asked, Placed};
 use crate::compile::{self, Fault};
-use crate::evaluate::{Outcome, Question, outcome};
+use crate::evaluate::{Outcome, Question};
 use crate::nesting::is_shallow;
 use crate::reads;
 use crate::report::{Said, line_of, parsed};
@@ -116,7 +116,7 @@ impl When {
         if question.unread.iter().any(|it| policy.reads.see(it)) {
             return None;
         }
-        match outcome(&policy.alone, &question.of(actor)?, &question.entities) {
+        match policy.outcome(&question.of(actor)?, &question.entities) {
             Outcome::Satisfied => Some(true),
             Outcome::NotSatisfied => Some(false),
             Outcome::Failed => None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Agreed, Harm, LoginSession, MandateBasis, ResourceRef, SessionDigest, Standing, Timestamp,
+    Agreed, ConsentSession, Harm, MandateBasis, ResourceRef, SessionDigest, Standing, Timestamp,
 };
 use serde_json::json;
 
@@ -128,7 +128,8 @@ fn sc_02_a_consent_ends_with_the_login_session_in_which_it_was_given() {
         consented(&mut case, |case| {
             let Standing { mandate, task, subject, .. } = &mut case.standing;
             if let MandateBasis::Consented { session: given_in, .. } = &mut mandate.basis {
-                *given_in = Some(LoginSession { id: session.0.map(named), since: session.1 });
+                let (id, since) = (session.0.map(named), session.1);
+                *given_in = Some(ConsentSession { id, since, authentication: None });
             }
             (mandate.given, task.opened) = (at(-60), at(-10));
             task.mandate_digest = mandate.digest();

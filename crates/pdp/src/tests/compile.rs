@@ -292,6 +292,42 @@ fn what_nests_too_deep_is_refused_before_it_is_parsed() {
     assert_eq!(imported.expect_err("it is deep").to_string(), at);
 }
 
+/// Whatever is made of a policy is about as much as it is, however deep it goes below what is wide.
+#[test]
+fn what_is_deep_and_wide_is_no_more_for_it() {
+    let peak_kib = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("this process has one");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        peak.and_then(|peak| peak.parse().ok()).expect("it has memory")
+    };
+    let policy = |texts: usize, depth: usize| {
+        let texts: Vec<_> = (0..texts).map(|number| format!("\"r{number}\"")).collect();
+        let (texts, deep) = (texts.join(", "), " || context.depth > 9".repeat(depth));
+        format!(
+            r#"@id("a") permit (principal, action in [Action::"crm/lookup", Action::"tools/list"], resource)
+            when {{ [{texts}, "none"].contains(context.risk){deep} }};
+            @id("lookup") permit (principal, action == Action::"crm/lookup", resource)
+            when {{ context.depth > 9 }};"#
+        )
+    };
+    let case = Case::call("crm/lookup", json!({ "id": 1 }));
+    let (before, wide) = (peak_kib(), policy(30_000, 120));
+    let set = snapshot(&wide);
+    assert!(set.policies[0].beside_scope.is_some());
+    let explained = set.explain(&case.request, &case.facts());
+    let taken = peak_kib() - before;
+    assert!(taken < 1_500_000, "{taken} KiB for {} bytes of policy", wide.len());
+    let told = show(&explained.decision);
+    assert!(told.starts_with("permit by a "), "{told}");
+    let asked = explained.asked.iter().find(|it| it.policy.as_str() == "a").expect("it is asked");
+    assert!(asked.conditions.len() == 1 && asked.conditions[0].met == Some(true));
+    // As deep as may be it is refused or not, and the process goes on.
+    if let Ok(set) = Snapshot::compile(bundle(&policy(1, 240))) {
+        assert!(!set.explain(&case.request, &case.facts()).asked.is_empty());
+    }
+}
+
 #[test]
 fn n_128_empty_and_broken_policies_never_allow() {
     let whole = r#"@id("a") permit(principal, action, resource in Server::"crm");"#;

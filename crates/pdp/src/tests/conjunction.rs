@@ -1,5 +1,7 @@
 //! A permit is a conjunction: person and instance, each by itself.
 
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -126,7 +128,8 @@ fn r_35_each_circumstance_can_change_the_answer() {
     vary(|case| case.standing.sponsor.groups.clear());
     vary(|case| case.standing.sponsor.unit = None);
     vary(|case| {
-        case.facts.tool_owner.as_mut().expect("one").unit = case.standing.sponsor.unit.clone();
+        let owner = case.facts.tool_owner.as_mut().expect("one");
+        Arc::make_mut(owner).unit = case.standing.sponsor.unit.clone();
     });
     vary(|case| case.facts.binding = model::Binding::Mtls);
     vary(|case| {

@@ -196,7 +196,7 @@ impl Case {
             tool: None,
             agent: None,
             server: Some(Arc::new(server)),
-            tool_owner: Some(person("olga", &[])),
+            tool_owner: Some(Arc::new(person("olga", &[]))),
             session: SessionFacts::default(),
             binding: Binding::Dpop,
             stops: Arc::default(),

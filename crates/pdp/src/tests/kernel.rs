@@ -230,18 +230,18 @@ pub(super) const CHANGES: &[(&str, Change)] = &[
         }
     }),
     ("owner inactive", |case| {
-        if let Some(owner) = &mut case.facts.tool_owner {
+        if let Some(owner) = case.facts.tool_owner.as_mut().map(Arc::make_mut) {
             owner.state = INACTIVE;
         }
     }),
     ("owner came back after it was theirs", |case| {
-        if let Some(owner) = &mut case.facts.tool_owner {
+        if let Some(owner) = case.facts.tool_owner.as_mut().map(Arc::make_mut) {
             owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
         }
     }),
     ("owner came back and was asked again", |case| {
-        if let (Some(owner), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
-            owner.state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
+        if let (Some(who), Some(tool)) = (&mut case.facts.tool_owner, &mut case.tool) {
+            Arc::make_mut(who).state = PersonState::Active { authorization_cutoff: Some(at(-60)) };
             tool.owned = Some(at(-10));
         }
     }),
@@ -276,7 +276,7 @@ pub(super) const CHANGES: &[(&str, Change)] = &[
     ("owners unknown", |case| case.standing.owners.clear()),
     ("nobody set what the agent may be given", |case| case.standing.agent.bounded_by = None),
     ("owner unknown", |case| case.facts.tool_owner = None),
-    ("owner is somebody else", |case| case.facts.tool_owner = Some(person("oleg", &[]))),
+    ("owner is somebody else", |case| case.facts.tool_owner = Some(Arc::new(person("oleg", &[])))),
     ("subject left", |case| {
         let mut gone = person("carla", &[]);
         gone.state = INACTIVE;

@@ -128,7 +128,7 @@ fn disclosed(facts: Facts) -> Facts {
         principal,
         tool: facts.tool.map(|tool| Arc::new(read_again(tool.as_ref()))),
         server: facts.server.map(|server| Arc::new(read_again(server.as_ref()))),
-        tool_owner: read_again(&facts.tool_owner),
+        tool_owner: facts.tool_owner.map(|owner| Arc::new(read_again(owner.as_ref()))),
         session: read_again(&facts.session),
         ..facts
     }

@@ -1,7 +1,8 @@
 //! What schema parts declare: only which policies compile hangs on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use cedar_policy::Schema;
 use serde_json::json;
 
 use super::fixtures::{Case, bundle, person, show};
@@ -82,6 +83,22 @@ fn a_set_whose_parts_named_anew_what_has_a_name_is_read_as_it_was() {
             assert_eq!(set.digest(), bundle.digest());
             assert_eq!(answers(&set), expected, "{part}");
         }
+    }
+}
+
+/// The whole schema is one text that can be read, which a proof rests on, whatever parts declare and wherever.
+#[test]
+fn parts_of_one_namespace_are_told_together() {
+    let parts = [
+        "type Amount = decimal; namespace Own { type Note = { by: Person, of: Amount }; entity Desk in [Server]; }",
+        "entity Room; namespace More { entity Lamp; } namespace Own { entity Chair = { note: Note }; }",
+    ];
+    let set = Snapshot::compile(with(&parts)).expect("it compiles");
+    let told = set.provable(&BTreeMap::new()).expect("it has a text").schema;
+    let (read, _) = Schema::from_cedarschema_str(&told).expect("it can be read");
+    let kinds: BTreeSet<String> = read.entity_types().map(ToString::to_string).collect();
+    for kind in ["Room", "More::Lamp", "Own::Desk", "Own::Chair", "Person", "Tool"] {
+        assert!(kinds.contains(kind), "{kind}: {kinds:?}");
     }
 }
 

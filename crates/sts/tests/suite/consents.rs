@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use authority::{Effect, Unit};
 use model::{
-    Agreed, AskedOf, Clock as _, Consent, ConsentState, FactKey, Instance, InstanceId, Mandate,
-    MandateBasis, MandateId, Person, PersonState, Sha256Digest, Task, Withdrawn,
+    Agreed, AskedOf, Authentication, Clock as _, Consent, ConsentSession, ConsentState, FactKey,
+    Instance, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, Person, PersonState,
+    Sha256Digest, Task, Withdrawn,
 };
 use oauth::consent::{self, Pushed};
 use oauth::{ErrorCode, OAuthError};
@@ -123,6 +124,33 @@ async fn r_3_what_a_person_consented_to_opens_exactly_that() {
     assert_eq!(sts.causes(1).await, ["consent_replayed"]);
     let again = sts.send(redeems(sts.request(&own), &pushed)).await;
     assert!(again.as_ref().is_ok_and(|again| *again != token), "{again:?}");
+}
+
+/// RFC 9068 §2.2.1: what the provider said of the login in which the person consented is in each token that derives from
+/// that; where it said nothing, nothing is.
+#[tokio::test]
+async fn a_token_tells_how_the_person_authenticated_who_consented() {
+    let check = async |acr: Option<&str>, amr: &[&str]| {
+        let sts = before().await;
+        let pushed = pushed(&sts).await;
+        let mut mandate = given(&sts, &pushed, (true, HOUR)).await;
+        let (since, amr) = (mandate.given, amr.iter().map(|it| (*it).to_owned()).collect());
+        let how = Authentication::said(acr.map(|_| since), acr, &amr);
+        let MandateBasis::Consented { session, .. } = &mut mandate.basis else {
+            panic!("{mandate:?}")
+        };
+        *session = Some(ConsentSession::of(LoginSession { id: None, since }, how.as_ref()));
+        sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+        let own = key();
+        for _ in 0..2 {
+            let token = sts.send(redeems(sts.request(&own), &pushed)).await.expect("a token");
+            let claims = sts.verified(&token);
+            assert_eq!(claims.auth_time, acr.map(|_| since.as_seconds()));
+            assert_eq!((claims.acr.as_deref(), claims.amr), (acr, amr.clone()));
+        }
+    };
+    check(Some("urn:example:loa2"), &["otp", "pwd"]).await;
+    check(None, &[]).await;
 }
 
 #[tokio::test]

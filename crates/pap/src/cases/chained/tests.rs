@@ -4,12 +4,16 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use model::{Decision, Harm};
+use testkit::ManualClock;
 
 use super::*;
 use crate::cases::{CaseTool, bundle};
 use crate::flips::PolicyFiles;
 
 const TOOL: &str = "payments/refund";
+
+/// How long a chain may be tried here.
+const TIME: Duration = Duration::from_secs(5);
 
 /// What a solver has where no policy looks at it: the purpose is for no data object.
 fn made_up() -> Value {
@@ -77,7 +81,7 @@ fn said(conditions: &[&str], found: &[Value]) -> Result<Vec<Value>, String> {
             Decision::Permit(_) => Ok(()),
             Decision::Deny(denial) => Err(denial.to_string()),
         };
-    chained(&steps, (&snapshot, &tools), &decided)
+    chained(&steps, (&snapshot, &tools), &decided, (&ManualClock::new(), TIME))
 }
 
 #[test]
@@ -152,10 +156,34 @@ fn a_step_that_fails_is_tried_before_those_that_do_not() {
             asked.set(asked.get() + 1);
             if number == failing { Err("never".to_owned()) } else { Ok(()) }
         };
-        let why = chained(&steps, (&snapshot, &tools), &deciding).expect_err("it is none");
+        let why = chained(&steps, (&snapshot, &tools), &deciding, (&ManualClock::new(), TIME));
+        let why = why.expect_err("it is none");
         assert_eq!(why, format!("of its step {}, never", failing + 1));
         assert!(asked.get() <= WAYS_MAX + failing, "{}", asked.get());
     }
+}
+
+/// However long a decision takes: once the time is over, no way is tried any more, and what is found in it counts.
+#[test]
+fn a_chain_is_tried_no_longer_than_that() {
+    let (snapshot, tools) = set(&[""]);
+    let steps = [step(0, true, &made_up_for(0))];
+    // It is decided so at the way of that number.
+    let check = |held_at: u64, expected: (bool, u64)| {
+        let (clock, ways) = (ManualClock::new(), Cell::new(0));
+        let deciding = |_: usize, _: &AccessRequest, _: &Facts| {
+            clock.advance(Duration::from_secs(1));
+            ways.set(ways.get() + 1);
+            if ways.get() == held_at { Ok(()) } else { Err("never".to_owned()) }
+        };
+        let found = chained(&steps, (&snapshot, &tools), &deciding, (&clock, TIME));
+        assert_eq!((found.is_ok(), ways.get()), expected, "{found:?}");
+        if let Err(why) = found {
+            assert_eq!(why, "trying it as cases took 5s, which is the most");
+        }
+    };
+    check(TIME.as_secs(), (true, TIME.as_secs()));
+    check(TIME.as_secs() + 1, (false, TIME.as_secs()));
 }
 
 #[test]
