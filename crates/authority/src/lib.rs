@@ -24,6 +24,7 @@ mod ending;
 mod findings;
 mod followers;
 mod forgetting;
+mod handed_to;
 mod in_force;
 mod known;
 mod labels;

@@ -194,9 +194,7 @@ impl Authority {
     ) -> Result<Made, NotPermitted> {
         let Question { request, circumstances, gathered, facts, .. } = question;
         self.note_seen(question, &decision);
-        let stamp = (facts.now, self.entropy.as_ref());
-        let leaf =
-            self.facts_leaves.leaf(gathered, stamp, &self.journal).await.map_err(unsealed)?;
+        let leaf = self.leaf_of(question).await?;
         let waited = self.waited(circumstances).as_micros();
         let latency_us = u64::try_from(waited).unwrap_or(u64::MAX);
         let observed_set = observing::would(observed, &decision).await;
@@ -254,6 +252,20 @@ impl Authority {
             }
         };
         Ok(Made { answer, unit, leaf, found })
+    }
+
+    /// The leaf that commits to what was gathered. Of who is not in the register yet none is kept: what is read of
+    /// them from now on is another reading, by which nobody would find it again.
+    async fn leaf_of(&self, question: &Question<'_>) -> Result<Arc<FactsLeaf>, NotPermitted> {
+        let Question { circumstances, gathered, facts, .. } = question;
+        let stamp = (facts.now, self.entropy.as_ref());
+        let leaf = match &circumstances.actor {
+            Actor::Known(_) => self.facts_leaves.leaf(gathered, stamp, &self.journal).await,
+            Actor::Proposed { .. } => {
+                records::facts_leaf(gathered, stamp, &self.journal).await.map(Arc::new)
+            }
+        };
+        leaf.map_err(unsealed)
     }
 
     /// Has the commit of what was `made` count in what that departs from what is declared of who asks, and raise

@@ -20,6 +20,7 @@ use store::{CounterKey, Store, StoreError};
 
 use crate::changes::Changes;
 use crate::counted::{calls_counter, counter_name};
+use crate::handed_to::HandedTo;
 use crate::in_force::{Activating, InForce, PolicyInForce};
 use crate::known::KnownFacts;
 use crate::labels::Flowing;
@@ -83,7 +84,7 @@ pub struct Gathered {
     pub snapshot: Arc<Snapshot>,
 }
 
-type Shared<T> = Arc<Sourced<Arc<T>>>;
+pub(crate) type Shared<T> = Arc<Sourced<Arc<T>>>;
 
 /// Gathers facts from the store.
 pub struct Pip {
@@ -95,6 +96,8 @@ pub struct Pip {
     standings: Cache<InstanceId, Shared<Standing>>,
     tools: Cache<ToolRef, Shared<ToolFacts>>,
     servers: Cache<ServerName, Shared<Server>>,
+    /// The agents that work was handed on to.
+    pub(crate) handed_to: Cache<AgentName, Shared<HandedTo>>,
     /// What was read and used in each session.
     sessions: Cache<TaskId, Shared<SessionFacts>>,
     /// What is stopped of all that an instance needs, whatever it does: who is in its delegation
@@ -111,12 +114,6 @@ pub struct Pip {
 /// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
 /// stays until somebody looks: a mark too many costs a look, one too few an act done twice.
 pub(crate) type Unknown = RwLock<HashMap<FactKey, Revision>>;
-
-/// The agent that work is handed on to.
-struct HandedTo {
-    agent: Option<Arc<AgentFacts>>,
-    is_stopped: bool,
-}
 
 struct ToolFacts {
     tool: Arc<Tool>,
@@ -148,6 +145,7 @@ impl Pip {
             standings: Cache::new(CACHED_MAX),
             tools: Cache::new(CACHED_MAX),
             servers: Cache::new(CACHED_MAX),
+            handed_to: Cache::new(CACHED_MAX),
             sessions: Cache::new(CACHED_MAX),
             stops: Cache::new(CACHED_MAX),
             calls: Cache::new(CACHED_MAX),
@@ -284,7 +282,7 @@ impl Pip {
         let flowing = Flowing::gathered(self.reader(), asked, places).await?;
         let stops = self.stops_of(&standing.value).await?;
         let handed_to = match resource {
-            ResourceRef::Agent(agent) => Some(self.read_agent(agent).await?),
+            ResourceRef::Agent(agent) => Some(self.handed_to(agent).await?),
             _ => None,
         };
         let mut sources: Vec<(&[FactKey], Revision)> = vec![
@@ -305,7 +303,7 @@ impl Pip {
             Arc::make_mut(&mut stops).0.insert(tool);
         }
         if let (Some(HandedTo { is_stopped: true, .. }), ResourceRef::Agent(agent)) =
-            (handed_to.as_ref().map(|handed_to| &handed_to.value), resource)
+            (handed_to.as_ref().map(|handed_to| handed_to.value.as_ref()), resource)
         {
             Arc::make_mut(&mut stops).0.insert(StopTarget::Agent(agent.clone()));
         }
@@ -315,7 +313,7 @@ impl Pip {
             tool: tool.as_ref().map(|t| t.value.tool.clone()),
             server: server.map(|s| s.value.clone()),
             tool_owner: tool.and_then(|t| t.value.owner.clone()),
-            agent: handed_to.and_then(|handed_to| handed_to.value.agent),
+            agent: handed_to.and_then(|handed_to| handed_to.value.agent.clone()),
             session: SessionFacts {
                 labels: flowing.known(),
                 used_tools: session.value.used_tools.clone(),
@@ -359,7 +357,7 @@ impl Pip {
         self.changes.fresh_as_of(read).ok_or(FactsError::Changed)
     }
 
-    fn is_fresh<T>(&self, known: &Sourced<T>) -> bool {
+    pub(crate) fn is_fresh<T>(&self, known: &Sourced<T>) -> bool {
         self.as_of(&[(&known.keys, known.revision)]).is_ok()
     }
 
@@ -440,14 +438,6 @@ impl Pip {
         let read = Arc::new(reader.sourced(Arc::new(stops)));
         self.stops.insert(instance, read.clone());
         Ok(read)
-    }
-
-    async fn read_agent(&self, name: &AgentName) -> Result<Sourced<HandedTo>, FactsError> {
-        let mut reader = self.reader();
-        let agent = reader.agent(name).await?.map(Arc::new);
-        let stop = FactKey::stop(&StopTarget::Agent(name.clone()));
-        let is_stopped = reader.find::<Stop>(stop).await?.is_some();
-        Ok(reader.sourced(HandedTo { agent, is_stopped }))
     }
 
     /// How many calls of a session were permitted: of all tools, and of those that are counted by themselves.

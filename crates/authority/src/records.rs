@@ -97,7 +97,8 @@ fn same<T>(mine: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
     }
 }
 
-async fn facts_leaf(
+/// The leaf that commits to what `gathered` says, which is kept nowhere.
+pub(crate) async fn facts_leaf(
     gathered: &Gathered,
     (now, entropy): (Timestamp, &dyn Entropy),
     journal: &Journal,

@@ -53,9 +53,23 @@ pub(crate) fn write_number(out: &mut Vec<u8>, number: &Number) {
     out.extend_from_slice(ryu_js::Buffer::new().format_finite(value).as_bytes());
 }
 
-/// `serde_json` escapes as RFC 8785 §3.2.2.2 does: the short escapes, `\u00xx`, nothing else.
+/// `serde_json` escapes as RFC 8785 §3.2.2.2 does: the short escapes, `\u00xx`, nothing else. Most texts
+/// need no escape, and are written as they are.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_plain(out, text);
+    if needs_escapes(text) {
+        return write_plain(out, text);
+    }
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Whether something of `text` is escaped. It looks at all of it: that takes many bytes at a time, where an
+/// early end would take one after the other.
+fn needs_escapes(text: &str) -> bool {
+    let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    text.bytes().fold(0, |found, byte| found | u8::from(is_escaped(byte))) != 0
 }
 
 fn write_plain<T: Serialize + ?Sized>(out: &mut Vec<u8>, scalar: &T) {
@@ -88,7 +102,30 @@ fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
     out.push(b'}');
 }
 
-/// RFC 8785 §3.2.3 sorts by UTF-16 units, which is not the order of UTF-8 beyond U+FFFF.
+/// RFC 8785 §3.2.3 sorts by UTF-16 units, which is not the order of UTF-8 beyond U+FFFF: what is there is written
+/// with surrogates, which come before U+E000 to U+FFFF. Of these UTF-8 begins with EE or EF.
 pub(crate) fn by_units(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    let place = |byte: u8| if matches!(byte, 0xee | 0xef) { byte + 7 } else { byte };
+    let differing = a.bytes().zip(b.bytes()).find(|(a, b)| a != b);
+    differing.map_or_else(|| a.len().cmp(&b.len()), |(a, b)| place(a).cmp(&place(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names with characters from where encodings change, and where their orders part.
+    const NAMES: &str = "[ab\u{7f}-\u{81}\u{7ff}-\u{801}\u{d7fe}\u{d7ff}\u{e000}-\u{f000}\
+                         \u{ffff}\u{10000}\u{10001}\u{10ffff}]{0,3}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        #[test]
+        fn names_are_in_the_order_of_their_units(a in NAMES, b in NAMES) {
+            prop_assert_eq!(by_units(&a, &b), a.encode_utf16().cmp(b.encode_utf16()));
+        }
+    }
 }

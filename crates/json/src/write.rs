@@ -16,7 +16,8 @@ use crate::canonical::{USUAL_BYTES, by_units, write_number, write_string, write_
 
 /// The canonical form of `value`.
 pub(crate) fn written<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
-    let mut writer = Writer { out: Vec::with_capacity(USUAL_BYTES), members: Vec::new() };
+    let out = Vec::with_capacity(USUAL_BYTES);
+    let mut writer = Writer { out, members: Vec::new(), moved: Vec::new() };
     value.serialize(&mut writer)?;
     Ok(writer.out)
 }
@@ -25,6 +26,8 @@ struct Writer {
     out: Vec<u8>,
     /// The members of all objects that are open, those of the innermost last.
     members: Vec<Member>,
+    /// What is about to be written in another order.
+    moved: Vec<u8>,
 }
 
 /// A member that was written.
@@ -32,6 +35,8 @@ struct Member {
     name: Cow<'static, str>,
     /// Where it begins.
     at: usize,
+    /// Where it ends, once its object is closed and was not in order.
+    end: usize,
 }
 
 /// An array that is open.
@@ -104,14 +109,14 @@ impl Members<'_> {
         let at = out.len();
         write_string(out, &name);
         out.push(b':');
-        members.push(Member { name, at });
+        members.push(Member { name, at, end: at });
     }
 
     fn close(self) {
-        let Self { writer: Writer { out, members }, start, first, end } = self;
-        let own = &members[first..];
+        let Self { writer: Writer { out, members, moved }, start, first, end } = self;
+        let own = &mut members[first..];
         if !own.windows(2).all(|pair| by_units(&pair[0].name, &pair[1].name).is_lt()) {
-            put_in_order(out, start, own);
+            put_in_order(out, moved, start, own);
         }
         members.truncate(first);
         out.extend_from_slice(end);
@@ -119,23 +124,25 @@ impl Members<'_> {
 }
 
 /// Puts the `members` in order that were written from `start` on. Of those with one name the last counts.
-fn put_in_order(out: &mut Vec<u8>, start: usize, members: &[Member]) {
-    let written = out.split_off(start);
-    // Each ends before the comma in front of the next one.
-    let ends = members.iter().skip(1).map(|next| next.at - 1).chain([start + written.len()]);
-    let text = |(member, end): (&Member, usize)| member.at - start..end - start;
-    let ranges = members.iter().zip(ends).map(text);
-    let mut texts: Vec<(&str, &[u8])> =
-        members.iter().zip(ranges).map(|(it, range)| (it.name.as_ref(), &written[range])).collect();
-    texts.sort_by(|(a, _), (b, _)| by_units(a, b));
-    for (index, (name, text)) in texts.iter().enumerate() {
-        if texts.get(index + 1).is_some_and(|(next, _)| next == name) {
+fn put_in_order(out: &mut Vec<u8>, moved: &mut Vec<u8>, start: usize, members: &mut [Member]) {
+    let mut end = out.len();
+    for member in members.iter_mut().rev() {
+        member.end = end;
+        // Before the comma in front of it; the first has the brace there.
+        end = member.at - 1;
+    }
+    moved.clear();
+    moved.extend_from_slice(&out[start..]);
+    out.truncate(start);
+    members.sort_unstable_by(|a, b| by_units(&a.name, &b.name).then(a.at.cmp(&b.at)));
+    for (index, Member { name, at, end }) in members.iter().enumerate() {
+        if members.get(index + 1).is_some_and(|next| next.name == *name) {
             continue;
         }
         if out.len() > start {
             out.push(b',');
         }
-        out.extend_from_slice(text);
+        out.extend_from_slice(&moved[at - start..end - start]);
     }
 }
 

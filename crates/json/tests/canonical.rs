@@ -77,6 +77,22 @@ fn the_number_table_of_rfc_8785_b() {
 }
 
 #[test]
+fn a_text_is_escaped_as_it_must_be_wherever_that_is_in_it() {
+    let written = |text: &str| String::from_utf8(canonical_of(text)).expect("UTF-8");
+    for char in ('\0'..='\u{a0}').chain(['\u{2028}', '\u{ffff}', '\u{10ffff}']) {
+        for plain in [0, 1, 15, 16, 63] {
+            let (before, after) = ("a".repeat(plain), "é".repeat(63 - plain));
+            let text = format!("{before}{char}{after}");
+            let expected = serde_json::to_string(&text).expect("it is text");
+            assert_eq!(written(&text), expected);
+            assert_eq!(written(&text), String::from_utf8(canonical(&json!(text))).expect("UTF-8"));
+            let is_escaped = char < ' ' || char == '"' || char == '\\';
+            assert_eq!(expected.len() > text.len() + 2, is_escaped, "{char:?}");
+        }
+    }
+}
+
+#[test]
 fn a_typed_value_is_written_like_its_json() {
     let typed = BTreeMap::from([("b", vec![1, 2]), ("a", vec![])]);
     assert_eq!(canonical_of(&typed), canonical(&json!({ "a": [], "b": [1, 2] })));

@@ -67,6 +67,8 @@ pub struct VerifyingKey {
     algorithm: KeyAlgorithm,
     /// The uncompressed point (65 bytes), or the Ed25519 key (32 bytes).
     bytes: Vec<u8>,
+    /// By which whatever it signs names it.
+    thumbprint: [u8; 32],
     parsed: Arc<ParsedPublicKey>,
 }
 
@@ -91,7 +93,8 @@ impl VerifyingKey {
         }
         let parsed = ParsedPublicKey::new(algorithm.verification(), &bytes);
         let parsed = Arc::new(parsed.map_err(|_| JwkError::Malformed)?);
-        Ok(Self { algorithm, bytes, parsed })
+        let thumbprint = thumbprint(algorithm, &bytes);
+        Ok(Self { algorithm, bytes, thumbprint, parsed })
     }
 
     /// The key that `jwk` describes.
@@ -153,25 +156,14 @@ impl VerifyingKey {
         &self.bytes
     }
 
-    /// The RFC 7638 thumbprint: SHA-256 over the required members in the order of their names.
-    pub fn thumbprint(&self) -> [u8; 32] {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let canonical = match self.algorithm {
-            KeyAlgorithm::Es256 => {
-                let (x, y) = (encode(&self.bytes[1..33]), encode(&self.bytes[33..65]));
-                format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
-            }
-            KeyAlgorithm::EdDsa => {
-                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(&self.bytes))
-            }
-        };
-        let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
-        hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    /// The RFC 7638 thumbprint.
+    pub const fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
     }
 
     /// The thumbprint as JOSE writes it.
     pub fn thumbprint_text(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.thumbprint())
+        URL_SAFE_NO_PAD.encode(self.thumbprint)
     }
 
     /// Whether `signature` is this key's over `message`.
@@ -179,6 +171,22 @@ impl VerifyingKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.parsed.verify_sig(message, signature).is_ok()
     }
+}
+
+/// The RFC 7638 thumbprint of the key of `bytes`: SHA-256 over the required members in the order of their names.
+fn thumbprint(algorithm: KeyAlgorithm, bytes: &[u8]) -> [u8; 32] {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let canonical = match algorithm {
+        KeyAlgorithm::Es256 => {
+            let (x, y) = (encode(&bytes[1..33]), encode(&bytes[33..65]));
+            format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)
+        }
+        KeyAlgorithm::EdDsa => {
+            format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(bytes))
+        }
+    };
+    let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
+    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// Whether `use` and `key_ops`, where they are there, say that the key verifies signatures.

@@ -38,6 +38,11 @@ impl<'a> Bounds<'a> {
         deadline <= self.deadline && self.scopes.iter().all(|it| it.includes(scope))
     }
 
+    /// The same `scope`, if it names data objects, or else for those that are within them.
+    pub fn for_their_objects(&self, scope: Scope) -> Scope {
+        scope.for_objects_of(self.scopes.iter().copied())
+    }
+
     /// The widest scope within them.
     pub fn widest(&self) -> Scope {
         let mut scopes = self.scopes.iter();

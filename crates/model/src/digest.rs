@@ -44,6 +44,13 @@ pub(crate) fn write_hex(text: &mut [u8], bytes: &[u8]) {
     }
 }
 
+/// The hexadecimal text of a digest.
+fn text_of(digest: &[u8; 32]) -> [u8; 64] {
+    let mut text = [0; 64];
+    write_hex(&mut text, digest);
+    text
+}
+
 pub(crate) fn unhex(text: &str) -> Result<[u8; 32], ParseDigestError> {
     let nibble = |digit: u8| NIBBLES[usize::from(digit)];
     let (mut bytes, mut all) = ([0; 32], 0);
@@ -84,13 +91,13 @@ macro_rules! digest {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+                f.write_str(str::from_utf8(&text_of(&self.0)).expect("digits are ASCII"))
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+                fmt::Display::fmt(self, f)
             }
         }
 
@@ -104,9 +111,7 @@ macro_rules! digest {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut text = [0; 64];
-                write_hex(&mut text, &self.0);
-                serializer.serialize_str(str::from_utf8(&text).expect("digits are ASCII"))
+                serializer.serialize_str(str::from_utf8(&text_of(&self.0)).expect("digits are ASCII"))
             }
         }
 

@@ -132,13 +132,7 @@ impl Scope {
         Self {
             tools: pairs.filter_map(|(one, two)| one.meet(two)).collect(),
             harm: self.harm.intersection(&other.harm).copied().collect(),
-            objects: match (&self.objects, &other.objects) {
-                (Some(own), Some(others)) => {
-                    let pairs = own.iter().flat_map(|one| others.iter().map(move |two| (one, two)));
-                    Some(pairs.filter_map(|(one, two)| one.meet(two)).collect())
-                }
-                (one, other) => one.as_ref().or(other.as_ref()).cloned(),
-            },
+            objects: objects_of_both(self.objects.as_ref(), other.objects.as_ref()),
             max_calls: least(self.max_calls, other.max_calls),
             max_tasks_a_day: least(self.max_tasks_a_day, other.max_tasks_a_day),
         }
@@ -166,10 +160,28 @@ impl Scope {
         may && objects && calls && tasks
     }
 
-    /// The same, if it names data objects, or else for those of `bound`: who names none asks for no more than
-    /// there is.
+    /// The same, if it names data objects, or else for those that all of these `bounds` are for: who names none asks
+    /// for no more than there is.
     #[must_use]
-    pub fn for_objects_of(self, bound: &Self) -> Self {
-        Self { objects: self.objects.or_else(|| bound.objects.clone()), ..self }
+    pub fn for_objects_of<'a>(self, bounds: impl IntoIterator<Item = &'a Self>) -> Self {
+        let of_all = || {
+            let objects = bounds.into_iter().map(|bound| bound.objects.as_ref());
+            objects.fold(None, |all: Option<Patterns>, own| objects_of_both(all.as_ref(), own))
+        };
+        Self { objects: self.objects.or_else(of_all), ..self }
+    }
+}
+
+/// Data objects as a scope names them.
+type Patterns = BTreeSet<ObjectPattern>;
+
+/// The data objects that both are for.
+fn objects_of_both(one: Option<&Patterns>, other: Option<&Patterns>) -> Option<Patterns> {
+    match (one, other) {
+        (Some(own), Some(others)) => {
+            let pairs = own.iter().flat_map(|one| others.iter().map(move |two| (one, two)));
+            Some(pairs.filter_map(|(one, two)| one.meet(two)).collect())
+        }
+        (one, other) => one.or(other).cloned(),
     }
 }

@@ -75,6 +75,16 @@ proptest! {
         prop_assert_eq!(met.covers(&tool, &harm), both);
         prop_assert_eq!(is_for(&met, &object), is_for(&a, &object) && is_for(&b, &object));
     }
+
+    #[test]
+    fn i_08_who_names_no_objects_asks_for_those_of_the_widest_scope_within_all_bounds(
+        asked in scope(), bounds in proptest::collection::vec(scope(), 1..4),
+    ) {
+        let widest = bounds.iter().skip(1).fold(bounds[0].clone(), |all, bound| all.meet(bound));
+        let objects = asked.objects.clone().or(widest.objects);
+        let given = asked.clone().for_objects_of(&bounds);
+        prop_assert_eq!(given, Scope { objects, ..asked });
+    }
 }
 
 #[test]

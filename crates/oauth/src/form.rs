@@ -1,6 +1,7 @@
 //! Forms that clients send (`application/x-www-form-urlencoded`), read strictly and in one way, and
 //! how a client says in them who it is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -84,6 +85,21 @@ pub(crate) fn invalid(why: &str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidRequest, why)
 }
 
+/// The pairs of a form, as [`form_urlencoded::parse`] gives them: but most of a form are tokens, which are spelt as they
+/// are, and nothing of those is looked for byte after byte.
+fn pairs(form: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let all = form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    all.filter_map(|pair| plain(pair).or_else(|| form_urlencoded::parse(pair).next()))
+}
+
+/// What `pair` says, if that is spelt as it is.
+fn plain(pair: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let is_plain = pair.is_ascii() && !pair.contains(&b'%') && !pair.contains(&b'+');
+    let text = str::from_utf8(pair).ok().filter(|_| is_plain)?;
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    Some((name.into(), value.into()))
+}
+
 fn missing(name: &str) -> OAuthError {
     invalid(&format!("`{name}` is missing"))
 }
@@ -97,7 +113,7 @@ impl Parameters {
             return Err(invalid("the form is too large"));
         }
         let mut parameters = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(form) {
+        for (name, value) in pairs(form) {
             if parameters.len() >= PARAMETERS_MAX {
                 return Err(invalid("the form has too many parameters"));
             }
@@ -173,7 +189,25 @@ impl Parameters {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Bytes of which one or another way to spell something is made.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let special = prop::sample::select(b"&&==%%++aAfF02;\xc3\xa9\xff\0 ".to_vec());
+        prop::collection::vec(prop_oneof![special, any::<u8>()], 0..24)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        #[test]
+        fn a_form_is_read_in_the_one_way(form in bytes()) {
+            let expected: Vec<_> = form_urlencoded::parse(&form).collect();
+            prop_assert_eq!(pairs(&form).collect::<Vec<_>>(), expected);
+        }
+    }
 
     fn check(client_id: Option<&str>, assertion: &str, expected: Option<&str>) {
         check_of(client_assertion::TYPE, client_id, assertion, expected);

@@ -41,7 +41,7 @@ impl Drop for Keeper {
 
 /// How many pages the log of the database may have before the writer itself empties the rest,
 /// after which it begins at its beginning again.
-const LOG_PAGES_MAX: i64 = 16_384;
+const LOG_PAGES_MAX: i64 = 8_192;
 
 /// Empties what it can without waiting; gives busy, pages in the log, pages emptied.
 const EMPTY: &str = "PRAGMA wal_checkpoint(PASSIVE)";

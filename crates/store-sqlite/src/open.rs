@@ -196,11 +196,15 @@ fn sync_directory(path: &Path) -> Result<(), OpenError> {
 
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY)?;
+    // A page is two writes into the log of changes and two on the way from there: half as many pages are written
+    // as of the usual 4 KiB, with about as many bytes. A database that was made before keeps those.
+    //
     // FULL: with NORMAL, a power cut loses acknowledged commits. The log of changes is emptied into
     // the database by another connection, never within a commit.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
-         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384;",
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; \
+         PRAGMA cache_size = -16384;",
     )
 }
 

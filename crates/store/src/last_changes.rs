@@ -6,34 +6,28 @@ use model::{FactKey, Revision};
 
 /// The last change of every fact, of the recent ones for certain.
 ///
-/// It has two generations of a bounded size. When the recent one is full the older one is forgotten: what
-/// was read before that one ended counts as changed, and nothing that was read a moment ago does.
+/// There are two generations of a bounded size, in one map: most of what is asked for has not changed, and so is
+/// looked for once. When the recent one is full the older one is forgotten: what was read before the other one
+/// begins counts as changed, and nothing that was read a moment ago does.
 #[derive(Debug)]
 pub struct LastChanges {
     keys_max: usize,
-    recent: Generation,
-    older: Generation,
-    current: Revision,
-}
-
-/// Every change after a revision, until the next generation begins.
-#[derive(Debug)]
-struct Generation {
-    since: Revision,
+    /// The last change of each fact that has changed after `older`.
     last: HashMap<FactKey, Revision>,
-}
-
-impl Generation {
-    fn after(since: Revision) -> Self {
-        Self { since, last: HashMap::new() }
-    }
+    /// After which revision the older generation begins: every change after it is known.
+    older: Revision,
+    /// After which revision the recent one begins.
+    recent: Revision,
+    /// How many facts have changed since.
+    recent_keys: usize,
+    current: Revision,
 }
 
 impl LastChanges {
     /// Begins after `start`; one generation remembers `keys_max` facts.
     pub fn since(start: Revision, keys_max: usize) -> Self {
-        let (recent, older) = (Generation::after(start), Generation::after(start));
-        Self { keys_max, recent, older, current: start }
+        let (older, recent, current) = (start, start, start);
+        Self { keys_max, last: HashMap::new(), older, recent, recent_keys: 0, current }
     }
 
     /// The revision of the last change.
@@ -43,34 +37,39 @@ impl LastChanges {
 
     /// Takes over that `keys` changed in the commit that made `revision`.
     pub fn record(&mut self, keys: &[FactKey], revision: Revision) {
-        if self.recent.last.len() + keys.len() > self.keys_max {
-            let next = Generation::after(self.current);
-            self.older = std::mem::replace(&mut self.recent, next);
+        if self.recent_keys + keys.len() > self.keys_max {
+            (self.older, self.recent, self.recent_keys) = (self.recent, self.current, 0);
+            let older = self.older;
+            self.last.retain(|_, at| *at > older);
         }
-        self.recent.last.extend(keys.iter().map(|key| (key.clone(), revision)));
+        for key in keys {
+            let before = self.last.insert(key.clone(), revision);
+            self.recent_keys += usize::from(before.is_none_or(|at| at <= self.recent));
+        }
         self.current = self.current.max(revision);
     }
 
     /// The first of `keys` that may have changed since `read`; none if all are as they were.
     pub fn changed<'k>(&self, keys: &'k [FactKey], read: Revision) -> Option<&'k FactKey> {
-        if read < self.older.since {
+        if read < self.older {
             return keys.first();
         }
         if read >= self.current {
             return None;
         }
-        let last = |key| self.recent.last.get(key).or_else(|| self.older.last.get(key));
-        keys.iter().find(|key| last(*key).is_some_and(|at| *at > read))
+        keys.iter().find(|key| self.last.get(*key).is_some_and(|at| *at > read))
     }
 
     /// Whether what was read at `read` can still be judged.
     pub fn is_judged(&self, read: Revision) -> bool {
-        read >= self.older.since
+        read >= self.older
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -99,5 +98,35 @@ mod tests {
         check(&changes, &c, 4, false);
         assert_eq!(changes.current(), Revision(4));
         assert!(!changes.is_judged(Revision(1)) && changes.is_judged(Revision(2)));
+    }
+
+    /// It answers as a list of all changes does, as far back as it can judge, and keeps no more than two
+    /// generations; what changes again and again takes one place.
+    #[test]
+    fn i_18_it_answers_as_all_changes_do_as_far_as_it_can_judge() {
+        const KEYS_MAX: usize = 8;
+        let key = |number: u64| FactKey::from_text(&format!("task/{number}"));
+        let mut changes = LastChanges::since(Revision(1), KEYS_MAX);
+        let mut all = BTreeMap::new();
+        let mut judged = 0;
+        for revision in (2..400).map(Revision) {
+            // One of them changes all the time, and now and then two of many others.
+            let number = revision.0 * revision.0 % 31;
+            let keys: Vec<_> = match revision.0 % 3 {
+                0 => vec![key(1_000), key(number), key(number + 1)],
+                _ => vec![key(1_000)],
+            };
+            changes.record(&keys, revision);
+            all.extend(keys.into_iter().map(|key| (key, revision)));
+            assert!(changes.last.len() <= 2 * KEYS_MAX, "{} are kept", changes.last.len());
+            for read in (1..=revision.0).map(Revision).filter(|read| changes.is_judged(*read)) {
+                judged += 1;
+                for (key, at) in &all {
+                    let found = changes.changed(std::slice::from_ref(key), read);
+                    assert_eq!(found.is_some(), *at > read, "{key:?}, {read:?}, {revision:?}");
+                }
+            }
+        }
+        assert!(judged > 400, "it can judge more than the present");
     }
 }

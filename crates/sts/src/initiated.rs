@@ -67,7 +67,7 @@ impl Initiated {
         }
         let scope = narrow::scope(&task).ok_or(NotInitiated::Invalid)?;
         let registered: Purpose = reader.need(FactKey::purpose(&purpose)).await?;
-        let scope = scope.for_objects_of(&registered.scope.meet(&agent.ceiling));
+        let scope = scope.for_objects_of([&registered.scope, &agent.ceiling]);
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
             return Err(NotInitiated::TooWide);
         }

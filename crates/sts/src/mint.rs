@@ -243,11 +243,13 @@ pub(crate) fn issuance(
         time: now,
         v: VERSION,
     };
-    let place = (grant.server.clone(), expires);
-    let (last, source) = (renewing.last.value.clone(), renewing.source.clone());
-    let given = Link::of(jti, nonce);
-    let renewal = Renewal::after(last, &renewing.asked, given, place, source);
-    let own = || (FactKey::renewal(standing.instance.id), json::canonical_of(&renewal));
+    let own = || {
+        let place = (grant.server.clone(), expires);
+        let (last, source) = (renewing.last.value.clone(), renewing.source.clone());
+        let given = Link::of(jti, nonce);
+        let renewal = Renewal::after(last, &renewing.asked, given, place, source);
+        (FactKey::renewal(standing.instance.id), json::canonical_of(&renewal))
+    };
     Some(Entailed {
         entry: authority::entry(*record.id.as_bytes(), &record, None),
         disclosure,

@@ -44,7 +44,7 @@ pub(crate) fn narrow<'a>(
     let deadline = Timestamp::from_seconds(asked.until);
     let Basis { agent, mandate, purpose } = basis;
     let bounds = Bounds::of(above, agent, (mandate, purpose)).ok_or(TooWide)?;
-    let scope = scope.for_objects_of(&bounds.widest());
+    let scope = bounds.for_their_objects(scope);
     let fits = asked.purpose == purpose.id.as_str() && bounds.hold(&scope, deadline);
     if fits { Ok(Narrowed { scope, deadline }) } else { Err(TooWide) }
 }

@@ -148,7 +148,7 @@ impl TokenService {
         }
         let key = FactKey::purpose(&purpose);
         let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
-        let scope = scope.for_objects_of(&registered.scope.meet(&agent.ceiling));
+        let scope = scope.for_objects_of([&registered.scope, &agent.ceiling]);
         if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
             return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
         }

@@ -16,6 +16,9 @@ use crate::{Commitment, Salts, Sha256Digest};
 /// The most members that one disclosure may have.
 pub const MEMBERS_MAX: usize = 16;
 
+/// What stands around the values of a disclosure at most, about: the names of its members, and its seed.
+const AROUND_MAX: usize = 512;
+
 /// The values behind the commitments of one record, and the seed of their salts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +91,9 @@ impl Disclosure {
     /// Its canonical form (RFC 8785): the values stand in it as they were committed to. The names of
     /// members are ASCII, so their order is that of their units.
     pub fn to_canonical_bytes(&self) -> Vec<u8> {
-        let mut out = br#"{"members":{"#.to_vec();
+        let values: usize = self.members.values().map(|member| member.text.len()).sum();
+        let mut out = Vec::with_capacity(values + AROUND_MAX);
+        out.extend_from_slice(br#"{"members":{"#);
         for (index, (name, member)) in self.members.iter().enumerate() {
             if index > 0 {
                 out.push(b',');

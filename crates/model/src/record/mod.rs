@@ -31,6 +31,9 @@ pub const DECISION_VERSION: u32 = 2;
 /// The most bytes that a record may have.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024;
 
+/// Room for a record of usual size, so that writing one allocates once.
+const USUAL_BYTES: usize = 2 * 1024;
+
 /// The members of a record that are commitments, by name.
 pub type Commitments = std::collections::BTreeMap<String, crate::Commitment>;
 
@@ -38,6 +41,9 @@ pub type Commitments = std::collections::BTreeMap<String, crate::Commitment>;
 pub trait Record: Serialize {
     /// The canonical bytes of the record.
     fn to_canonical_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("records hold only strings, integers and maps of them")
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        let written = serde_json::to_writer(&mut bytes, self);
+        written.expect("records hold only strings, integers and maps of them");
+        bytes
     }
 }

@@ -99,6 +99,24 @@ async fn the_start_empties_the_log_into_the_database() {
 }
 
 #[tokio::test]
+async fn a_database_has_the_pages_that_it_was_made_with() {
+    let directory = tempfile::tempdir().unwrap();
+    for (before, size) in [(None, 8_192), (Some(4_096), 4_096)] {
+        let path = directory.path().join(format!("db-{size}"));
+        if let Some(before) = before {
+            let made = format!("PRAGMA page_size = {before}; PRAGMA journal_mode = WAL;");
+            Connection::open(&path).unwrap().execute_batch(&made).unwrap();
+        }
+        let store = open(&path).unwrap();
+        assert_eq!(store.commit(unit(Some(0))).await.unwrap().indices, [0]);
+        drop(store);
+        let read = Connection::open(&path).unwrap();
+        let found = read.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(found, size);
+    }
+}
+
+#[tokio::test]
 async fn somebody_who_holds_the_write_lock_makes_it_deny_and_not_hang() {
     let back_end = fresh().await;
     let store = back_end.store();

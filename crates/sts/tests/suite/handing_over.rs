@@ -111,3 +111,21 @@ async fn a_key_that_is_in_use_costs_two_commits_and_no_more() {
     sts.world.drained().await;
     assert_eq!(ended(&sts, "delegate").await, ["returned", "failed"]);
 }
+
+/// What was read of the agent that work is handed on to is read again once it is stopped, and once it goes on.
+#[tokio::test]
+async fn i_11_an_agent_that_is_stopped_is_handed_nothing_until_it_is_started() {
+    let (sts, lead, reader) = before().await;
+    let answer = async || {
+        let handed = sts.send(hands_over(&sts, &lead, (&reader, &key()), &part(&sts))).await;
+        handed.map(drop).map_err(|refused| refused.code)
+    };
+    let what = format!("agent/{}", reader.name);
+    assert_eq!(answer().await, Ok(()));
+    sts.world.store.commit(sts.world.stopping(&what)).await.expect("it is stopped");
+    assert_eq!(answer().await, Err(ErrorCode::AccessDenied));
+    let key = FactKey::stop(&what.parse().expect("it can be stopped"));
+    let started = Unit { effects: vec![Effect::Remove { key }], ..Unit::default() };
+    sts.world.store.commit(started).await.expect("it is started");
+    assert_eq!(answer().await, Ok(()));
+}
