@@ -7,9 +7,8 @@ use std::time::Duration;
 use authority::{Authority, CounterKey, Effect, FactsError, Reader};
 use model::{
     Agent, AgentName, Attestation, Delegation, Delegator, Entropy, FactKey, Instance, InstanceId,
-    InstanceState, Mandate, MandateDigest, MandateId, Person, PersonId, Purpose, PurposeId, Rated,
-    Scope, Source, Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint,
-    Timestamp,
+    InstanceState, Mandate, MandateId, Person, PersonId, Purpose, PurposeId, Rated, Scope, Source,
+    Sourced, Standing, Stopped, Task, TaskId, TaskState, TaskSubject, Thumbprint, Timestamp,
 };
 use oauth::initiation::AskedTask;
 use serde::Serialize;
@@ -84,8 +83,6 @@ impl From<FactsError> for NotProposed {
 /// What a new task is made of.
 struct Basis {
     mandate: Mandate,
-    /// Its digest: of a part of a task, as the task has it.
-    digest: MandateDigest,
     purpose: Purpose,
     scope: Scope,
     deadline: Timestamp,
@@ -123,14 +120,14 @@ async fn basis(
     let Part { delegation, task, uses } = part;
     let delegators = authority::delegators(reader, Some(delegation.parent)).await?;
     let parent = delegators.first().map(|delegator| &delegator.task);
-    let Task { mandate, mandate_digest: digest, .. } = parent.ok_or(NotProposed::TooWide)?;
-    let (digest, mandate): (_, Mandate) = (*digest, reader.need(FactKey::mandate(*mandate)).await?);
+    let mandate = parent.ok_or(NotProposed::TooWide)?.mandate;
+    let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await?;
     let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
     let on = narrow::Basis { agent, mandate: &mandate, purpose: &purpose };
     let narrowed = narrow::narrow(delegators.iter().map(Delegator::hop), &on, &task);
     let (scope, deadline) = narrowed.map_err(|narrow::TooWide| NotProposed::TooWide)?.into_parts();
     let (delegation, effects) = (Some(delegation), vec![uses]);
-    Ok(Basis { mandate, digest, purpose, scope, deadline, delegation, delegators, effects })
+    Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
 /// A root task is as wide as its mandate, and as long as both may be.
@@ -140,9 +137,9 @@ async fn root(
     effects: Vec<Effect>,
 ) -> Result<Basis, FactsError> {
     let purpose: Purpose = reader.need(FactKey::purpose(&mandate.purpose)).await?;
-    let (scope, deadline, digest) = (mandate.scope.clone(), mandate.valid_until, mandate.digest());
+    let (scope, deadline) = (mandate.scope.clone(), mandate.valid_until);
     let (delegation, delegators) = (None, Arc::default());
-    Ok(Basis { mandate, digest, purpose, scope, deadline, delegation, delegators, effects })
+    Ok(Basis { mandate, purpose, scope, deadline, delegation, delegators, effects })
 }
 
 /// The standing of the new instance of `agent` that holds `key`, or none, whose task `rests` on a
@@ -158,8 +155,7 @@ pub(crate) async fn propose(
     let sponsor: Person = reader.need(FactKey::person(&agent.sponsor)).await?;
     let (now, entropy) = (authority.clock().now(), authority.entropy().as_ref());
     let basis = basis(&mut reader, (&agent, rests), (now, entropy)).await?;
-    let Basis { mandate, digest, purpose, scope, deadline, delegation, delegators, mut effects } =
-        basis;
+    let Basis { mandate, purpose, scope, deadline, delegation, delegators, mut effects } = basis;
     let initiator = authority::initiator(&mut reader, &mandate.basis).await?;
     let subject = mandate.basis.subject();
     let person = match &subject {
@@ -173,7 +169,7 @@ pub(crate) async fn propose(
         instance,
         delegation,
         mandate: mandate.id,
-        mandate_digest: digest,
+        mandate_digest: mandate.digest(),
         purpose: purpose.id.clone(),
         subject,
         scope,
