@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use model::{Clock, Entropy, IdPool, Timestamp};
+use model::{Clock, Entropy, Timestamp};
 
 /// The machine's clocks.
 #[derive(Debug)]
@@ -38,18 +38,12 @@ impl Clock for WallClock {
     }
 }
 
-/// The operating system's randomness, of which ids have theirs as in the program.
+/// The operating system's randomness.
 #[derive(Debug)]
 pub(crate) struct Random;
-
-static IDS: IdPool = IdPool::new();
 
 impl Entropy for Random {
     fn fill(&self, bytes: &mut [u8]) {
         SystemRandom::new().fill(bytes).expect("the operating system gives randomness");
-    }
-
-    fn for_id(&self) -> [u8; 10] {
-        IDS.take(|bytes| self.fill(bytes))
     }
 }

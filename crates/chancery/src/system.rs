@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SecureRandom as _;
-use model::{Clock, Entropy, IdPool, Timestamp};
+use model::{Clock, Entropy, Timestamp};
 
 /// The machine's clocks.
 #[derive(Debug)]
@@ -30,25 +30,17 @@ impl Clock for SystemClock {
 
 /// The operating system's randomness.
 #[derive(Debug)]
-pub(crate) struct SystemEntropy {
-    random: aws_lc_rs::rand::SystemRandom,
-    ids: IdPool,
-}
+pub(crate) struct SystemEntropy(aws_lc_rs::rand::SystemRandom);
 
 impl SystemEntropy {
     pub(crate) fn new() -> Self {
-        Self { random: aws_lc_rs::rand::SystemRandom::new(), ids: IdPool::new() }
+        Self(aws_lc_rs::rand::SystemRandom::new())
     }
 }
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        let filled = self.random.fill(bytes);
-        filled.expect("the operating system gives randomness, or nothing may go on");
-    }
-
-    fn for_id(&self) -> [u8; 10] {
-        self.ids.take(|bytes| self.fill(bytes))
+        self.0.fill(bytes).expect("the operating system gives randomness, or nothing may go on");
     }
 }
 

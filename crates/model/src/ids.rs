@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,58 +15,6 @@ use crate::digest::write_hex;
 pub trait Entropy: Send + Sync {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);
-
-    /// What is random in an id: unpredictable, and no other id's.
-    fn for_id(&self) -> [u8; 10] {
-        let mut bytes = [0; 10];
-        self.fill(&mut bytes);
-        bytes
-    }
-}
-
-/// For how many ids randomness is drawn at a time.
-const IDS_DRAWN: usize = 48;
-
-/// Randomness for ids, drawn for many of them at a time: a generator takes about as long for one as for all. What
-/// is secret, or sealed with, is drawn when it is needed: if this memory were ever copied, copies would give ids
-/// out twice.
-pub struct IdPool(Mutex<Drawn>);
-
-struct Drawn {
-    bytes: [[u8; 10]; IDS_DRAWN],
-    /// How many of them were not given out yet; the others are zero.
-    left: usize,
-}
-
-impl IdPool {
-    /// Nothing is drawn yet.
-    pub const fn new() -> Self {
-        Self(Mutex::new(Drawn { bytes: [[0; 10]; IDS_DRAWN], left: 0 }))
-    }
-
-    /// What nobody was given before; `fill` draws more, if none is left.
-    pub fn take(&self, fill: impl FnOnce(&mut [u8])) -> [u8; 10] {
-        let mut drawn = self.0.lock().expect("no panic while it is held");
-        if drawn.left == 0 {
-            fill(drawn.bytes.as_flattened_mut());
-            drawn.left = IDS_DRAWN;
-        }
-        drawn.left -= 1;
-        let last = drawn.left;
-        std::mem::take(&mut drawn.bytes[last])
-    }
-}
-
-impl Default for IdPool {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for IdPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IdPool(…)")
-    }
 }
 
 /// A text that is not an identifier of the kind that was expected.
@@ -97,7 +44,8 @@ macro_rules! typed_id {
         impl $name {
             /// Makes a new id that sorts after those made before `now`.
             pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
-                let random = entropy.for_id();
+                let mut random = [0; 10];
+                entropy.fill(&mut random);
                 let millis = u64::try_from(now.as_millis()).unwrap_or(0);
                 let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
                 Self(uuid.into_bytes())
@@ -212,29 +160,7 @@ impl ConsentId {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn what_is_drawn_for_ids_is_given_out_once_and_kept_no_longer() {
-        let (pool, mut times, mut next) = (IdPool::new(), 0, 0_u128);
-        let mut given = BTreeSet::new();
-        for number in 1..=3 * IDS_DRAWN {
-            let taken = pool.take(|bytes| {
-                times += 1;
-                for id in bytes.as_chunks_mut::<10>().0 {
-                    next += 1;
-                    id.copy_from_slice(&next.to_be_bytes()[6..]);
-                }
-            });
-            assert!(given.insert(taken), "{taken:?} is given out twice");
-            assert_eq!(times, number.div_ceil(IDS_DRAWN));
-            let drawn = pool.0.lock().expect("nobody panicked");
-            assert!(drawn.bytes.iter().all(|kept| !given.contains(kept)));
-        }
-        assert!(!given.contains(&[0; 10]));
-    }
 
     #[test]
     fn an_id_is_written_as_it_is_printed_and_reads_back() {

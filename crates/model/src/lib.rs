@@ -89,8 +89,8 @@ pub use founder::{
 };
 pub use host::{Executable, HostProcess, HostRule, Source};
 pub use ids::{
-    ConsentId, DecisionId, ElevationId, Entropy, IdPool, InstanceId, MandateId, ParseIdError,
-    RecordId, ReviewId, TaskId,
+    ConsentId, DecisionId, ElevationId, Entropy, InstanceId, MandateId, ParseIdError, RecordId,
+    ReviewId, TaskId,
 };
 pub use lease::{LeaseReminder, REMINDED_DAYS, Reminded, Reminder, SponsorLeft};
 pub use login_session::{
