@@ -102,7 +102,7 @@ impl Elements<'_> {
 
 impl Members<'_> {
     fn name(&mut self, name: Cow<'static, str>) {
-        let Writer { out, members } = &mut *self.writer;
+        let Writer { out, members, .. } = &mut *self.writer;
         if members.len() > self.first {
             out.push(b',');
         }
