@@ -24,11 +24,8 @@ impl LastSeen {
     /// Takes note that `instance` asked `at` that time. The last one counts, not the latest: the clock may have been
     /// ahead, and set back.
     pub(crate) fn note(&self, instance: InstanceId, at: Timestamp) {
-        match self.0.get(&instance) {
-            Some(known) => known.store(at.as_millis(), Ordering::Relaxed),
-            // Whoever asks for the first time twice at once asked at either of both.
-            None => self.0.insert(instance, Arc::new(AtomicI64::new(at.as_millis()))),
-        }
+        let known = self.0.get_with(instance, || Arc::new(AtomicI64::new(at.as_millis())));
+        known.store(at.as_millis(), Ordering::Relaxed);
     }
 
     /// When `instance` last asked, if it did since the start.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use authority::{FactsError, Signal};
 use model::{
-    Agent, Attestation, Instance, InstanceId, InstanceState, Sha256Digest, Source, Sourced,
-    Timestamp, WorkloadIdentity,
+    Agent, Attestation, FactKey, Instance, InstanceId, InstanceState, Sha256Digest, Source,
+    Sourced, Timestamp, WorkloadIdentity,
 };
 use oauth::token_endpoint::PlatformToken;
 use oauth::{ErrorCode, OAuthError};
@@ -163,14 +163,14 @@ impl TokenService {
         asking: &Asking<'_>,
         id: InstanceId,
     ) -> Result<(), TokenRefusal> {
-        let standing = self.authority.pip().standing(id).await.map_err(unavailable)?;
-        let instance = &standing.value.instance;
+        let mut reader = self.authority.pip().reader();
+        let instance = reader.need::<Instance>(FactKey::instance(id)).await.map_err(unavailable)?;
         if instance.state != InstanceState::Active {
             return Self::is_admitted(asking);
         }
         let last = self.last(id).await?;
-        self.is_same(asking, instance, last.value.as_ref()).await?;
-        self.attest_again(asking, instance, last).await.map(drop)
+        self.is_same(asking, &instance, last.value.as_ref()).await?;
+        self.attest_again(asking, &instance, last).await.map(drop)
     }
 
     /// Quarantines `instance`, whose key somebody copied, and records both sources.
