@@ -237,10 +237,11 @@ fn add_standing(
     }
     let uid = uid(&TYPES.instance, &standing.instance.id.to_string());
     let actor = add(nodes, Node { uid, attributes: Vec::new(), parents: vec![agent] });
+    // Before the others that they may be, so that they are placed alike however far one looks.
+    let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
     if further {
         add_person(nodes, &standing.sponsor);
     }
-    let subject = standing.subject.as_ref().map(|person| add_person(nodes, person));
     (actor, subject)
 }
 

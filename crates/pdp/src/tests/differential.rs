@@ -131,7 +131,8 @@ struct Whole {
 fn ask_cedar(snapshot: &Snapshot, case: &Case, as_subject: bool) -> Option<(Whole, Said)> {
     let facts = case.facts();
     let action = snapshot.vocabulary.actions.get(case.request.action.as_str())?;
-    let world = World::of(&case.request, &facts, &Labels::default());
+    // They are looked for before it is known how far they look.
+    let world = World::near(&case.request, &facts, &Labels::default());
     let principal = if as_subject { world.subject.clone()? } else { world.actor.clone() };
     let candidates = snapshot.candidates(&world, &principal, action).ok()?;
     let (placed, resource) = (&action.placed, &world.resource.clone());
@@ -266,17 +267,22 @@ fn what_is_done_to_people_is_asked_as_of_the_whole_set() {
 #[test]
 fn everybody_is_placed_as_their_entity_is() {
     let check = |case: &Case| {
-        let world = World::of(&case.request, &case.facts(), &Labels::default());
+        let (facts, labels) = (case.facts(), Labels::default());
+        let world = World::of(&case.request, &facts, &labels);
         let World { actor, subject, resource, nodes } = &world;
         for placed in [actor, resource].into_iter().chain(subject) {
             let node = nodes.iter().find(|node| node.uid == placed.uid).expect("it has an entity");
             assert_eq!(node.parents, placed.ancestors, "{}", placed.uid);
         }
+        // Policies are looked for among what is near.
+        let near = World::near(&case.request, &facts, &labels);
+        assert_eq!((&near.actor, &near.subject, &near.resource), (actor, subject, resource));
     };
     let case = Case::call("crm/lookup", json!({ "id": 1 }));
     check(&case);
     check(&case.on_behalf_of(person("carla", &["clerks"])));
     check(&Case::method("tools/list", "crm").on_behalf_of(person("sam", &["guests"])));
+    check(&Case::call("crm/lookup", json!({ "id": 1 })).on_behalf_of(person("sam", &["guests"])));
     let carla = ResourceRef::Person("carla".parse().expect("a person"));
     check(&Case::administer("person/deactivate", carla, person("carla", &["clerks"])));
 }
