@@ -51,7 +51,7 @@ fn cutoff(taking: &Taking<'_>) -> Timestamp {
 }
 
 /// What was begun by then in the login sessions of these `people` that `ended`, or in all of theirs, if none is named, is
-/// over: of one after another, and with the last of them `kept` is written.
+/// over: of one after another, those last of whom it could not be done before, and with the last of them `kept` is written.
 pub(super) fn sessions_ended(
     taking: &Taking<'_>,
     people: Vec<Person>,
@@ -61,7 +61,9 @@ pub(super) fn sessions_ended(
         let is = was.clone().logged_out(ended, cutoff(taking));
         (is != was).then(|| (Box::new(was), Box::new(is)))
     };
-    let mut all = people.into_iter().filter_map(over);
+    let mut all: Vec<_> = people.into_iter().filter_map(over).collect();
+    all.sort_by_key(|(was, _)| taking.undone.contains(&was.id));
+    let mut all = all.into_iter();
     match (all.next(), all.next()) {
         (Some((was, is)), None) => Comes::Becomes(was, is, kept),
         (Some((was, is)), Some(_)) => Comes::InPart(was, is),

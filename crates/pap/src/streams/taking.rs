@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use authority::{CommitError, CounterKey, Effect, FactsError, Reader, Unit, event};
 use model::{
-    Directory, FactKey, Gives, Person, PersonState, Provisioning, Risk, ScimResource, Sha256Digest,
-    SignalMark, SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, Taken, TakenUntil,
-    Timestamp,
+    Directory, FactKey, Gives, Person, PersonId, PersonState, Provisioning, Risk, ScimResource,
+    Sha256Digest, SignalMark, SignalRef, SourceName, Speaker, Stranger, Stream, StreamTells, Taken,
+    TakenUntil, Timestamp,
 };
 use secevent::{AGE_MAX_MS, ErrorCode, Meaning, Refusal, RiskLevel, SKEW_MS, Set, StreamStatus};
 use serde::Serialize;
@@ -53,6 +53,8 @@ pub(super) struct Taking<'a> {
     ours: &'a str,
     /// When it is taken.
     pub(super) now: Timestamp,
+    /// Of whom it could not be done yet.
+    pub(super) undone: BTreeSet<PersonId>,
 }
 
 impl Taking<'_> {
@@ -135,9 +137,9 @@ impl Administration {
     ) -> Result<(), NotTaken> {
         let token = Sha256Digest::of(token.as_bytes());
         // One moment for all of it: of whom it is done, it is not done again.
-        let (mut attempts, now) = (0, self.now());
+        let (mut attempts, now, mut undone) = (0, self.now(), BTreeSet::new());
         while attempts < ATTEMPTS_MAX {
-            match self.try_take((known, base), set, (token, now)).await? {
+            match self.try_take((known, base), set, (token, now), &mut undone).await? {
                 Some(Done::Whole) => return Ok(()),
                 Some(Done::Part) => attempts = 0,
                 None => attempts += 1,
@@ -146,12 +148,14 @@ impl Administration {
         Err(NotTaken::Later)
     }
 
-    /// Says how much of it was taken: if nothing, what it rests on changed meanwhile.
+    /// Says how much of it was taken: if nothing, what it rests on changed meanwhile. Of whom it is `undone`, it is done
+    /// last.
     async fn try_take(
         &self,
         (known, base): (&KnownStream, &str),
         set: &Set,
         (token, now): (Sha256Digest, Timestamp),
+        undone: &mut BTreeSet<PersonId>,
     ) -> Result<Option<Done>, NotTaken> {
         let unavailable = |error: FactsError| later(AdminError::unavailable(error));
         let (mut reader, name) = (self.reader(), &known.name);
@@ -181,7 +185,7 @@ impl Administration {
             return Err(NotTaken::Later);
         }
         let ours = self.issuer.as_str();
-        let taking = Taking { set, stream, directory, base, ours, now };
+        let taking = Taking { set, stream, directory, base, ours, now, undone: undone.clone() };
         let is_taken = match self.comes_of(&mut reader, &taking).await.map_err(later)? {
             Comes::Nothing(why, mut effects) => {
                 if taking.may_change_something() {
@@ -196,8 +200,12 @@ impl Administration {
             }
             // It is remembered with the last part: until then it is not acknowledged, and comes again.
             Comes::InPart(was, is) => {
+                let id = was.id.clone();
                 let part = self.person_becomes(reader, (&taking, token), (was, is, Vec::new()));
-                let is_taken = Box::pin(part).await?;
+                let done = Box::pin(part).await;
+                // The others do not wait for them.
+                let is_put_off = matches!(done, Err(NotTaken::Later)) && undone.insert(id);
+                let is_taken = is_put_off || done?;
                 return Ok(is_taken.then_some(Done::Part));
             }
         };

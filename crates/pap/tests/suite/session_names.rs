@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{Clock as _, FactKey, LoginSession, SESSION_PEOPLE_MAX, Sha256Digest};
 use pap::{Answer, Command};
 use serde_json::{Value, json};
-use store::{CommitError, Unit};
+use store::{CommitError, Effect, Store as _, Unit};
 
 use crate::consent;
 use crate::desk::SAM;
@@ -201,4 +201,31 @@ async fn sc_02_a_logout_of_two_people_is_acknowledged_once_it_is_in_force_for_bo
     signals.take(&token).await.expect("it is acknowledged");
     assert_eq!(signals.sessions_over().await, [digests(&["both"]), digests(&["both"])]);
     assert_eq!(signals.ended_by(&claims).await, 2);
+}
+
+/// Nobody waits for whom it cannot be done of, as somebody whose data key is gone: it is over for them, and acknowledged once
+/// it is over for all.
+#[tokio::test]
+async fn sc_02_a_logout_ends_for_one_where_it_cannot_for_the_other() {
+    let both = || digests(&["both"]);
+    let check = async |gone: usize| {
+        let signals = Box::pin(of_two()).await;
+        let desk = &signals.scene.desk;
+        let people = [desk.world.standing.other.id.clone(), SAM.parse().expect("a person")];
+        let place = FactKey::data_key(&people[gone]);
+        let key = desk.fact(place.clone()).await.expect("they have one");
+        let effects = vec![Effect::Remove { key: place.clone() }];
+        desk.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it is gone");
+        let token = signals.sign(&signals.revoked(&named("both")));
+        assert_eq!(code(signals.take(&token).await), "later");
+        let mut expected = [both(), both()];
+        expected[gone].clear();
+        assert_eq!(signals.sessions_over().await, expected);
+        desk.world.put(place, &key).await;
+        signals.take(&token).await.expect("it is acknowledged");
+        assert_eq!(signals.sessions_over().await, [both(), both()]);
+    };
+    for gone in [0, 1] {
+        Box::pin(check(gone)).await;
+    }
 }
