@@ -51,7 +51,7 @@ fn cutoff(taking: &Taking<'_>) -> Timestamp {
 }
 
 /// What was begun by then in the login sessions of these `people` that `ended`, or in all of theirs, if none is named, is
-/// over: of one after another, those last of whom it could not be done before, and with the last of them `kept` is written.
+/// over: of one after another, last of those of whom it could not be done before; with the last of all `kept` is written.
 pub(super) fn sessions_ended(
     taking: &Taking<'_>,
     people: Vec<Person>,

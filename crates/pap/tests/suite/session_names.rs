@@ -203,8 +203,8 @@ async fn sc_02_a_logout_of_two_people_is_acknowledged_once_it_is_in_force_for_bo
     assert_eq!(signals.ended_by(&claims).await, 2);
 }
 
-/// Nobody waits for whom it cannot be done of, as somebody whose data key is gone: it is over for them, and acknowledged once
-/// it is over for all.
+/// Nobody waits for somebody of whom it cannot be done, as their data key is gone. It is acknowledged once it is done of
+/// them, too.
 #[tokio::test]
 async fn sc_02_a_logout_ends_for_one_where_it_cannot_for_the_other() {
     let both = || digests(&["both"]);
