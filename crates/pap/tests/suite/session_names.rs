@@ -25,14 +25,8 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
             desk.world.put(FactKey::person(person), &desk.world.standing.other).await;
         }
         let since = desk.world.clock.now();
-        let session_here = LoginSession { id: Some(session("four")), since };
-        let by = pap::By {
-            person,
-            groups: None,
-            session: Some(session_here),
-            login: None,
-            authentication: None,
-        };
+        let session_here = Some(LoginSession { id: Some(session("four")), since });
+        let by = pap::By { session: session_here, ..pap::By::from(person) };
         let (read, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
         signals.later();
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
@@ -70,13 +64,7 @@ async fn sc_02_nobody_consents_in_a_session_of_too_many() {
         let since = desk.world.clock.now();
         let session_here = Some(LoginSession { id: Some(session("one")), since });
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By {
-            person: &carla,
-            groups: None,
-            session: session_here,
-            login: None,
-            authentication: None,
-        };
+        let by = pap::By { session: session_here, ..pap::By::from(&carla) };
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
         assert_eq!(given.is_ok(), is_given, "{known}: {given:?}");
     };
