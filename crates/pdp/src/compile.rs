@@ -37,8 +37,8 @@ pub struct Compiler {
     role: Role,
     /// Whether a text with a format is a text and no more.
     pub(crate) as_texts: bool,
-    /// Whether what earlier builds compiled is, too: schema parts that declare types under names that are taken, and
-    /// texts of any length.
+    /// Whether it compiles what only earlier builds did, too: schema parts that declare types under names that are
+    /// taken, and texts of any length.
     pub(crate) of_before: bool,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
