@@ -316,7 +316,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
         let how = Authentication::said(Some(session_here.since), Some("loa2"), &BTreeSet::new());
         let (session, authentication) = (Some(session_here), how.as_ref());
-        let by = pap::By { person: &carla, groups: None, session, login: None, authentication };
+        let by = pap::By { session, authentication, ..pap::By::from(&carla) };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };

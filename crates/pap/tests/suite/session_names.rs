@@ -38,7 +38,7 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
         let whose = desk.fact(FactKey::session_of(session("four"))).await;
         assert_eq!(whose, Some(json!([person])));
         let mut claims = signals.claims(&format!("{CAEP}session-revoked"), signals.now());
-        claims["sub_id"] = opaque("four")["session"].clone();
+        claims["sub_id"] = named("four");
         signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
         let is = signals.person(person.as_str()).await;
         assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
