@@ -154,10 +154,8 @@ struct Translation<'a> {
 impl Import<'_> {
     /// The policy of this text, with its id.
     fn policy(&mut self, text: &str, named: &Named<'_>) -> Result<(String, String), Vec<Finding>> {
-        let finding = |line, message: String| Finding::at(named.file, Some(line), message);
-        let all = |messages: Vec<String>| -> Vec<Finding> {
-            messages.into_iter().map(|message| finding(named.line, message)).collect()
-        };
+        let finding = |message: String| Finding::at(named.file, Some(named.line), message);
+        let all = |messages: Vec<String>| messages.into_iter().map(finding).collect::<Vec<_>>();
         let policy = parse(text).map_err(|found| {
             let place = (named.file, named.line, text);
             let mut found: Vec<_> =
