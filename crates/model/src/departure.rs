@@ -176,7 +176,7 @@ impl Serialize for WeekHours {
 
 impl<'de> Deserialize<'de> for WeekHours {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }
 

@@ -117,7 +117,7 @@ macro_rules! digest {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::spelled::read(deserializer)
+                crate::spelt::read(deserializer)
             }
         }
     };

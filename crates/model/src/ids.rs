@@ -109,7 +109,7 @@ macro_rules! spelt_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::spelled::read(deserializer)
+                crate::spelt::read(deserializer)
             }
         }
     };

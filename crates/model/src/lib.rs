@@ -38,7 +38,7 @@ mod release;
 mod review;
 mod risk;
 mod scope;
-mod spelled;
+mod spelt;
 mod stop;
 mod stream;
 mod system;

@@ -9,7 +9,7 @@ use crate::{FactKey, SessionDigest, SourceName, Timestamp};
 /// How the keys begin of what says that a session is over of which nobody knew whose it is.
 pub const SESSION_OVER: &str = "session-over/";
 
-/// The most people of whom it is known that they did something in login sessions of one name.
+/// The most people of whom it is known that they consented to something in login sessions of one name.
 pub const SESSION_PEOPLE_MAX: usize = 16;
 
 /// A login session in which a person does something.

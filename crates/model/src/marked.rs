@@ -80,6 +80,6 @@ impl Serialize for Marked {
 
 impl<'de> Deserialize<'de> for Marked {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }

@@ -100,7 +100,7 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::spelled::read(deserializer)
+                crate::spelt::read(deserializer)
             }
         }
     };
@@ -199,6 +199,6 @@ impl Serialize for ToolRef {
 
 impl<'de> Deserialize<'de> for ToolRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }

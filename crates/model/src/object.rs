@@ -135,7 +135,7 @@ impl Serialize for ObjectPattern {
 
 impl<'de> Deserialize<'de> for ObjectPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }
 

@@ -243,7 +243,7 @@ impl Serialize for RiskTarget {
 
 impl<'de> Deserialize<'de> for RiskTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }
 

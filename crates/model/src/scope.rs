@@ -86,7 +86,7 @@ impl Serialize for ToolPattern {
 
 impl<'de> Deserialize<'de> for ToolPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }
 

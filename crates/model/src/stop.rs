@@ -56,7 +56,7 @@ impl Serialize for StopTarget {
 
 impl<'de> Deserialize<'de> for StopTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::spelled::read(deserializer)
+        crate::spelt::read(deserializer)
     }
 }
 

@@ -68,8 +68,8 @@ const LEAVES_MAX: usize = 1_024;
 /// only of a decision there is an action.
 const BEGINS: &[u8] = br#"{"action":"#;
 
-/// How many records are gone through before others are served: to be is to leave the thread, which costs some
-/// microseconds, and so many take less than a millisecond.
+/// How many records are gone through before others are served: to serve them is to leave the thread, which costs some
+/// microseconds, and so many records take less than a millisecond.
 const TURN: usize = 16;
 
 /// What is read for one decision and kept for the next ones.

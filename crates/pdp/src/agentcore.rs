@@ -18,8 +18,9 @@ use model::ServerName;
 use serde_json::{Value, json};
 
 use crate::annotations;
-use crate::compile::{Fault, POLICIES_MAX, POLICY_BYTES_MAX, parse};
+use crate::compile::{Fault, parse};
 use crate::format::format;
+use crate::limits::{POLICIES_MAX, POLICY_BYTES_MAX};
 use crate::report::{CompileErrors, Finding, line_of};
 use crate::split::split;
 
@@ -153,18 +154,12 @@ struct Translation<'a> {
 impl Import<'_> {
     /// The policy of this text, with its id.
     fn policy(&mut self, text: &str, named: &Named<'_>) -> Result<(String, String), Vec<Finding>> {
-        let finding = |line, message: String| Finding::at(named.file, Some(line), message);
-        let all = |messages: Vec<String>| -> Vec<Finding> {
-            messages.into_iter().map(|message| finding(named.line, message)).collect()
-        };
-        let policy = parse(text).map_err(|fault| {
-            let Fault::Syntax(found) = fault else { unreachable!("it is only parsed") };
-            let mut found: Vec<_> = found
-                .into_iter()
-                .map(|(at, why)| {
-                    finding(named.line + at.map_or(0, |at| line_of(text, at) - 1), why)
-                })
-                .collect();
+        let finding = |message: String| Finding::at(named.file, Some(named.line), message);
+        let all = |messages: Vec<String>| messages.into_iter().map(finding).collect::<Vec<_>>();
+        let policy = parse(text).map_err(|found| {
+            let place = (named.file, named.line, text);
+            let mut found: Vec<_> =
+                found.into_iter().map(|said| Finding::within(place, said)).collect();
             if text.contains("temporal") || text.contains("guardrail") {
                 found.extend(all(vec![BEYOND_CEDAR.to_owned()]));
             }
@@ -200,8 +195,8 @@ impl Import<'_> {
             whole.push_str(&annotation(name, value));
         }
         whole.push_str(&text);
-        let whole = parse(&whole).map_err(|fault| {
-            let why = fault.message();
+        let whole = parse(&whole).map_err(|found| {
+            let why = Fault::Syntax(found).message();
             all(vec![format!("what it says cannot be read here, or its annotations: {why}")])
         })?;
         annotations::read(&whole).map_err(all)?;

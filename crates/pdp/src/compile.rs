@@ -18,24 +18,16 @@ use crate::candidates::{Constraint, Index, ScopeOf};
 use crate::explain::conditions_in;
 use crate::kept::Kept;
 use crate::labels::{LABELS_FILE, Labels};
+use crate::limits::{POLICIES_MAX, is_short, limits};
 use crate::nesting::is_shallow;
 use crate::remembered::Remembered;
-use crate::report::{CompileErrors, Finding, Said, line_of, parsed};
+use crate::report::{CompileErrors, Finding, Said, parsed};
 use crate::schema::{Input, TOOL_CALLS, Vocabulary, action_uid, chain};
 use crate::snapshot::{Compiled, CompiledTool, NO_POLICY, Snapshot};
 use crate::split::placed;
 use crate::strictness::Strictness;
 use crate::validate::Checker;
 use crate::{Bundle, annotations, arguments, evaluate, properties, reads};
-
-/// The most policies in one bundle.
-pub const POLICIES_MAX: usize = 20_000;
-
-/// The most bytes of policy and schema text in one bundle.
-pub const POLICY_BYTES_MAX: usize = 16 << 20;
-
-/// The most tools in one bundle.
-pub const TOOLS_MAX: usize = 20_000;
 
 /// Compiles one policy set after another, and keeps of the last one that compiled what its policies and tools
 /// came to: each policy by its text, what was found by checking it by its text and the part of the schema that
@@ -45,8 +37,9 @@ pub struct Compiler {
     role: Role,
     /// Whether a text with a format is a text and no more.
     pub(crate) as_texts: bool,
-    /// Whether schema parts may declare types under names that are taken.
-    pub(crate) any_names: bool,
+    /// Whether it compiles what only earlier builds did, too: schema parts that declare types under names that are
+    /// taken, and texts of any length.
+    pub(crate) of_before: bool,
     policies: Kept<Arc<Compiled>>,
     /// What is doubtful in a policy that was checked.
     doubts: Kept<Arc<[Said]>>,
@@ -158,7 +151,7 @@ impl Compiler {
         let labels = bundle.labels.as_deref().map(Labels::read).transpose()?.unwrap_or_default();
         let (budgets, mut warnings) = Budgets::read(&bundle)?;
         let strictness = Strictness::of(&bundle)?;
-        let mut vocabulary = Vocabulary::of(&bundle, self.any_names).map_err(CompileErrors)?;
+        let mut vocabulary = Vocabulary::of(&bundle, self.of_before).map_err(CompileErrors)?;
         let tools = self.tools(&bundle, &mut vocabulary, &mut warnings);
         let mut sources = self.parsed(&bundle)?;
         if self.role == Role::Properties {
@@ -258,6 +251,8 @@ impl Compiler {
 
     /// The policies of all files, in the order in which they stand there.
     fn parsed<'a>(&mut self, bundle: &'a Bundle) -> Result<Vec<Source<'a>>, CompileErrors> {
+        let parse: fn(&str) -> Result<Policy, Vec<Said>> =
+            if self.of_before { parse_of_any_length } else { parse };
         let mut sources: Vec<Source<'a>> = Vec::new();
         let mut errors = Vec::new();
         for (file, line, text) in placed(&bundle.policies) {
@@ -268,7 +263,10 @@ impl Compiler {
                 return Err(Finding::general(message).into());
             }
             let digest = Sha256Digest::of(text.as_bytes());
-            let make = || compile_policy(parse(text)?, self.role).map(Arc::new);
+            let make = || {
+                let policy = parse(text).map_err(Fault::Syntax)?;
+                compile_policy(policy, self.role).map(Arc::new)
+            };
             let policy = self.policies.get(digest, make);
             let source = Source { file, line, text, digest, policy };
             if let Err(Fault::Syntax(found)) = &source.policy {
@@ -340,9 +338,8 @@ impl Compiler {
 
 impl Source<'_> {
     /// What is said of its text, with where that stands in its file.
-    fn finding(&self, (at, message): Said) -> Finding {
-        let within = at.map_or(0, |at| line_of(self.text, at) - 1);
-        Finding::at(self.file, Some(self.line + within), message)
+    fn finding(&self, said: Said) -> Finding {
+        Finding::within((self.file, self.line, self.text), said)
     }
 
     fn wrong(&self, fault: &Fault) -> Vec<Finding> {
@@ -351,23 +348,6 @@ impl Source<'_> {
         let found = messages.iter().map(|message| self.finding((None, message.clone())));
         found.map(|finding| id.iter().fold(finding, |finding, id| finding.of(id))).collect()
     }
-}
-
-pub(crate) fn limits(bundle: &Bundle) -> Result<(), CompileErrors> {
-    let texts = bundle.policies.values().chain(bundle.schema.values()).chain(&bundle.labels);
-    let texts = texts.chain(&bundle.budgets).chain(&bundle.strictness);
-    let bytes: usize = texts.map(String::len).sum();
-    if bytes > POLICY_BYTES_MAX {
-        let message = format!(
-            "more than {POLICY_BYTES_MAX} bytes of policy: say of several tools or agents at once what is alike"
-        );
-        return Err(Finding::general(message).into());
-    }
-    if bundle.tools.len() > TOOLS_MAX {
-        let message = format!("more than {TOOLS_MAX} tools: onboard only what is called");
-        return Err(Finding::general(message).into());
-    }
-    Ok(())
 }
 
 /// The further parts of the properties that hold over chains.
@@ -399,7 +379,7 @@ fn gap(bundle: &Bundle, sources: &[Source<'_>]) -> Option<Finding> {
 
 /// What the policy `text` says by itself, which is in no set.
 pub(crate) fn alone(text: &str) -> Result<Compiled, Fault> {
-    compile_policy(parse(text)?, Role::Deciding)
+    compile_policy(parse(text).map_err(Fault::Syntax)?, Role::Deciding)
 }
 
 /// What one policy says by itself.
@@ -452,12 +432,18 @@ fn compile_policy(policy: Policy, role: Role) -> Result<Compiled, Fault> {
     })
 }
 
-pub(crate) fn parse(text: &str) -> Result<Policy, Fault> {
-    is_shallow(text).map_err(|(at, why)| Fault::Syntax(vec![(Some(at), why)]))?;
-    let set = PolicySet::from_str(text)
-        .map_err(|found| Fault::Syntax(found.iter().map(parsed).collect()))?;
+/// The policy `text`, or the reasons why it is none, with where in it they are.
+pub(crate) fn parse(text: &str) -> Result<Policy, Vec<Said>> {
+    is_short(text, "policies").map_err(|said| vec![said])?;
+    parse_of_any_length(text)
+}
+
+fn parse_of_any_length(text: &str) -> Result<Policy, Vec<Said>> {
+    is_shallow(text).map_err(|(at, why)| vec![(Some(at), why)])?;
+    let set =
+        PolicySet::from_str(text).map_err(|found| found.iter().map(parsed).collect::<Vec<_>>())?;
     let message = "templates are not supported: write out whom it is about".to_owned();
-    set.policies().next().cloned().ok_or(Fault::Syntax(vec![(None, message)]))
+    set.policies().next().cloned().ok_or(vec![(None, message)])
 }
 
 /// The tools and servers that the scopes of the permits in force name for calls.

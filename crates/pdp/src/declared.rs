@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use cedar_policy::SchemaFragment;
 use serde_json::Value;
 
+use crate::limits::is_short;
 use crate::nesting::is_shallow;
 use crate::report::{Said, parsed};
 use crate::schema::{BASE, UNKNOWN_INPUT, UNKNOWN_PROVENANCE, chain};
@@ -18,8 +19,8 @@ static TAKEN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     declared(&BASE).map(|(_, name)| name).chain(own).collect()
 });
 
-/// What a schema part declares, under `names` that nothing else has, unless any will do; else what is wrong with it, and at
-/// which byte, if that is known.
+/// What a schema part declares, under `names` that nothing else has; without these, as earlier builds read one: under any
+/// names, and of any length. Else what is wrong with it, and at which byte, if that is known.
 ///
 /// INVARIANT: no schema part says what a word of the base schema means
 /// (`n_094_no_schema_part_says_what_a_word_means`). Else what is proved, and what cannot fail, would be so of other acts
@@ -28,6 +29,9 @@ pub(crate) fn extra_part(
     text: &str,
     names: Option<&mut BTreeSet<String>>,
 ) -> Result<(SchemaFragment, Value), Said> {
+    if names.is_some() {
+        is_short(text, "schema parts")?;
+    }
     // What a set is of stands in brackets, too.
     let shallow = is_shallow(&text.replace('<', "(").replace('>', ")"));
     shallow.map_err(|(at, why)| (Some(at), why))?;

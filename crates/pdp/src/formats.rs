@@ -64,11 +64,11 @@ impl Format {
 
 impl Compiler {
     /// Those of before, the latest first, for what was decided then by a set that does not compile any more: when schema
-    /// parts declared types under any names; and when, besides, formats were no types.
+    /// parts declared types under any names, and texts were of any length; and when, besides, formats were no types.
     pub fn of_before() -> [Self; 2] {
         [false, true].map(|as_texts| {
             let mut compiler = Self::default();
-            (compiler.any_names, compiler.as_texts) = (true, as_texts);
+            (compiler.of_before, compiler.as_texts) = (true, as_texts);
             compiler
         })
     }

@@ -34,6 +34,12 @@ impl Finding {
         Self { file: Some(file.to_owned()), line, ..Self::general(message) }
     }
 
+    /// What is said of the `text` that begins on `line` of `file`, on the line that it is about.
+    pub(crate) fn within((file, line, text): (&str, usize, &str), (at, message): Said) -> Self {
+        let further = at.map_or(0, |at| line_of(text, at) - 1);
+        Self::at(file, Some(line + further), message)
+    }
+
     pub(crate) fn of(mut self, policy: &str) -> Self {
         self.policy = Some(policy.to_owned());
         self

@@ -178,12 +178,12 @@ impl Vocabulary {
 
     /// The vocabulary of `bundle`, still without its tools.
     ///
-    /// With `any_names`, its schema parts may declare types under those that are taken.
-    pub(crate) fn of(bundle: &Bundle, any_names: bool) -> Result<Self, Vec<Finding>> {
+    /// Of one `of_before`, schema parts may declare types under names that are taken, and be of any length.
+    pub(crate) fn of(bundle: &Bundle, of_before: bool) -> Result<Self, Vec<Finding>> {
         let mut vocabulary = Self::base();
         vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
-        let (mut syntax, mut names) = (Vec::new(), (!any_names).then(BTreeSet::new));
+        let (mut syntax, mut names) = (Vec::new(), (!of_before).then(BTreeSet::new));
         for (file, text) in &bundle.schema {
             match extra_part(text, names.as_mut()) {
                 Ok((fragment, own)) => {

@@ -22,13 +22,18 @@ pub(crate) fn placed(
     files: &BTreeMap<String, String>,
 ) -> impl Iterator<Item = (&str, usize, &str)> {
     files.iter().flat_map(|(file, text)| {
-        let (mut from, mut line) = (0, 1);
-        split(text).into_iter().map(move |Piece { offset, text: policy }| {
-            // Counted on from the policy before, so that a long file takes linear time.
-            line += line_of(&text[from..], offset - from) - 1;
-            from = offset;
-            (file.as_str(), line, policy)
-        })
+        in_lines(text).map(move |(line, policy)| (file.as_str(), line, policy))
+    })
+}
+
+/// The policies of `text`, in order, each with the line, counted from 1, on which it begins.
+pub(crate) fn in_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let (mut from, mut line) = (0, 1);
+    split(text).into_iter().map(move |Piece { offset, text: policy }| {
+        // Counted on from the policy before, so that a long file takes linear time.
+        line += line_of(&text[from..], offset - from) - 1;
+        from = offset;
+        (line, policy)
     })
 }
 

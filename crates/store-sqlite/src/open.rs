@@ -196,8 +196,8 @@ fn sync_directory(path: &Path) -> Result<(), OpenError> {
 
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY)?;
-    // A page is two writes into the log of changes and two on the way from there: half as many pages are written
-    // as of the usual 4 KiB, with about as many bytes. A database that was made before keeps those.
+    // A page is two writes into the log of changes and two on the way from there: of 8 KiB fewer are written than of
+    // the usual 4 (docs/adr/0004-sqlite-writer.md). A database keeps those that it was made with.
     //
     // FULL: with NORMAL, a power cut loses acknowledged commits. The log of changes is emptied into
     // the database by another connection, never within a commit.

@@ -417,13 +417,7 @@ async fn groups_in_a_token_count_as_far_as_the_register_has_them() {
         desk.world.publish(&format!("{STAFF}{adding}")).await;
         let groups: Option<BTreeSet<String>> =
             in_token.map(|groups| groups.iter().map(|&group| group.to_owned()).collect());
-        let by = pap::By {
-            person: &carla,
-            groups: groups.as_ref(),
-            session: None,
-            login: None,
-            authentication: None,
-        };
+        let by = pap::By { groups: groups.as_ref(), ..pap::By::from(&carla) };
         let (read, id) = (shown(&desk, &carla, &asked).await, asked.id.to_string());
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
         let told = format!("{registered:?} {in_token:?}: {given:?}");

@@ -316,7 +316,7 @@ async fn sc_02_a_consent_is_of_the_session_in_which_it_is_given() {
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
         let how = Authentication::said(Some(session_here.since), Some("loa2"), &BTreeSet::new());
         let (session, authentication) = (Some(session_here), how.as_ref());
-        let by = pap::By { person: &carla, groups: None, session, login: None, authentication };
+        let by = pap::By { session, authentication, ..pap::By::from(&carla) };
         match desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await {
             Ok(reply) => {
                 let Answered::Given(mandate) = reply.answered else { panic!("it is given") };
@@ -348,7 +348,7 @@ async fn sc_02_nothing_is_consented_to_in_a_session_that_ends_meanwhile() {
     let effects = vec![put(FactKey::person(&carla), &person)];
     desk.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
     let session = Some(LoginSession { id: Some(one), since });
-    let by = pap::By { person: &carla, groups: None, session, login: None, authentication: None };
+    let by = pap::By { session, ..pap::By::from(&carla) };
     let id = asked.id.to_string();
     let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
     assert!(matches!(given, Err(AdminError::Conflict(_))), "{given:?}");
@@ -421,13 +421,7 @@ async fn sc_02_nothing_is_done_at_the_pages_in_a_session_that_ends() {
         let ended = || person.clone().logged_out(&BTreeSet::from([one]), clock.now());
         let does = async || {
             let session = Some(LoginSession { id: Some(one), since: clock.now() });
-            let by = pap::By {
-                person: &person.id,
-                groups: None,
-                session,
-                login: None,
-                authentication: None,
-            };
+            let by = pap::By { session, ..pap::By::from(&person.id) };
             Box::pin(read.does(&desk, by, act)).await
         };
         desk.world.put(FactKey::person(&person.id), &ended()).await;

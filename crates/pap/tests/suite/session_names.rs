@@ -25,14 +25,8 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
             desk.world.put(FactKey::person(person), &desk.world.standing.other).await;
         }
         let since = desk.world.clock.now();
-        let session_here = LoginSession { id: Some(session("four")), since };
-        let by = pap::By {
-            person,
-            groups: None,
-            session: Some(session_here),
-            login: None,
-            authentication: None,
-        };
+        let session_here = Some(LoginSession { id: Some(session("four")), since });
+        let by = pap::By { session: session_here, ..pap::By::from(person) };
         let (read, id) = (consent::shown(desk, person, &asked).await, asked.id.to_string());
         signals.later();
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
@@ -44,7 +38,7 @@ async fn sc_02_who_consents_in_a_session_is_known_by_it() {
         let whose = desk.fact(FactKey::session_of(session("four"))).await;
         assert_eq!(whose, Some(json!([person])));
         let mut claims = signals.claims(&format!("{CAEP}session-revoked"), signals.now());
-        claims["sub_id"] = opaque("four")["session"].clone();
+        claims["sub_id"] = named("four");
         signals.take(&signals.sign(&claims)).await.expect("it is acknowledged");
         let is = signals.person(person.as_str()).await;
         assert!(is["sessions_over"].get(session("four").to_string()).is_some(), "{is}");
@@ -70,13 +64,7 @@ async fn sc_02_nobody_consents_in_a_session_of_too_many() {
         let since = desk.world.clock.now();
         let session_here = Some(LoginSession { id: Some(session("one")), since });
         let (read, id) = (consent::shown(&desk, &carla, &asked).await, asked.id.to_string());
-        let by = pap::By {
-            person: &carla,
-            groups: None,
-            session: session_here,
-            login: None,
-            authentication: None,
-        };
+        let by = pap::By { session: session_here, ..pap::By::from(&carla) };
         let given = desk.administration.consent_answer(by, &id, (Answer::Once, &read)).await;
         assert_eq!(given.is_ok(), is_given, "{known}: {given:?}");
     };

@@ -153,7 +153,7 @@ async fn sc_02_nothing_is_done_at_the_pages_by_a_login_that_is_somebody_elses() 
     let affirms = async || {
         desk.world.clock.advance(Duration::from_secs(1));
         let session = Some(LoginSession { id: None, since: desk.world.clock.now() });
-        let by = By { person, groups: None, session, login: Some(&login), authentication: None };
+        let by = By { session, login: Some(&login), ..By::from(person) };
         let name = facts.agent.name.as_str();
         word(&Box::pin(desk.administration.agent_affirm(by, Vec::new(), name)).await)
     };

@@ -9,8 +9,8 @@ use model::{
 };
 use serde_json::Value;
 
-use super::fixtures::{Case, NOW, person, snapshot};
-use super::kernel::{INACTIVE, OPEN, outcome, stopped};
+use super::fixtures::{Case, NOW, OPEN, person, snapshot};
+use super::kernel::{INACTIVE, outcome, stopped};
 use crate::schema::AskedBy;
 
 /// A question of the directory `okta` about Ann, whom it gives what `gives` says.

@@ -7,8 +7,8 @@ use model::{
 };
 use serde_json::json;
 
-use super::fixtures::{Case, at, snapshot, tool, tool_ref};
-use super::kernel::{OPEN, consented, outcome};
+use super::fixtures::{Case, OPEN, at, snapshot, tool, tool_ref};
+use super::kernel::{consented, outcome};
 
 /// Changes what was agreed to, as if it had been so from the beginning.
 fn agreeing(case: &mut Case, change: impl FnOnce(&mut Agreed)) {

@@ -3,8 +3,7 @@
 use model::{ResourceRef, Risk, RiskLevel};
 use serde_json::json;
 
-use super::fixtures::{Case, bundle, person, show, snapshot};
-use super::kernel::OPEN;
+use super::fixtures::{Case, OPEN, bundle, person, show, snapshot};
 use crate::schema::AskedBy;
 use crate::{Bundle, STARTER_POLICY, Snapshot};
 

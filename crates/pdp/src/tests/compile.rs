@@ -8,8 +8,11 @@ use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::fixtures::{Case, bundle, show, snapshot, tool_ref};
-use crate::compile::limits;
-use crate::{Bundle, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TOOLS_MAX, ToolSchema, schema_text};
+use crate::limits::limits;
+use crate::{
+    Bundle, Compiler, POLICIES_MAX, POLICY_BYTES_MAX, Snapshot, TEXT_MAX, TOOLS_MAX, ToolSchema,
+    schema_text,
+};
 
 fn check(policies: &str, expected: Expect) {
     check_bundle(bundle(policies), expected);
@@ -261,6 +264,52 @@ fn a_bundle_has_limits() {
         .assert_eq(&errors.to_string());
 }
 
+/// Whichever text it is that is parsed, and whatever reads it; but for a set by which an earlier build decided.
+#[test]
+fn what_is_too_long_is_refused_before_it_is_parsed() {
+    let told = |several: &str| {
+        let remedy = format!("say of many at once what is alike, or write several {several}");
+        format!("is {} bytes long, of at most {TEXT_MAX}: {remedy}", TEXT_MAX + 1)
+    };
+    let policy = |bytes: usize| {
+        let [begin, end] = [
+            "@id(\"a\") permit (principal, action == Action::\"crm/lookup\", resource)\nwhen { context.risk != \"",
+            "\" };",
+        ];
+        format!("// It is on line 2.\n{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
+    };
+    let part = |bytes: usize| {
+        let part = "entity Desk;";
+        let part = format!("{part}{}", " ".repeat(bytes - part.len()));
+        BTreeMap::from([("a.cedarschema".to_owned(), part)])
+    };
+    let fits = Bundle { schema: part(TEXT_MAX), ..bundle(&policy(TEXT_MAX)) };
+    Snapshot::compile(fits.clone()).expect("each is as long as may be");
+    assert!(schema_text(&fits).is_ok());
+    let long = bundle(&policy(TEXT_MAX + 1));
+    let refused = Snapshot::compile(long.clone()).expect_err("it is too long").to_string();
+    assert_eq!(refused, format!("test.cedar:2: {}", told("policies")));
+    let property = Snapshot::compile_properties(long.clone()).expect_err("it is too long");
+    assert_eq!(property.to_string(), refused);
+    let part = Bundle { schema: part(TEXT_MAX + 1), ..fits };
+    let of_part = format!("a.cedarschema:1: {}", told("schema parts"));
+    let found = Snapshot::compile(part.clone()).expect_err("it is too long").to_string();
+    assert!(found.starts_with(&of_part), "{found}");
+    assert!(schema_text(&part).expect_err("it is too long").to_string().starts_with(&of_part));
+    let files = &long.policies;
+    let formatted = crate::format("test.cedar", &files["test.cedar"]);
+    assert_eq!(formatted.expect_err("it is too long").to_string(), refused);
+    assert_eq!(crate::by_id(files).expect_err("it is too long").to_string(), refused);
+    let imported = crate::agentcore::import(files, &crate::agentcore::usual_claims());
+    assert_eq!(imported.expect_err("it is too long").to_string(), refused);
+    for mut before in Compiler::of_before() {
+        for bundle in [&long, &part] {
+            let set = before.compile(bundle.clone()).expect("it was one");
+            assert_eq!(set.digest(), bundle.digest());
+        }
+    }
+}
+
 /// Whatever the text is of that is parsed: the process goes on.
 #[test]
 fn what_nests_too_deep_is_refused_before_it_is_parsed() {
@@ -302,7 +351,7 @@ fn what_is_deep_and_wide_is_no_more_for_it() {
         peak.and_then(|peak| peak.parse().ok()).expect("it has memory")
     };
     let policy = |texts: usize, depth: usize| {
-        let texts: Vec<_> = (0..texts).map(|number| format!("\"r{number}\"")).collect();
+        let texts: Vec<_> = (0..texts).map(|number| format!("\"{number:x}\"")).collect();
         let (texts, deep) = (texts.join(", "), " || context.depth > 9".repeat(depth));
         format!(
             r#"@id("a") permit (principal, action in [Action::"crm/lookup", Action::"tools/list"], resource)

@@ -1,7 +1,7 @@
 //! Work that was handed on: everybody above must stand, and nothing is wider than above.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use expect_test::expect;
 use model::{
@@ -12,11 +12,7 @@ use model::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool};
-
-/// Permits everything to everybody.
-const OPEN: &str = r#"@id("open") permit(principal, action, resource);
-                      @id("named") permit(principal, action, resource in Server::"crm");"#;
+use super::fixtures::{Case, NOW, OPEN, OPENED, at, person, scope, snapshot, tool};
 
 type Change = fn(&mut Case, usize);
 
@@ -284,9 +280,6 @@ fn i_09_policy_decides_on_person_and_actor_alone() {
     assert_eq!(outcome(&case.clone().handed_on(1), &snapshot), "permit");
     assert_eq!(outcome(&case.handed_on(2), &snapshot), "not_granted");
 }
-
-/// Permits everything to everybody; compiled once for all cases.
-static OPENED: LazyLock<crate::Snapshot> = LazyLock::new(|| snapshot(OPEN));
 
 proptest! {
     /// Whatever somebody in the chain cannot do, nobody below can.

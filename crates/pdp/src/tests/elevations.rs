@@ -2,7 +2,7 @@
 //! that the scope of the task alone is lifted.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use model::{
     Decision, Elevated, Elevation, ElevationId, ElevationState, Harm, InstanceId, Person,
@@ -11,11 +11,7 @@ use model::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::fixtures::{Case, NOW, at, person, scope, snapshot, tool};
-
-/// Permits everything to everybody.
-const OPEN: &str = r#"@id("open") permit(principal, action, resource);
-                      @id("named") permit(principal, action, resource in Server::"crm");"#;
+use super::fixtures::{Case, NOW, OPEN, OPENED, at, person, scope, snapshot, tool};
 
 /// An elevation in force of the task of `case` for `tools`, each with the harm class `moves-money`.
 pub(super) fn elevated(case: &Case, number: u8, tools: &[&str]) -> Elevated {
@@ -114,9 +110,6 @@ fn r_54_an_elevation_lifts_its_task_while_it_is_in_force_and_both_stand_by_it() 
         }
     }
 }
-
-/// Permits everything to everybody; compiled once for all cases.
-static OPENED: LazyLock<crate::Snapshot> = LazyLock::new(|| snapshot(OPEN));
 
 proptest! {
     /// Whatever holds elsewhere: what is permitted lies within mandate, purpose and all ceilings; and

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::elevations::elevated;
-use super::fixtures::{Case, scope, show, snapshot};
-use super::kernel::{Change, OPEN, outcome};
+use super::fixtures::{Case, OPEN, scope, show, snapshot};
+use super::kernel::{Change, outcome};
 
 /// Permits every call at `payments`.
 const PAYMENTS: &str =

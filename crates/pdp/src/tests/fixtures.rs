@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Answer, Answers, Attestation,
@@ -18,6 +18,13 @@ use serde_json::{Value, json};
 use crate::{Bundle, Snapshot, ToolSchema};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+/// Permits everything to everybody.
+pub(super) const OPEN: &str = r#"@id("open") permit(principal, action, resource);
+                      @id("named") permit(principal, action, resource in Server::"crm");"#;
+
+/// The same, compiled once for all cases.
+pub(super) static OPENED: LazyLock<Snapshot> = LazyLock::new(|| snapshot(OPEN));
 
 pub(super) fn tool_ref(text: &str) -> ToolRef {
     text.parse().expect("a tool")

@@ -14,11 +14,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, NOW, at, open_review, person, scope, snapshot, tool, tool_ref};
-
-/// Permits everything to everybody.
-pub(super) const OPEN: &str = r#"@id("open") permit(principal, action, resource);
-                      @id("named") permit(principal, action, resource in Server::"crm");"#;
+use super::fixtures::{Case, NOW, OPEN, at, open_review, person, scope, snapshot, tool, tool_ref};
 
 pub(super) type Change = fn(&mut Case);
 

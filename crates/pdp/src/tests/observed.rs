@@ -10,8 +10,8 @@ use model::{
 use serde_json::json;
 
 use super::delegation::above;
-use super::fixtures::{Case, NOW, person, snapshot, tool};
-use super::kernel::{CHANGES, INACTIVE, OPEN};
+use super::fixtures::{Case, NOW, OPEN, person, snapshot, tool};
+use super::kernel::{CHANGES, INACTIVE};
 
 const READS: &str =
     r#"@id("reads") permit (principal is Instance, action == Action::"crm/lookup", resource);"#;

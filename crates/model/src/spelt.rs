@@ -15,13 +15,13 @@ where
     T::Err: Display,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_string(Spelled::<T>(PhantomData))
+    deserializer.deserialize_string(Spelt::<T>(PhantomData))
 }
 
 /// Takes a text for what it says.
-struct Spelled<T>(PhantomData<T>);
+struct Spelt<T>(PhantomData<T>);
 
-impl<T> Visitor<'_> for Spelled<T>
+impl<T> Visitor<'_> for Spelt<T>
 where
     T: FromStr,
     T::Err: Display,
