@@ -131,12 +131,15 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     let own: Vec<_> = own.into_iter().chain(by.iter().map(String::as_str)).collect();
     let own = deployment.run_refused(&own);
     assert!(own.contains("nobody approves what they asked for themselves"), "{own}");
-    let early = deployment.run_refused(&["policy", "activate", "2"]);
+    let early = deployment.run_refused(&["policy", "activate", &policies]);
     assert!(early.contains("is not approved"), "{early}");
     approve(&deployment, "2");
     let before = deployment.run(&["policy", "history"]);
     let before = in_force(&deployment, &before);
-    deployment.run(&["policy", "activate", "2"]);
+    let of_these = deployment.run(&["policy", "history", &policies]);
+    assert!(of_these.starts_with("2 approved by alice, approved by bob"), "{of_these}");
+    assert!(!of_these.contains("\n1 "), "{of_these}");
+    deployment.run(&["policy", "activate", &policies]);
     let after = deployment.run(&["policy", "history"]);
     assert_ne!(in_force(&deployment, &after), before, "another set is in force");
     let mut caller = Caller::new(&deployment, "canary");
@@ -146,6 +149,8 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     // Files change nothing.
     std::fs::write(deployment.path("home/policies/test.cedar"), "permit (").expect("it is ours");
     assert!(caller.call("touch", "again").is_done());
+    let other = deployment.run_refused(&["policy", "activate", &policies]);
+    assert!(other.contains("no release has the content"), "{other}");
 }
 
 /// Nothing of it is, and the case is told.

@@ -114,33 +114,41 @@ async fn release(typed: Policy) -> anyhow::Result<ExitCode> {
             releases::publish((&set.dir, expires, prove), by, &socket.socket).await?
         }
         Policy::Approve { release, digest, proving, signed, socket } => {
+            let version = releases::named(&release, &socket.socket).await?;
             let meant = (digest, proving.as_deref());
-            releases::approve((release, meant), signed, &socket.socket).await?
+            releases::approve((version, meant), signed, &socket.socket).await?
         }
         Policy::Activate { release, digest, socket } => {
-            releases::activate((release, digest), &socket.socket).await?
+            let version = releases::named(&release, &socket.socket).await?;
+            releases::activate((version, digest), &socket.socket).await?
         }
-        Policy::Observe { release: version, socket, .. } => {
+        Policy::Observe { release, socket, .. } => {
+            let version = match release {
+                Some(release) => Some(releases::named(&release, &socket.socket).await?),
+                None => None,
+            };
             socket::call(&socket.socket, &Asked::PolicyObserve { version }).await?
         }
-        Policy::Withdraw { release: version, socket } => {
+        Policy::Withdraw { release, socket } => {
+            let version = releases::named(&release, &socket.socket).await?;
             socket::call(&socket.socket, &Asked::PolicyWithdraw { version }).await?
         }
         Policy::Rollback { release, expires, owner, signed, socket } => {
-            releases::roll_back((release, expires), (owner, signed), &socket.socket).await?
+            let version = releases::named(&release, &socket.socket).await?;
+            releases::roll_back((version, expires), (owner, signed), &socket.socket).await?
         }
         Policy::Diff { a, b, socket } => {
             let (contents, differs) = releases::diff([&a, &b], &socket.socket).await?;
             print!("{contents}{differs}");
             return Ok(holds(differs.is_empty()));
         }
-        Policy::History { json: false, socket } => {
-            let told = socket::call(&socket.socket, &Asked::PolicyHistory).await?;
-            print!("{}", releases::history(&told));
-            return Ok(ExitCode::SUCCESS);
-        }
-        Policy::History { json: true, socket } => {
-            socket::call(&socket.socket, &Asked::PolicyHistory).await?
+        Policy::History { set, json, socket } => {
+            let told = releases::listed(set.as_deref(), &socket.socket).await?;
+            if !json {
+                print!("{}", releases::history(&told));
+                return Ok(ExitCode::SUCCESS);
+            }
+            told
         }
         _ => unreachable!("the others are run before"),
     };

@@ -145,6 +145,29 @@ fn lines(text: &str) -> String {
     text.lines().map(mcp::render_untrusted).collect::<Vec<_>>().join("\n")
 }
 
+/// The version of the release that is named by it, or by a directory: the newest with the content of that.
+pub(crate) async fn named(release: &str, socket: &Path) -> anyhow::Result<u64> {
+    if let Ok(version) = release.parse() {
+        return Ok(version);
+    }
+    let told = listed(Some(Path::new(release)), socket).await?;
+    let newest = told["releases"].as_array().and_then(|releases| releases.last());
+    newest.and_then(|newest| newest["terms"]["version"].as_u64()).with_context(|| {
+        format!("no release has the content of `{release}`: publish it, or name a version")
+    })
+}
+
+/// What the service tells of releases: of those alone that have the content of the set in `dir`, if one is named.
+pub(crate) async fn listed(dir: Option<&Path>, socket: &Path) -> anyhow::Result<Value> {
+    let content = dir.map(PolicySet::read).transpose()?;
+    let content = content.map(|set| Bundle::from(set.files).digest().to_string());
+    let mut told = socket::call(socket, &Asked::PolicyHistory).await?;
+    if let (Some(content), Some(releases)) = (content, told["releases"].as_array_mut()) {
+        releases.retain(|release| release["terms"]["content"] == *content);
+    }
+    Ok(told)
+}
+
 /// The set in force.
 pub(crate) async fn in_force(socket: &Path) -> anyhow::Result<PolicyFiles> {
     let mut told = socket::call(socket, &Asked::PolicyInForce).await?;

@@ -112,9 +112,9 @@ pub(crate) enum Policy {
     },
     /// Approve a release that somebody else published.
     Approve {
-        /// Its version.
-        #[arg(value_name = "VERSION")]
-        release: u64,
+        /// Its version, or a directory: the newest with that content.
+        #[arg(value_name = "VERSION|DIR")]
+        release: String,
         /// The content that is approved, as `diff` and `history` show it; without it, you are asked.
         #[arg(long, value_name = "DIGEST")]
         digest: Option<PolicyDigest>,
@@ -128,9 +128,9 @@ pub(crate) enum Policy {
     },
     /// Put an approved release in force, if its cases hold by now.
     Activate {
-        /// Its version.
-        #[arg(value_name = "VERSION")]
-        release: u64,
+        /// Its version, or a directory: the newest with that content.
+        #[arg(value_name = "VERSION|DIR")]
+        release: String,
         /// The content that it must have.
         #[arg(long, value_name = "DIGEST")]
         digest: Option<PolicyDigest>,
@@ -139,18 +139,18 @@ pub(crate) enum Policy {
     },
     /// Take back a release that was not in force yet.
     Withdraw {
-        /// Its version.
-        #[arg(value_name = "VERSION")]
-        release: u64,
+        /// Its version, or a directory: the newest with that content.
+        #[arg(value_name = "VERSION|DIR")]
+        release: String,
         #[command(flatten)]
         socket: Socket,
     },
     /// Have an approved release decide beside the set in force, which goes on deciding: what it would have answered is
     /// recorded with each decision.
     Observe {
-        /// Its version.
-        #[arg(value_name = "VERSION", required_unless_present = "end")]
-        release: Option<u64>,
+        /// Its version, or a directory: the newest with that content.
+        #[arg(value_name = "VERSION|DIR", required_unless_present = "end")]
+        release: Option<String>,
         /// Observe none any more.
         #[arg(long, conflicts_with = "release")]
         end: bool,
@@ -159,9 +159,9 @@ pub(crate) enum Policy {
     },
     /// Publish what an earlier release held as the next one, to be approved and activated like any other.
     Rollback {
-        /// The version of the earlier one.
-        #[arg(value_name = "VERSION")]
-        release: u64,
+        /// The version of the earlier one, or a directory: the newest with that content.
+        #[arg(value_name = "VERSION|DIR")]
+        release: String,
         /// After how long it may not be put in force any more (`30d`).
         #[arg(long, value_name = "TIME", value_parser = back)]
         expires: Option<Duration>,
@@ -175,6 +175,9 @@ pub(crate) enum Policy {
     },
     /// List releases, and say what is in force.
     History {
+        /// Those alone that have the content of this directory.
+        #[arg(value_name = "DIR")]
+        set: Option<PathBuf>,
         /// Print them as JSON.
         #[arg(long)]
         json: bool,
