@@ -137,7 +137,7 @@ fn r_39_nobody_releases_alone_and_no_version_goes_back() {
     let before = deployment.run(&["policy", "history"]);
     let before = in_force(&deployment, &before);
     let of_these = deployment.run(&["policy", "history", &policies]);
-    assert!(of_these.starts_with("2 approved by alice, approved by bob"), "{of_these}");
+    assert!(of_these.starts_with("2 released by alice, approved by bob"), "{of_these}");
     assert!(!of_these.contains("\n1 "), "{of_these}");
     deployment.run(&["policy", "activate", &policies]);
     let after = deployment.run(&["policy", "history"]);
