@@ -30,7 +30,7 @@ impl Desk {
 
 impl House {
     /// The findings of releases, each with what it tells.
-    async fn found(&self) -> Vec<(String, String)> {
+    pub(crate) async fn found(&self) -> Vec<(String, String)> {
         self.desk.found_as("release_").await
     }
 

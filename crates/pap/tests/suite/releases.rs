@@ -143,6 +143,16 @@ impl House {
         self.activate(version).await.expect("it is in force");
     }
 
+    /// The same, with a minute until its time is over.
+    pub(crate) async fn release_for_a_minute(&self, version: u64, more: &str) {
+        let (asked, files) = asked(version, more);
+        let expires = Some(self.desk.world.clock.now().plus(Duration::from_mins(1)));
+        let asked = ReleaseAsked { expires, ..asked };
+        self.desk.run(self.published(asked, Some(files))).await.expect("it is published");
+        self.approve(version).await.expect("it is approved");
+        self.activate(version).await.expect("it is in force");
+    }
+
     pub(crate) async fn release(&self, version: u64) -> Release {
         let found = self.desk.fact(FactKey::release(version)).await.expect("it is kept");
         serde_json::from_value(found).expect("a release")
@@ -382,12 +392,7 @@ async fn n_094_what_was_altered_goes_no_step_further() {
 #[tokio::test]
 async fn r_39_a_release_ends_when_its_author_said() {
     let house = House::new().await;
-    let (asked, files) = asked(2, CLOSED);
-    let expires = house.desk.world.clock.now().plus(Duration::from_mins(1));
-    let asked = ReleaseAsked { expires: Some(expires), ..asked };
-    house.desk.run(house.published(asked, Some(files))).await.expect("it is published");
-    house.approve(2).await.expect("it is approved");
-    house.activate(2).await.expect("it is in force");
+    house.release_for_a_minute(2, CLOSED).await;
     assert_eq!(house.follows().await, "in force");
     house.desk.world.clock.advance(Duration::from_mins(1));
     assert!(house.follows().await.contains("expired"));

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use model::{Base, Clock as _, FactKey, PersonState, Release, ReleaseState, Releases};
-use pap::{Command, ReleaseAsked};
+use pap::Command;
 use serde_json::{Value, json};
 
 use crate::desk::word as word_of;
-use crate::releases::{CLOSED, House, asked};
+use crate::releases::{CLOSED, House};
 use crate::support;
 
 /// Another forbid, which is urgent.
@@ -183,12 +183,7 @@ async fn r_39_what_expired_decides_for_a_while_and_not_for_ever() {
     let grace = Duration::from_hours(1);
     let house = House::with(|facts| facts.limits.policy_grace = grace).await;
     let clock = &house.desk.world.clock;
-    let (asked, files) = asked(2, "");
-    let expires = Some(clock.now().plus(Duration::from_mins(1)));
-    let asked = ReleaseAsked { expires, ..asked };
-    house.desk.run(house.published(asked, Some(files))).await.expect("it is published");
-    house.approve(2).await.expect("it is approved");
-    house.activate(2).await.expect("it is in force");
+    house.release_for_a_minute(2, "").await;
     let world = &house.desk.world;
     let act = || world.call("lookup", json!({}));
     let listed = async || {
@@ -231,12 +226,14 @@ async fn r_39_a_set_that_would_be_the_last_is_told() {
 #[tokio::test]
 async fn n_094_tampering_does_not_hide_behind_another_finding() {
     let house = House::new().await;
-    house.release_all(2, CLOSED).await;
+    house.release_for_a_minute(2, CLOSED).await;
     let keeper = house.desk.world.authority.finding_keeper(None, Duration::from_mins(15)).await;
     let keeping = tokio::spawn(keeper.expect("it is asked for once").run());
     let world = &house.desk.world;
     let good = house.release(2).await;
+    world.clock.advance(Duration::from_mins(1));
     let cases = [
+        (FactKey::release(2), json!(good), "expired/2"),
         (FactKey::release(2), json!(Release { author: None, ..good.clone() }), "altered/2"),
         (FactKey::releases(), json!(Releases { newest: 2, active: 1, observed: None }), "older/1"),
         (FactKey::releases(), json!(Releases { newest: 2, active: 0, observed: None }), "none"),
@@ -247,8 +244,7 @@ async fn n_094_tampering_does_not_hide_behind_another_finding() {
         assert_ne!(house.follows().await, "in force", "{cause}");
         let cause = format!("release_refused/{cause}");
         support::until("it is found", || async {
-            let found = authority::all::<model::Finding>(world.store.as_ref(), "finding/").await;
-            found.expect("they can be read").iter().any(|it| it.stranger.cause == cause)
+            house.found().await.iter().any(|(found, _)| *found == cause)
         })
         .await;
     }
