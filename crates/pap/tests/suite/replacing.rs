@@ -250,3 +250,44 @@ async fn n_094_tampering_does_not_hide_behind_another_finding() {
     }
     keeping.abort();
 }
+
+/// Whose approval is gone, or is not what was signed, is a finding where it is kept; that it waits for one is none.
+#[tokio::test]
+async fn n_094_a_release_without_its_approval_is_found_unless_it_waits_for_that() {
+    let house = House::new().await;
+    let world = &house.desk.world;
+    let keeper = world.authority.finding_keeper(None, Duration::from_mins(15)).await;
+    let keeping = tokio::spawn(keeper.expect("it is asked for once").run());
+    house.release_all(2, CLOSED).await;
+    house.publish(3, URGENT).await.expect("it is published");
+    let observe = Command::PolicyObserve { version: Some(3) };
+    assert_eq!(word_of(&house.desk.run(observe).await), "invalid");
+    assert_eq!(word_of(&house.activate(3).await), "invalid");
+    // Findings are kept in turn: what waits would be one before this is.
+    let good = house.release(2).await;
+    let mut taken_out = good.clone();
+    if let ReleaseState::Active { approval, .. } = &mut taken_out.state {
+        *approval = None;
+    }
+    assert_ne!(taken_out, good);
+    world.put(FactKey::release(2), &taken_out).await;
+    assert!(house.follows().await.contains("did not countersign it"));
+    let are_found = async |expected: &[&str]| {
+        support::until("they are found", || async {
+            house.found().await.iter().map(|(cause, _)| cause.as_str()).eq(expected.iter().copied())
+        })
+        .await;
+    };
+    are_found(&["release_refused/altered/2"]).await;
+    world.put(FactKey::release(2), &good).await;
+    house.approve(3).await.expect("it is approved");
+    let mut unsigned = house.release(3).await;
+    if let ReleaseState::Released { approval } = &mut unsigned.state {
+        approval.by.word.clear();
+    }
+    world.put(FactKey::release(3), &unsigned).await;
+    let why = house.activate(3).await.expect_err("it is refused").to_string();
+    assert!(why.contains("its approver did not sign it"), "{why}");
+    are_found(&["release_refused/altered/2", "release_refused/altered/3"]).await;
+    keeping.abort();
+}
