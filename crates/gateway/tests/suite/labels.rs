@@ -3,9 +3,10 @@
 use mcp::Era;
 use model::SessionFacts;
 use serde_json::{Value, json};
+use testkit::{Call, Fault};
 
 use crate::asks::{begin, everything, form, next, request, told};
-use crate::support::{Act, World};
+use crate::support::{Act, World, until};
 use crate::{ERAS, POLICY, before, upstream};
 
 const LABELS: &str = "
@@ -53,12 +54,16 @@ impl World {
     }
 }
 
-fn revealing(labels: &Value) -> Act {
-    Act::Result(json!({
+fn secret(labels: &Value) -> Value {
+    json!({
         "content": [{ "type": "text", "text": "the-secret" }],
         "resultType": "complete",
         "_meta": { "chancery/labels": labels, "other": 1 },
-    }))
+    })
+}
+
+fn revealing(labels: &Value) -> Act {
+    Act::Result(secret(labels))
 }
 
 #[tokio::test]
@@ -199,6 +204,39 @@ async fn n_085_what_cannot_be_put_on_the_session_is_withheld() {
         assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{labels}");
         assert!(!format!("{answer:?}").contains("the-secret"), "{labels}");
         assert_eq!(world.outcome("up/echo").await, "withheld");
+    }
+}
+
+/// What a result reveals is not committed, or nobody knows whether it is: nothing of the result is let go.
+#[tokio::test]
+async fn n_085_nothing_is_let_go_whose_label_could_not_be_committed() {
+    let both = ["external", "private"];
+    for (fault, labels) in [(Fault::Fail, &both[..1]), (Fault::FailButPersist, &both[..])] {
+        for era in ERAS {
+            let up = upstream(era).await;
+            let (world, bot) = before(&up, "").await;
+            world.labelled(LABELS).await;
+            let client = bot.connected(&world, "up", era).await;
+            let result = secret(&json!(["private"]));
+            let result = format!(r#"{{"jsonrpc":"2.0","id":$id,"result":{result}}}"#);
+            up.on("tools/call", Act::HeldEvents(vec![result]));
+            let fails = async {
+                until("it is called", || async { up.seen_of("tools/call").pop() }).await;
+                world.store.always(Call::Commit, fault);
+                up.release();
+            };
+            let (answer, ()) = tokio::join!(client.call("echo", json!({})), fails);
+            assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{fault:?}");
+            assert!(!format!("{answer:?}").contains("the-secret"), "{fault:?}: {answer:?}");
+            assert_eq!(world.labels().await, labels, "{fault:?}");
+            world.store.heal();
+            assert_eq!(world.outcome("up/echo").await, "withheld", "{fault:?}");
+            // Once it can be, it is let go.
+            up.on("tools/call", revealing(&json!(["private"])));
+            let answer = client.call("echo", json!({ "n": 2 })).await;
+            assert!(format!("{answer:?}").contains("the-secret"), "{fault:?}: {answer:?}");
+            assert_eq!(world.labels().await, both, "{fault:?}");
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use serde_json::Value;
 use store_sqlite::{Options, SqliteStore};
 use sts::TokenService;
 use tempfile::TempDir;
-use testkit::{ManualClock, SeededEntropy};
+use testkit::{FaultyStore, ManualClock, SeededEntropy};
 use tokio_util::task::TaskTracker;
 
 use super::client::Agent;
@@ -72,6 +72,7 @@ pub struct World {
     pub publisher: Arc<Publisher>,
     pub sources: Arc<Sources>,
     pub journal: Journal,
+    pub store: Arc<FaultyStore>,
     ring: KeyRing,
     pub keys: Arc<TokenKeys>,
     tasks: TaskTracker,
@@ -89,7 +90,7 @@ impl World {
         let kept =
             KeptTokenKeys::open(dir.path().join("keys"), &WrittenKeys::default()).expect("a key");
         let keys = kept.keys.clone();
-        let (journal, authority, outcomes) = authority(&dir, &clock, &entropy, &ring).await;
+        let (store, journal, authority, outcomes) = authority(&dir, &clock, &entropy, &ring).await;
         tokio::spawn(outcomes.run());
         let starter = ("starter.cedar".to_owned(), pdp::STARTER_POLICY.to_owned());
         let mut files = BTreeMap::from([starter]);
@@ -121,6 +122,7 @@ impl World {
             publisher,
             sources,
             journal,
+            store,
             ring,
             keys,
             tasks,
@@ -295,15 +297,15 @@ async fn authority(
     clock: &Arc<ManualClock>,
     entropy: &Arc<dyn Entropy>,
     ring: &KeyRing,
-) -> (Journal, Arc<Authority>, OutcomeWriter) {
+) -> (Arc<FaultyStore>, Journal, Arc<Authority>, OutcomeWriter) {
     let options = Options {
         clock: clock.clone(),
         on_fatal: Arc::new(|error| panic!("the store gave up: {error}")),
     };
     let store = SqliteStore::open(&dir.path().join("chancery.db"), options).expect("a store");
-    let store = Arc::new(store);
+    let store = FaultyStore::over(Arc::new(store));
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
-    let journal = Journal::new(store, sealer);
+    let journal = Journal::new(store.clone(), sealer);
     let founding = Founding {
         founders: vec![Founder { id: "alice".parse().expect("a person"), code: None }],
         keys: BTreeMap::new(),
@@ -329,7 +331,7 @@ async fn authority(
             policy_grace: Duration::from_hours(24),
         },
     });
-    (journal, Arc::new(authority), outcomes)
+    (store, journal, Arc::new(authority), outcomes)
 }
 
 fn gateway_parts(
