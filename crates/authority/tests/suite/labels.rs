@@ -76,9 +76,12 @@ impl World {
 
     /// Puts `policy` in force, with what it says of labels.
     pub(crate) async fn publish_labelled(&self, policy: &str) {
-        let bundle = self.bundle(policy).await;
-        let bundle = Bundle { labels: Some(LABELS.to_owned()), ..bundle };
-        self.put_in_force(bundle).await;
+        self.put_in_force(self.labelled_bundle(policy).await).await;
+    }
+
+    /// `policy` as a set, with what it says of labels.
+    pub(crate) async fn labelled_bundle(&self, policy: &str) -> Bundle {
+        Bundle { labels: Some(LABELS.to_owned()), ..self.bundle(policy).await }
     }
 
     /// What `session` carries, as it is kept.

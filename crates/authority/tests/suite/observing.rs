@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use authority::{AdminAct, ChangedBy, NotAdministered};
 use model::{Clock as _, PolicyDigest, ResourceRef, Revision};
+use pdp::Bundle;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::labels::of;
-use crate::support::{Act, DECISION_TIMEOUT, POLICY, World};
+use crate::support::{Act, DECISION_TIMEOUT, POLICY, World, compiled};
 
-/// What a set under observation may hold: guards, what opens everything, and what cannot be evaluated.
-const POLICIES: [&str; 6] = [
+/// What a set under observation may hold: what opens everything, guards, what cannot be evaluated, and what looks at the
+/// session. All but the first four are what the set in force may hold, too.
+const POLICIES: [&str; 9] = [
     r#"@id("all") permit (principal, action, resource);"#,
     r#"@id("crm") permit (principal, action, resource in Server::"crm");"#,
     r#"@id("nobody") forbid (principal, action, resource);"#,
@@ -20,11 +22,32 @@ const POLICIES: [&str; 6] = [
        when { context.input has amount && context.input.amount > 50 };"#,
     r#"@id("fails") forbid (principal, action == Action::"crm/refund", resource)
        when { context.input has amount && context.input.amount * 9223372036854775807 < 0 };"#,
+    r#"@id("after") forbid (principal, action == Action::"crm/refund", resource)
+       when { context.session.used_tools.contains("crm/lookup") };"#,
+    r#"@id("twice") forbid (principal, action == Action::"crm/lookup", resource)
+       when { context.session.counters["crm/lookup"] >= 2 };"#,
+    r#"@id("private") forbid (principal, action == Action::"crm/refund", resource)
+       when { context.session.labels.contains("private") };"#,
 ];
+
+/// How many sessions there are.
+const SESSIONS: u16 = 2;
+
+/// A call: in which session, of which tool, with which amount.
+type Called = (u16, &'static str, i64);
+
+fn called() -> impl Strategy<Value = Vec<Called>> {
+    let tool = prop::sample::select(vec!["lookup", "refund", "deploy"]);
+    prop::collection::vec((0..SESSIONS, tool, 0_i64..200), 1..10)
+}
 
 /// Has `policy` decide beside what is in force.
 async fn observe(world: &World, policy: &str) -> PolicyDigest {
-    let snapshot = world.compile(policy).await;
+    observe_set(world, world.bundle(policy).await).await
+}
+
+async fn observe_set(world: &World, bundle: Bundle) -> PolicyDigest {
+    let snapshot = compiled(bundle).await;
     let digest = snapshot.digest();
     world.authority.pip().observe(Some(snapshot));
     digest
@@ -70,16 +93,28 @@ async fn observed(world: &World, act: &Act, expected: &str) -> Value {
     }
 }
 
-/// What is answered to each call, and to an administrator; and the records of it, without what was observed.
-async fn answers(observed: Option<&str>, calls: &[(usize, i64)]) -> (Vec<String>, Vec<Value>) {
-    let world = World::new().await;
+/// What is answered to each call, and to an administrator, where what is `in_force` is besides what always is; and the
+/// records of it, without what was observed.
+async fn answers(
+    in_force: &str,
+    observed: Option<&str>,
+    calls: &[Called],
+) -> (Vec<String>, Vec<Value>) {
+    let world = World::labelled().await;
+    world.publish_labelled(&format!("{POLICY}{in_force}")).await;
     if let Some(observed) = observed {
-        observe(&world, observed).await;
+        observe_set(&world, world.labelled_bundle(observed).await).await;
+    }
+    // All that the set in force looks at is remembered of sessions that are opened since it is.
+    world.clock.advance(Duration::from_millis(1));
+    let mut instances = Vec::new();
+    for number in 0..SESSIONS {
+        instances.push(world.another(number).await);
     }
     let mut answers = Vec::new();
-    for (tool, amount) in calls {
-        let tool = ["lookup", "refund", "deploy"][*tool];
-        answers.push(answer(&world, world.call(tool, json!({ "amount": amount }))).await);
+    for &(session, tool, amount) in calls {
+        let act = world.call(tool, json!({ "amount": amount }));
+        answers.push(answer(&world, of(instances[usize::from(session)], act)).await);
     }
     answers.push(administer(&world).await.is_ok().to_string());
     let mut records = world.records("decision").await;
@@ -102,21 +137,41 @@ proptest! {
 
     #[test]
     fn r_39_a_set_under_observation_changes_no_answer(
-        parts in prop::collection::vec(any::<bool>(), POLICIES.len()),
-        calls in prop::collection::vec((0_usize..3, 0_i64..200), 1..6),
+        in_force in prop::sample::subsequence(POLICIES[4..].to_vec(), 0..=POLICIES.len() - 4),
+        observed in prop::sample::subsequence(POLICIES.to_vec(), 0..=POLICIES.len()),
+        calls in called(),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        let parts = POLICIES.iter().zip(parts).filter_map(|(policy, is_in)| is_in.then_some(*policy));
-        let observed = parts.collect::<String>();
+        let (in_force, observed) = (in_force.concat(), observed.concat());
         let (with, without) = runtime.block_on(async {
-            (answers(Some(&observed), &calls).await, answers(None, &calls).await)
+            let with = Box::pin(answers(&in_force, Some(&observed), &calls)).await;
+            (with, Box::pin(answers(&in_force, None, &calls)).await)
         });
         prop_assert_eq!(with, without);
         runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+/// What is drawn above answers by what was called before in the same session, and in no other.
+#[tokio::test]
+async fn what_is_in_force_beside_it_looks_at_the_session() {
+    let calls = [
+        (0, "refund", 1),
+        (0, "lookup", 1),
+        (0, "refund", 2),
+        (1, "refund", 3),
+        (0, "lookup", 1),
+        (0, "lookup", 1),
+    ];
+    for (policy, denied) in [(POLICIES[6], 2_usize), (POLICIES[7], 5), (POLICIES[8], 2)] {
+        let (answers, _) = Box::pin(answers(policy, None, &calls)).await;
+        let calls = answers[..calls.len()].iter().enumerate();
+        let others = calls.filter(|(_, answer)| *answer != "permitted").map(|(at, _)| at);
+        assert_eq!(others.collect::<Vec<_>>(), [denied], "{policy}: {answers:?}");
     }
 }
 
