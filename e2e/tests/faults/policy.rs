@@ -77,16 +77,27 @@ fn n_128_no_broken_policy_file_opens_anything() {
 #[test]
 fn n_128_what_is_said_beside_policies_is_not_gone_by_itself() {
     let mut stage = Stage::set();
-    let path = stage.deployment.path("home/policies/labels.yaml");
-    write(&path, "labels: 1");
+    let dir = stage.deployment.path("home/policies");
+    write(&dir.join("labels.yaml"), "labels: 1");
     stage.told("chancery_policy_stale 1");
-    write(&path, "labels: {}");
+    let beside = [
+        ("labels.yaml", "labels: {}"),
+        ("budgets.yaml", "budgets: {}"),
+        ("strictness.yaml", "calls: []"),
+        ("own.cedarschema", "entity Desk;"),
+    ];
+    for (name, text) in beside {
+        std::fs::write(dir.join(name), text).expect("it can be written");
+    }
     stage.told("chancery_policy_stale 0");
-    std::fs::remove_file(&path).expect("it was there");
-    stage.told("chancery_policy_stale 1");
-    is_in_force(&mut stage);
-    write(&path, "labels: {}");
-    stage.told("chancery_policy_stale 0");
+    for (name, text) in beside {
+        println!("{name} is gone");
+        std::fs::remove_file(dir.join(name)).expect("it was there");
+        stage.told("chancery_policy_stale 1");
+        is_in_force(&mut stage);
+        write(&dir.join(name), text);
+        stage.told("chancery_policy_stale 0");
+    }
     stage.ends_well();
 }
 
