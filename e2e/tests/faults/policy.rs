@@ -22,7 +22,7 @@ const WAYS: [(&str, Breaking, [&str; 2]); 5] = [
             std::fs::remove_file(path).expect("it was there");
             std::os::unix::fs::symlink("nowhere.cedar", path).expect("a link can be made");
         },
-        ["could not read `", "test.cedar`"],
+        ["test.cedar`: ", "see that it is there for this user to read, or remove it"],
     ),
     (
         "gone",
