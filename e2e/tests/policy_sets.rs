@@ -189,11 +189,19 @@ fn a_case_that_does_not_hold_or_is_not_read_is_told(deployment: &Deployment, dir
     let lists = r#"@id("lists") @description("L")
         permit (principal, action == Action::"tools/list", resource) when { context.depth == 0 };"#;
     std::fs::write(dir.join("lists.cedar"), lists).expect("it can be written");
+    let remedy = ": mend the policies or the case\n";
+    let fails = "cases/it.yaml:1: the case `it` expects deny by canary, the set answers";
+    for command in ["check", "plan"] {
+        let (code, told) = chancery(deployment, &["policy", command, "next"]);
+        assert_eq!(code, 3, "{command}: {told}");
+        assert!(told.contains(fails) && told.contains(remedy), "{command}: {told}");
+    }
     let junit = ["policy", "test", "next", "--junit", "failed.xml"];
     let (code, told) = chancery(deployment, &junit);
     assert_eq!(code, 3, "{told}");
     for says in [
-        "cases/it.yaml:1: `it` expects deny by canary, the set answers",
+        fails,
+        remedy,
         "not covered: policy `nobody` applies in no case",
         "half covered: policy `lists`: always met: context.depth == 0",
     ] {

@@ -117,7 +117,9 @@ impl Folder {
         let shown = self.path.display();
         let entries = fs::read_dir(self.place(""));
         let mut names = BTreeSet::new();
-        for entry in entries.with_context(|| format!("could not read the directory `{shown}`"))? {
+        let unread =
+            || format!("could not read the directory `{shown}`: name one that this user may read");
+        for entry in entries.with_context(unread)? {
             let name = entry?.file_name();
             let told = name.to_string_lossy();
             if is_passed_over(&told) {
@@ -153,7 +155,8 @@ impl Folder {
         let left = BYTES_MAX - self.reading.borrow().bytes;
         let mut text = String::new();
         let read = file.take(left + 1).read_to_string(&mut text);
-        let bytes = read.with_context(|| format!("could not read `{shown}`"))? as u64;
+        let unread = || format!("could not read `{shown}`: write it as text in UTF-8");
+        let bytes = read.with_context(unread)? as u64;
         ensure!(
             bytes <= left,
             "with `{shown}` there are more than {BYTES_MAX} bytes of policy: move elsewhere what is none"
@@ -186,7 +189,12 @@ fn opened(place: &Path, (path, reading): (&Path, &Rc<RefCell<Reading>>)) -> anyh
         reading.borrow_mut().stood.entry(path.to_owned()).or_insert(stamp);
         Ok(file)
     });
-    file.with_context(|| format!("could not read `{}`", path.display()))
+    file.with_context(|| {
+        let shown = path.display();
+        format!(
+            "could not read `{shown}`: see that it is there for this user to read, or remove it"
+        )
+    })
 }
 
 /// Whether a file of this name has that extension.
@@ -302,17 +310,23 @@ mod tests {
         let pipe = path.join("pipe.cedar");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
         fs::create_dir(path.join("dir.cedar")).expect("it can be made");
+        symlink("nowhere.cedar", path.join("link.cedar")).expect("it can be made");
+        fs::write(path.join("bytes.cedar"), [0xff]).expect("it can be written");
         let large = File::create(path.join("large.cedar")).expect("it can be made");
         large.set_len(BYTES_MAX + 1).expect("it can be made longer");
         for (name, why) in [
             ("pipe.cedar", "is no file"),
             ("dir.cedar", "is no file"),
+            ("link.cedar", "see that it is there for this user to read, or remove it"),
+            ("bytes.cedar", "write it as text in UTF-8"),
             ("large.cedar", "bytes of policy"),
         ] {
             let read = Folder::read(&path, |folder| folder.text(name));
             let told = read.expect_err(name).to_string();
             assert!(told.contains(name) && told.contains(why), "{told}");
         }
+        let told = Folder::read(&path.join("a.cedar"), Folder::names).expect_err("it is a file");
+        assert!(told.to_string().contains("a.cedar`: name one that this user may read"), "{told}");
         // So many are as much as one that is as long as all of them.
         large.set_len(BYTES_MAX).expect("it can be made shorter");
         let both = |folder: &Folder| Ok((folder.text("large.cedar")?, folder.text("a.cedar")?));

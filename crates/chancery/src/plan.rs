@@ -104,10 +104,7 @@ async fn planned(set: &PolicySet, replayed: Replayed, socket: &Path) -> anyhow::
     let results = set.run()?;
     let failed =
         results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
-    let failed = failed.filter_map(|(file, result)| {
-        let error = result.held.as_ref().err()?;
-        Some(format!("{}: `{}` {error}", result.place(file), result.name))
-    });
+    let failed = failed.filter_map(|(file, result)| result.failure(file));
     Ok(Planned {
         affected: affected([&old, &new], (&changed, &parts), (&tools, &agents)),
         acts: Acts::of([&old, &new], &changed, &agents),

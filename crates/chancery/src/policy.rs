@@ -162,11 +162,8 @@ pub(crate) fn held(set: &PolicySet) -> anyhow::Result<usize> {
     let all = results.iter().flat_map(|(file, results)| results.iter().map(move |it| (file, it)));
     let mut held = 0;
     for (file, result) in all {
-        if let Err(error) = &result.held {
-            let (place, name) = (result.place(file), &result.name);
-            let remedy =
-                "mend the policies or the case; `chancery policy test` tells all that do not hold";
-            bail!("{place}: the case `{name}` {error}: {remedy}");
+        if let Some(failure) = result.failure(file) {
+            bail!("{failure}; `chancery policy test` tells all that do not hold");
         }
         held += 1;
     }
@@ -244,9 +241,9 @@ fn tell_failures(results: &BTreeMap<String, Vec<CaseResult>>) -> usize {
     let mut failed = 0;
     for (file, results) in results {
         for result in results {
-            if let Err(error) = &result.held {
+            if let Some(failure) = result.failure(file) {
                 failed += 1;
-                println!("{}: `{}` {error}", result.place(file), result.name);
+                println!("{failure}");
             }
         }
     }

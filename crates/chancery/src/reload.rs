@@ -27,6 +27,29 @@ pub(crate) enum Looked {
     Refused(String),
 }
 
+/// Why the last good set stays in force in place of another one, if it does.
+#[derive(Default)]
+pub(crate) struct Stale(Option<String>);
+
+impl Stale {
+    /// Takes what a look found; gives the reason, if it is another than after the look before.
+    pub(crate) fn news(&mut self, looked: Looked) -> Option<&str> {
+        match looked {
+            Looked::InForce => self.0 = None,
+            Looked::Refused(why) if self.0.as_ref() != Some(&why) => {
+                return Some(self.0.insert(why).as_str());
+            }
+            Looked::Changing | Looked::Refused(_) => {}
+        }
+        None
+    }
+
+    /// Whether it does.
+    pub(crate) const fn is_so(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// Puts the active release in force, or, where the configuration says so, the starter policy, or files, which are
 /// watched: those only of a deployment for development.
 pub(crate) async fn in_force(
@@ -166,6 +189,28 @@ mod tests {
     use super::*;
 
     type Change = fn(&mut PolicyFiles);
+
+    /// Each reason is told once, also one that follows another, and that comes back.
+    #[test]
+    fn a_reason_is_told_whenever_it_is_another() {
+        let refused = |why: &str| Looked::Refused(why.to_owned());
+        let rows = [
+            (Looked::Changing, None, false),
+            (refused("cut"), Some("cut"), true),
+            (refused("cut"), None, true),
+            (Looked::Changing, None, true),
+            (refused("cut"), None, true),
+            (refused("gone"), Some("gone"), true),
+            (refused("cut"), Some("cut"), true),
+            (Looked::InForce, None, false),
+            (refused("cut"), Some("cut"), true),
+        ];
+        let mut stale = Stale::default();
+        for (at, (looked, news, is_so)) in rows.into_iter().enumerate() {
+            assert_eq!(stale.news(looked), news, "{at}");
+            assert_eq!(stale.is_so(), is_so, "{at}");
+        }
+    }
 
     #[test]
     fn whatever_decides_can_be_gone() {

@@ -36,7 +36,7 @@ use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
 use crate::own_process::{end_process, lock, raise_descriptor_limit};
 use crate::receivers::Signals;
-use crate::reload::{self, Looked, PolicyWatch};
+use crate::reload::{self, Looked, PolicyWatch, Stale};
 use crate::sources::{self, Sources};
 use crate::status::Status;
 use crate::system::{SystemClock, SystemEntropy, environment};
@@ -458,6 +458,7 @@ async fn look(
     stop: CancellationToken,
 ) {
     let mut forgetting = Forgetting::new(crate::host::started);
+    let mut stale = Stale::default();
     loop {
         let meant = tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => false,
@@ -484,17 +485,9 @@ async fn look(
             Some(files) => files.look(meant).await,
             None => followed.map_or_else(Looked::Refused, |()| Looked::InForce),
         };
-        match looked {
-            Looked::InForce => status.policy_stale.store(false, Ordering::Relaxed),
-            Looked::Changing => {}
-            Looked::Refused(error) => {
-                if !status.policy_stale.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        %error,
-                        "policy was not reloaded: the last good set stays in force"
-                    );
-                }
-            }
+        if let Some(error) = stale.news(looked) {
+            tracing::error!(%error, "policy was not reloaded: the last good set stays in force");
         }
+        status.policy_stale.store(stale.is_so(), Ordering::Relaxed);
     }
 }

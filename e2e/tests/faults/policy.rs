@@ -2,24 +2,40 @@
 
 use std::path::PathBuf;
 
-use e2e::Stage;
-use e2e::stage::POLICY;
+use e2e::stage::{POLICY, REQUEST, options};
+use e2e::{Options, Stage};
 
 /// Breaks the policy file at a path.
 type Breaking = fn(&PathBuf);
 
-/// How the file with the deployment's own policy can be broken.
-const WAYS: [(&str, Breaking); 5] = [
-    ("cut in half", |path| write(path, &POLICY[..POLICY.len() / 2])),
-    ("empty", |path| write(path, "")),
-    ("gone", |path| std::fs::remove_file(path).expect("it was there")),
-    ("a link to nowhere", |path| {
-        std::fs::remove_file(path).expect("it was there");
-        std::os::unix::fs::symlink("nowhere.cedar", path).expect("a link can be made");
-    }),
-    ("not what is checked", |path| {
-        write(path, "@id(\"a\") permit (principal, action, resource) when { principal.nope };");
-    }),
+/// How the file with the deployment's own policy can be broken, and what is told in one line: where, and what to do.
+const WAYS: [(&str, Breaking, [&str; 2]); 5] = [
+    (
+        "cut in half",
+        |path| write(path, &POLICY[..POLICY.len() / 2]),
+        ["test.cedar:5: ", "(expected "],
+    ),
+    ("empty", |path| write(path, ""), ["test.cedar` is empty: ", "write it whole, or remove"]),
+    (
+        "a link to nowhere",
+        |path| {
+            std::fs::remove_file(path).expect("it was there");
+            std::os::unix::fs::symlink("nowhere.cedar", path).expect("a link can be made");
+        },
+        ["test.cedar`: ", "see that it is there for this user to read, or remove it"],
+    ),
+    (
+        "gone",
+        |path| std::fs::remove_file(path).expect("it was there"),
+        ["test.cedar` is gone: ", "if that is meant, send SIGHUP"],
+    ),
+    (
+        "not what is checked",
+        |path| {
+            write(path, "@id(\"a\") permit (principal, action, resource) when { principal.nope };");
+        },
+        ["test.cedar:1: policy `a`: ", "not found"],
+    ),
 ];
 
 fn write(path: &PathBuf, text: &str) {
@@ -28,21 +44,30 @@ fn write(path: &PathBuf, text: &str) {
     std::fs::write(path, text).expect("it can be written");
 }
 
-/// N-128: cut in half, empty, gone, a dangling link, not valid: each leaves the last good set in
-/// force, the forbids in it too; and is told.
+/// N-128: cut in half, empty, gone, a dangling link, not valid, also one after the other: each leaves the last good set
+/// in force, the forbids in it too; and is told, each with its place and what to do.
 #[test]
 fn n_128_no_broken_policy_file_opens_anything() {
-    let mut stage = Stage::set();
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let log = dir.path().join("service.log");
+    let service_log = Some(log.clone());
+    let mut stage = Stage::set_by(|port| Options { service_log, ..options(port, REQUEST, "") });
     let path = stage.deployment.path("home/policies/test.cedar");
-    for (what, damage) in WAYS {
-        println!("policy file {what}");
-        damage(&path);
-        let ready = stage.told("chancery_policy_stale 1");
-        assert!(ready.contains("503") && ready.contains("policy"), "{what}: {ready}");
-        is_in_force(&mut stage);
+    for ways in WAYS.chunks(2) {
+        for (what, damage, said) in ways {
+            damage(&path);
+            let ready = stage.told("chancery_policy_stale 1");
+            assert!(ready.contains("503") && ready.contains("policy"), "{what}: {ready}");
+            e2e::wait_until(what, || {
+                let logged = std::fs::read_to_string(&log).expect("it is written");
+                let is_it = |line: &str| said.iter().all(|part| line.contains(part));
+                logged.lines().any(is_it).then_some(())
+            });
+            is_in_force(&mut stage);
+        }
         write(&path, POLICY);
         let ready = stage.told("chancery_policy_stale 0");
-        assert!(ready.contains("200 OK"), "{what}: {ready}");
+        assert!(ready.contains("200 OK"), "{ready}");
     }
     is_in_force(&mut stage);
     stage.ends_well();
@@ -52,16 +77,27 @@ fn n_128_no_broken_policy_file_opens_anything() {
 #[test]
 fn n_128_what_is_said_beside_policies_is_not_gone_by_itself() {
     let mut stage = Stage::set();
-    let path = stage.deployment.path("home/policies/labels.yaml");
-    write(&path, "labels: 1");
+    let dir = stage.deployment.path("home/policies");
+    write(&dir.join("labels.yaml"), "labels: 1");
     stage.told("chancery_policy_stale 1");
-    write(&path, "labels: {}");
+    let beside = [
+        ("labels.yaml", "labels: {}"),
+        ("budgets.yaml", "budgets: {}"),
+        ("strictness.yaml", "calls: []"),
+        ("own.cedarschema", "entity Desk;"),
+    ];
+    for (name, text) in beside {
+        std::fs::write(dir.join(name), text).expect("it can be written");
+    }
     stage.told("chancery_policy_stale 0");
-    std::fs::remove_file(&path).expect("it was there");
-    stage.told("chancery_policy_stale 1");
-    is_in_force(&mut stage);
-    write(&path, "labels: {}");
-    stage.told("chancery_policy_stale 0");
+    for (name, text) in beside {
+        println!("{name} is gone");
+        std::fs::remove_file(dir.join(name)).expect("it was there");
+        stage.told("chancery_policy_stale 1");
+        is_in_force(&mut stage);
+        write(&dir.join(name), text);
+        stage.told("chancery_policy_stale 0");
+    }
     stage.ends_well();
 }
 
@@ -126,7 +162,7 @@ fn n_128_a_broken_policy_file_keeps_it_from_starting() {
     let path = stage.deployment.path("home/policies/test.cedar");
     let config = stage.deployment.path("home/chancery.yaml");
     stage.deployment.stop();
-    for (what, damage) in WAYS.iter().filter(|(what, _)| *what != "gone") {
+    for (what, damage, _) in WAYS.iter().filter(|(what, ..)| *what != "gone") {
         damage(&path);
         let said = stage.deployment.run_refused(&["serve", "--config", config.to_str().unwrap()]);
         assert!(said.contains("polic"), "{what}: {said}");

@@ -3,6 +3,9 @@
 use pdp::AskedPolicy;
 use serde_json::Value;
 
+/// What to do about a case that does not hold.
+pub(super) const REMEDY: &str = "mend the policies or the case";
+
 /// What came of one case.
 #[derive(Debug)]
 pub struct CaseResult {
@@ -36,6 +39,12 @@ impl CaseResult {
     /// Where it stands, which is in `file`.
     pub fn place(&self, file: &str) -> String {
         self.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
+    }
+
+    /// Why it does not hold, which stands in `file`, and what to do; none if it holds.
+    pub fn failure(&self, file: &str) -> Option<String> {
+        let why = self.held.as_ref().err()?;
+        Some(format!("{}: the case `{}` {why}: {REMEDY}", self.place(file), self.name))
     }
 
     /// It cannot be asked, for this reason.

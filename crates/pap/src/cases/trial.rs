@@ -11,6 +11,7 @@ use std::time::Duration;
 use authority::SharedCompiler;
 use pdp::Snapshot;
 
+use super::result::REMEDY;
 use super::{CaseFile, CaseResult, Tools, bundle, read_cases};
 use crate::flips::PolicyFiles;
 
@@ -109,7 +110,7 @@ fn told(result: &CaseResult, path: &str) -> String {
     };
     let (name, why) = (shown(&result.name), shown(&why));
     format!(
-        "{}: the case `{name}` {why}: mend the policies or the case (try it with the tools as they are \
+        "{}: the case `{name}` {why}: {REMEDY} (try it with the tools as they are \
          onboarded: `chancery policy tools > tools.yaml`, then `chancery policy test`; what nobody onboarded, \
          that file describes), and publish the set again",
         result.place(path)
