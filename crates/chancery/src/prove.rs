@@ -49,18 +49,19 @@ pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<
         tell(&report)?;
         bail!("nothing was signed: not all of it is proved");
     }
-    tell_proved(&report, set);
+    tell_proved(&report, set)?;
     Ok(digest(&report, set))
 }
 
-/// Who signs is told what was proved, and by which properties.
-fn tell_proved(report: &Report, set: &PolicySet) {
+/// Who signs is told what was proved, by which properties, and what that rests on.
+fn tell_proved(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     let names: Vec<_> = set.properties.keys().map(String::as_str).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     eprintln!("chancery: files of properties: {} ({names})", set.properties.len());
-    for line in report.shown.iter().filter_map(holds) {
+    for line in told(report)? {
         eprintln!("chancery: {line}");
     }
+    Ok(())
 }
 
 /// Proves here what the author of a release says is proved of it, if they do, on the `own` copy of whoever approves.
