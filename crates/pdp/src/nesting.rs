@@ -92,6 +92,21 @@ pub(crate) fn is_shallow(text: &str) -> Result<(), (usize, String)> {
     Ok(())
 }
 
+/// What `text` is of but for what Cedar skips: words, texts and signs, each after the byte at which it begins.
+pub(crate) fn tokens(text: &str) -> impl Iterator<Item = (usize, &[u8])> {
+    let bytes = text.as_bytes();
+    let mut end = 0;
+    let all = std::iter::from_fn(move || {
+        let at = end;
+        if at >= bytes.len() {
+            return None;
+        }
+        end = token_end(bytes, at);
+        Some((at, &bytes[at..end]))
+    });
+    all.filter(|(_, token)| !is_blank(token))
+}
+
 /// Behind what begins at `at`: a text, a comment, a word, an operator of two characters, or one byte.
 fn token_end(bytes: &[u8], at: usize) -> usize {
     let byte = bytes[at];
@@ -114,7 +129,7 @@ fn is_blank(token: &[u8]) -> bool {
     token.starts_with(b"//") || token.iter().all(is_white)
 }
 
-const fn is_in_word(byte: u8) -> bool {
+pub(crate) const fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 

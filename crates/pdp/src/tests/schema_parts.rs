@@ -58,6 +58,27 @@ fn n_094_no_schema_part_says_what_a_word_means() {
     check(&[desk, line], "1.cedarschema:2", "Desk");
 }
 
+/// An action is told with the line on which it is declared, whatever else is called so, or said in comments and texts.
+#[test]
+fn an_action_of_a_schema_part_is_told_with_its_line() {
+    let check = |part: &str, line: usize| {
+        let errors = Snapshot::compile(with(&[part])).expect_err(part).to_string();
+        let why = format!("0.cedarschema:{line}: a schema part declares types; actions come from");
+        assert!(errors.starts_with(&why), "{part}: {errors}");
+    };
+    check("action \"sit\";", 1);
+    check("entity Desk;\naction sit, stand;\naction \"lie\";", 2);
+    check("entity Desk;\nexternal\naction \"sit\";", 3);
+    check("namespace Own {\n  action \"sit\";\n}", 2);
+    check("namespace Own { entity Desk; }\naction \"sit\";", 2);
+    check("@doc(\"action sit\")\naction \"sit\";", 2);
+    check("@entity\naction \"sit\";", 2);
+    check("@action(\"sit\")\nentity Desk;\naction\n\"sit\";", 3);
+    check("// action \"sit\";\nentity Desk = {\n  action: Long };\naction \"sit\";", 4);
+    check("entity Desk = { \"; action sit\": Long,\n  action?: Long };\naction \"sit\";", 3);
+    check("type action = Long;\nentity Desk = { at: action } tags action;\naction \"sit\";", 3);
+}
+
 /// What `set` answers, and whether it could permit it of whatever arguments.
 fn answers(set: &Snapshot) -> Vec<(String, bool)> {
     let mut cases = Vec::new();
