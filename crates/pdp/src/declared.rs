@@ -83,7 +83,7 @@ fn action_at(text: &str) -> Option<usize> {
 }
 
 /// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.
-fn declared_at(text: &str, name: &str) -> Option<usize> {
+pub(crate) fn declared_at(text: &str, name: &str) -> Option<usize> {
     let mut places = text.match_indices(name).map(|(at, _)| at);
     places.find(|at| {
         let (before, after) = (text.split_at(*at).0, text.split_at(*at + name.len()).1);

@@ -147,14 +147,24 @@ struct Named<'a> {
     known: BTreeMap<&'a str, Size>,
 }
 
-/// Whether what schema `parts`, in their JSON form, declare is small, with the types that they name.
-pub(crate) fn types_are_small(parts: &[Value]) -> bool {
+/// The first of schema `parts`, in their JSON form, of which a namespace declares too much or too deep, with the types
+/// that it names; and the type there that does so by itself, if one does.
+pub(crate) fn too_large(parts: &[Value]) -> Option<(usize, Option<&str>)> {
     let mut named = Named::default();
-    let spaces = || parts.iter().filter_map(Value::as_object).flat_map(|part| part.values());
-    for (name, what) in spaces().filter_map(|it| it["commonTypes"].as_object()).flatten() {
+    let all = parts.iter().enumerate().filter_map(|(at, part)| Some((at, part.as_object()?)));
+    let spaces: Vec<(usize, &Value)> =
+        all.flat_map(|(at, part)| part.values().map(move |space| (at, space))).collect();
+    let common = spaces.iter().filter_map(|&(_, space)| space["commonTypes"].as_object());
+    for (name, what) in common.flatten() {
         named.types.entry(name).or_default().push(what);
     }
-    spaces().all(|space| named.size(space, DEPTH_MAX).is_some())
+    let mut spaces = spaces.into_iter();
+    let (at, space) = spaces.find(|&(_, space)| named.size(space, DEPTH_MAX).is_none())?;
+    let kinds = ["commonTypes", "entityTypes"].into_iter();
+    let mut types = kinds.filter_map(move |kind| space[kind].as_object()).flatten();
+    // A type stands two deeper than its namespace: in those of its kind.
+    let of_it = types.find(|&(_, what)| named.size(what, DEPTH_MAX - 2).is_none());
+    Some((at, of_it.map(|(name, _)| name.as_str())))
 }
 
 impl<'a> Named<'a> {
@@ -213,7 +223,7 @@ mod tests {
             let text = format!("type A0 = {{ a: Long }};\n{lines}entity E {{ a: A{times} }};");
             let (fragment, _) = SchemaFragment::from_cedarschema_str(&text).expect("it is a part");
             let part = fragment.to_json_value().expect("it has a form in JSON");
-            assert_eq!(types_are_small(&[part]), expected, "{each} {times}");
+            assert_eq!(too_large(&[part]).is_none(), expected, "{each} {times}");
         };
         check("{ a: BEFORE, b: BEFORE }", 5, true);
         check("{ a: BEFORE, b: BEFORE }", 40, false);
