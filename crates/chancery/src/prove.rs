@@ -13,7 +13,7 @@ use analysis::{
     Verdict,
 };
 use anyhow::{Context as _, anyhow, bail, ensure};
-use model::{Clock, PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
+use model::{Clock, DataCategory, Label, PolicyId, ReleaseTerms, Sha256Digest, ToolRef};
 use pap::{CaseTool, Tools};
 use pdp::{Bundle, Environment, Posed, Snapshot};
 use serde_json::{Value, json};
@@ -28,6 +28,12 @@ const NOT_PROVED: u8 = 4;
 
 /// The most reasons that are told for one claim; `--json` has more.
 const TOLD_MAX: usize = 5;
+
+/// The most tools whose mappings are told; `--json` has all.
+const MAPPINGS_TOLD_MAX: usize = 100;
+
+/// The most characters that are told of one name in them: more than a tool's has.
+const NAME_TOLD_MAX: usize = 200;
 
 /// How long the solver may take for one question about a set that is released.
 const QUESTION: Duration = Duration::from_secs(5);
@@ -49,18 +55,19 @@ pub(crate) async fn proof(set: &PolicySet, is_required: bool) -> anyhow::Result<
         tell(&report)?;
         bail!("nothing was signed: not all of it is proved");
     }
-    tell_proved(&report, set);
+    tell_proved(&report, set)?;
     Ok(digest(&report, set))
 }
 
-/// Who signs is told what was proved, and by which properties.
-fn tell_proved(report: &Report, set: &PolicySet) {
+/// Who signs is told what was proved, by which properties, and what that rests on.
+fn tell_proved(report: &Report, set: &PolicySet) -> anyhow::Result<()> {
     let names: Vec<_> = set.properties.keys().map(String::as_str).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     eprintln!("chancery: files of properties: {} ({names})", set.properties.len());
-    for line in report.shown.iter().filter_map(holds) {
+    for line in told(report)? {
         eprintln!("chancery: {line}");
     }
+    Ok(())
 }
 
 /// Proves here what the author of a release says is proved of it, if they do, on the `own` copy of whoever approves.
@@ -335,17 +342,18 @@ fn assumptions_told(assumed: &Assumptions) -> Vec<String> {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
         format!("assumes that {tool} is {}", harm.join(", "))
     }));
-    lines.push(mappings_told(&assumed.mappings));
+    lines.extend(mappings_told(&assumed.mappings));
     lines.push("assumes the built-in rules, and what they and the facts guarantee:".to_owned());
     lines.extend(assumed.guaranteed.iter().map(|expression| format!("  {expression}")));
     lines.push(format!("{}, asked {} questions", assumed.solver, assumed.queries));
     lines
 }
 
-fn mappings_told(mappings: &BTreeMap<ToolRef, Mapping>) -> String {
+/// How many tools have mappings, and what these are, one tool a line.
+fn mappings_told(mappings: &BTreeMap<ToolRef, Mapping>) -> Vec<String> {
     let digest = Sha256Digest::of(&json::canonical_of(mappings));
     let count = |of: fn(&Mapping) -> bool| mappings.values().filter(|it| of(it)).count();
-    format!(
+    let mut lines = vec![format!(
         "assumes the mappings {digest}: of {} tools, {} have arguments mapped to data objects, {} categories of data, \
          {} are sinks, {} carry labels",
         mappings.len(),
@@ -353,7 +361,46 @@ fn mappings_told(mappings: &BTreeMap<ToolRef, Mapping>) -> String {
         count(|it| !it.data.is_empty()),
         count(|it| it.sink),
         count(|it| !it.carries.is_empty()),
-    )
+    )];
+    let mut mapped = mappings.iter().filter(|(_, it)| **it != Mapping::default());
+    lines.extend(mapped.by_ref().take(MAPPINGS_TOLD_MAX).map(mapping_told));
+    let more = mapped.count();
+    if more > 0 {
+        lines.push(format!("  of {more} more tools: `policy prove --json` has all of them"));
+    }
+    lines
+}
+
+fn mapping_told((tool, mapping): (&ToolRef, &Mapping)) -> String {
+    let Mapping { objects, data, sink, carries } = mapping;
+    let objects = objects.as_ref().map(|places| {
+        let at = listed(places.iter().map(String::as_str));
+        if at.is_empty() { "no data objects".to_owned() } else { format!("data objects at {at}") }
+    });
+    let categories = listed(data.iter().map(DataCategory::as_str));
+    let labels = listed(carries.iter().map(Label::as_str));
+    let data = (!data.is_empty()).then(|| format!("data {categories}"));
+    let sink = sink.then(|| "a sink".to_owned());
+    let carries = (!carries.is_empty()).then(|| format!("carries {labels}"));
+    let said: Vec<_> = [objects, data, sink, carries].into_iter().flatten().collect();
+    format!("  {}: {}", quoted(&tool.to_string()), said.join("; "))
+}
+
+/// The first of `names`, and how many more there are.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(TOLD_MAX);
+    let mut told: Vec<_> = names.take(TOLD_MAX).map(quoted).collect();
+    if more > 0 {
+        told.push(format!("{more} more"));
+    }
+    told.join(", ")
+}
+
+/// `name` in quotes, so that it can say nothing else at a terminal, and no more than a line bears.
+fn quoted(name: &str) -> String {
+    let told: String = name.chars().take(NAME_TOLD_MAX).collect();
+    let rest = if told.len() < name.len() { "…" } else { "" };
+    format!("{told:?}{rest}")
 }
 
 /// What is said of the tools of `set`, beside what each can do.

@@ -7,7 +7,7 @@ use cedar_policy::SchemaFragment;
 use serde_json::Value;
 
 use crate::limits::is_short;
-use crate::nesting::is_shallow;
+use crate::nesting::{is_in_word, is_shallow, tokens};
 use crate::report::{Said, parsed};
 use crate::schema::{BASE, UNKNOWN_INPUT, UNKNOWN_PROVENANCE, chain};
 
@@ -41,7 +41,7 @@ pub(crate) fn extra_part(
     let mut namespaces = syntax.as_object().into_iter().flatten();
     if namespaces.any(|(_, part)| part["actions"].as_object().is_some_and(|it| !it.is_empty())) {
         let why = "a schema part declares types; actions come from methods and tools";
-        return Err((None, why.to_owned()));
+        return Err((action_at(text), why.to_owned()));
     }
     if let Some(names) = names {
         for (namespace, name) in declared(&syntax) {
@@ -64,8 +64,26 @@ fn declared(schema: &Value) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// At which byte of the schema part `text`, which Cedar could read, it declares an action first: where a declaration can
+/// begin, that word, and a name. Members, types and annotations can be called so, too.
+fn action_at(text: &str) -> Option<usize> {
+    let (mut before, mut last, mut found) = (&b""[..], &b""[..], None);
+    for (at, token) in tokens(text) {
+        let is_name = token.first().is_some_and(|it| is_in_word(*it) || *it == b'"');
+        if found.is_some() && is_name {
+            return found;
+        }
+        // Behind a declaration, at the start of a namespace, behind one, behind an annotation, or behind its own word.
+        let begins =
+            before == b"@" || matches!(last, b"" | b";" | b"{" | b"}" | b")" | b"external");
+        found = (begins && token == b"action").then_some(at);
+        (before, last) = (last, token);
+    }
+    None
+}
+
 /// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.
-fn declared_at(text: &str, name: &str) -> Option<usize> {
+pub(crate) fn declared_at(text: &str, name: &str) -> Option<usize> {
     let mut places = text.match_indices(name).map(|(at, _)| at);
     places.find(|at| {
         let (before, after) = (text.split_at(*at).0, text.split_at(*at + name.len()).1);

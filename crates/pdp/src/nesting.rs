@@ -92,6 +92,21 @@ pub(crate) fn is_shallow(text: &str) -> Result<(), (usize, String)> {
     Ok(())
 }
 
+/// What `text` is of but for what Cedar skips: words, texts and signs, each after the byte at which it begins.
+pub(crate) fn tokens(text: &str) -> impl Iterator<Item = (usize, &[u8])> {
+    let bytes = text.as_bytes();
+    let mut end = 0;
+    let all = std::iter::from_fn(move || {
+        let at = end;
+        if at >= bytes.len() {
+            return None;
+        }
+        end = token_end(bytes, at);
+        Some((at, &bytes[at..end]))
+    });
+    all.filter(|(_, token)| !is_blank(token))
+}
+
 /// Behind what begins at `at`: a text, a comment, a word, an operator of two characters, or one byte.
 fn token_end(bytes: &[u8], at: usize) -> usize {
     let byte = bytes[at];
@@ -114,7 +129,7 @@ fn is_blank(token: &[u8]) -> bool {
     token.starts_with(b"//") || token.iter().all(is_white)
 }
 
-const fn is_in_word(byte: u8) -> bool {
+pub(crate) const fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
@@ -132,14 +147,24 @@ struct Named<'a> {
     known: BTreeMap<&'a str, Size>,
 }
 
-/// Whether what schema `parts`, in their JSON form, declare is small, with the types that they name.
-pub(crate) fn types_are_small(parts: &[Value]) -> bool {
+/// The first of schema `parts`, in their JSON form, of which a namespace declares too much or too deep, with the types
+/// that it names; and the type there that does so by itself, if one does.
+pub(crate) fn too_large(parts: &[Value]) -> Option<(usize, Option<&str>)> {
     let mut named = Named::default();
-    let spaces = || parts.iter().filter_map(Value::as_object).flat_map(|part| part.values());
-    for (name, what) in spaces().filter_map(|it| it["commonTypes"].as_object()).flatten() {
+    let all = parts.iter().enumerate().filter_map(|(at, part)| Some((at, part.as_object()?)));
+    let spaces: Vec<(usize, &Value)> =
+        all.flat_map(|(at, part)| part.values().map(move |space| (at, space))).collect();
+    let common = spaces.iter().filter_map(|&(_, space)| space["commonTypes"].as_object());
+    for (name, what) in common.flatten() {
         named.types.entry(name).or_default().push(what);
     }
-    spaces().all(|space| named.size(space, DEPTH_MAX).is_some())
+    let mut spaces = spaces.into_iter();
+    let (at, space) = spaces.find(|&(_, space)| named.size(space, DEPTH_MAX).is_none())?;
+    let kinds = ["commonTypes", "entityTypes"].into_iter();
+    let mut types = kinds.filter_map(move |kind| space[kind].as_object()).flatten();
+    // A type stands two deeper than its namespace: in those of its kind.
+    let of_it = types.find(|&(_, what)| named.size(what, DEPTH_MAX - 2).is_none());
+    Some((at, of_it.map(|(name, _)| name.as_str())))
 }
 
 impl<'a> Named<'a> {
@@ -198,7 +223,7 @@ mod tests {
             let text = format!("type A0 = {{ a: Long }};\n{lines}entity E {{ a: A{times} }};");
             let (fragment, _) = SchemaFragment::from_cedarschema_str(&text).expect("it is a part");
             let part = fragment.to_json_value().expect("it has a form in JSON");
-            assert_eq!(types_are_small(&[part]), expected, "{each} {times}");
+            assert_eq!(too_large(&[part]).is_none(), expected, "{each} {times}");
         };
         check("{ a: BEFORE, b: BEFORE }", 5, true);
         check("{ a: BEFORE, b: BEFORE }", 40, false);

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Bundle;
 use crate::candidates::Placed;
-use crate::declared::extra_part;
-use crate::nesting::{MEMBERS_MAX, types_are_small};
+use crate::declared::{declared_at, extra_part};
+use crate::nesting::{MEMBERS_MAX, too_large};
 use crate::report::{Finding, line_of};
 use crate::shape::{self, Members, Notes};
 
@@ -183,11 +183,13 @@ impl Vocabulary {
         let mut vocabulary = Self::base();
         vocabulary.extra_form = Sha256Digest::of(&json::canonical_of(&bundle.schema));
         let mut findings = Vec::new();
-        let (mut syntax, mut names) = (Vec::new(), (!of_before).then(BTreeSet::new));
+        let (mut places, mut syntax) = (Vec::new(), Vec::new());
+        let mut names = (!of_before).then(BTreeSet::new);
         for (file, text) in &bundle.schema {
             match extra_part(text, names.as_mut()) {
                 Ok((fragment, own)) => {
                     vocabulary.extra.push(fragment);
+                    places.push((file, text));
                     syntax.push(own);
                 }
                 Err((at, why)) => {
@@ -196,11 +198,12 @@ impl Vocabulary {
                 }
             }
         }
-        if !types_are_small(&syntax) {
-            let why = "types of schema parts nest too deep, or come to more than";
-            findings.push(Finding::general(format!(
-                "{why} {MEMBERS_MAX} members with those they name: declare fewer, or flatter ones"
-            )));
+        if let Some((at, name)) = too_large(&syntax) {
+            let (file, text) = places[at];
+            let line = name.and_then(|name| declared_at(text, name)).map(|at| line_of(text, at));
+            let why = "types nest too deep, or come to more than";
+            let remedy = "members with those they name: declare fewer, or flatter ones";
+            findings.push(Finding::at(file, line, format!("{why} {MEMBERS_MAX} {remedy}")));
         }
         if findings.is_empty()
             && !vocabulary.extra.is_empty()

@@ -184,9 +184,46 @@ async fn what_a_proof_rests_on_is_printed_with_it() {
             "assumes the mappings {digest}: of 1 tools, 1 have arguments mapped to data objects, 1 categories of data, \
              1 are sinks, 1 carry labels"
         ),
+        r#"  "crm/lookup": data objects at "/id"; data "personal"; a sink; carries "private""#
+            .to_owned(),
         "  context.sponsor.active".to_owned(),
     ] {
         assert!(lines.contains(&line), "{line}: {lines:#?}");
     }
     assert!(assumed.environments > 1);
+}
+
+/// Each tool that has mappings is told in a line of its own, of which no name breaks out, and no more than can be read.
+#[test]
+fn mappings_are_told_one_tool_a_line() {
+    let tool = |name: &str| name.parse::<ToolRef>().expect("a tool");
+    let at = |places: &[&str]| {
+        let objects = Some(places.iter().map(|it| (*it).to_owned()).collect());
+        Mapping { objects, ..Mapping::default() }
+    };
+    let check = |mapping: Mapping, expected: &[&str]| {
+        let mappings = [(tool("crm/other"), Mapping::default()), (tool("crm/lookup"), mapping)];
+        let lines = mappings_told(&mappings.into());
+        assert!(lines[0].contains(": of 2 tools, "), "{lines:#?}");
+        assert_eq!(lines[1..], *expected);
+    };
+    check(Mapping::default(), &[]);
+    check(at(&[]), &[r#"  "crm/lookup": no data objects"#]);
+    check(Mapping { sink: true, ..Mapping::default() }, &[r#"  "crm/lookup": a sink"#]);
+    let forged = "/a\nproved: \u{1b}[2K\u{202e}\", \"/b";
+    let told = r#"  "crm/lookup": data objects at "/a\nproved: \u{1b}[2K\u{202e}\", \"/b""#;
+    check(at(&[forged]), &[told]);
+    let many = ["/a", "/b", "/c", "/d", "/e", "/f", "/g"];
+    let told = r#"  "crm/lookup": data objects at "/a", "/b", "/c", "/d", "/e", 2 more"#;
+    check(at(&many), &[told]);
+    let long = "x".repeat(NAME_TOLD_MAX);
+    let told = format!(r#"  "crm/lookup": data objects at "{long}""#);
+    check(at(&[long.as_str()]), &[told.as_str()]);
+    let told = format!("{told}…");
+    check(at(&[format!("{long}y").as_str()]), &[told.as_str()]);
+    let all = (0..MAPPINGS_TOLD_MAX + 3).map(|n| (tool(&format!("crm/t{n}")), at(&["/id"])));
+    let lines = mappings_told(&all.collect());
+    assert_eq!(lines.len(), MAPPINGS_TOLD_MAX + 2);
+    let rest = "  of 3 more tools: `policy prove --json` has all of them";
+    assert_eq!(lines.last().map(String::as_str), Some(rest));
 }

@@ -165,7 +165,7 @@ fn schema_parts_add_types_but_no_actions() {
     check_bundle(
         with_type.clone(),
         expect![
-            "more: a schema part declares types; actions come from methods and tools: see docs/policy-sets.md"
+            "more:1: a schema part declares types; actions come from methods and tools: see docs/policy-sets.md"
         ],
     );
     with_type.schema.insert("more".to_owned(), "entity Person;".to_owned());

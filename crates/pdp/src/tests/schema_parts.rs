@@ -58,6 +58,52 @@ fn n_094_no_schema_part_says_what_a_word_means() {
     check(&[desk, line], "1.cedarschema:2", "Desk");
 }
 
+/// An action is told with the line on which it is declared, whatever else is called so, or said in comments and texts.
+#[test]
+fn an_action_of_a_schema_part_is_told_with_its_line() {
+    let check = |part: &str, line: usize| {
+        let errors = Snapshot::compile(with(&[part])).expect_err(part).to_string();
+        let why = format!("0.cedarschema:{line}: a schema part declares types; actions come from");
+        assert!(errors.starts_with(&why), "{part}: {errors}");
+    };
+    check("action \"sit\";", 1);
+    check("entity Desk;\naction sit, stand;\naction \"lie\";", 2);
+    check("entity Desk;\nexternal\naction \"sit\";", 3);
+    check("namespace Own {\n  action \"sit\";\n}", 2);
+    check("namespace Own { entity Desk; }\naction \"sit\";", 2);
+    check("@doc(\"action sit\")\naction \"sit\";", 2);
+    check("@entity\naction \"sit\";", 2);
+    check("@action(\"sit\")\nentity Desk;\naction\n\"sit\";", 3);
+    check("// action \"sit\";\nentity Desk = {\n  action: Long };\naction \"sit\";", 4);
+    check("entity Desk = { \"; action sit\": Long,\n  action?: Long };\naction \"sit\";", 3);
+    check("type action = Long;\nentity Desk = { at: action } tags action;\naction \"sit\";", 3);
+}
+
+/// Types that come to too much are told with their part, and with the line of the first one that does so by itself.
+#[test]
+fn types_that_are_too_large_are_told_with_their_place() {
+    let check = |parts: &[&str], place: &str| {
+        let errors = Snapshot::compile(with(parts)).expect_err(place).to_string();
+        let why = format!("{place}: types nest too deep, or come to more than 100000 members");
+        assert!(errors.starts_with(&why), "{errors}");
+    };
+    // Each is twice the one before, the last some thousands of members.
+    let doubled = (1..=8).map(|at| format!("type A{at} = {{ a: A{0}, b: A{0} }};\n", at - 1));
+    let doubled = ["type A0 = { a: Long };\n".to_owned()].into_iter().chain(doubled);
+    let doubled: Vec<_> = doubled.collect();
+    let small = doubled.concat();
+    Snapshot::compile(with(&[small.as_str()])).expect("they are small");
+    let members: Vec<_> = (0..100).map(|at| format!("a{at}: A8")).collect();
+    let members = members.join(", ");
+    let common = format!("{small}type Big = {{ {members} }};");
+    check(&["entity Desk;", common.as_str()], "1.cedarschema:10");
+    let entity = format!("entity Chair;\nentity Big = {{ {members} }};");
+    check(&[small.as_str(), entity.as_str()], "1.cedarschema:2");
+    // No single one, but all together.
+    let many: Vec<_> = (0..100).map(|at| format!("entity E{at} = {{ a: A8 }};\n")).collect();
+    check(&[small.as_str(), many.concat().as_str()], "1.cedarschema");
+}
+
 /// What `set` answers, and whether it could permit it of whatever arguments.
 fn answers(set: &Snapshot) -> Vec<(String, bool)> {
     let mut cases = Vec::new();
