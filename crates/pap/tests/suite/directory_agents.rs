@@ -228,6 +228,10 @@ async fn who_is_named_is_here_and_the_directorys_own() {
         check(&remove, "invalidValue", &missing).await;
     }
     let purposes = |all: Value| move |said: &mut Value| said[GOVERNANCE]["purposes"] = all.clone();
+    let missing = "attribute `purposes` is required";
+    for nothing in [Value::Null, json!([])] {
+        check(&purposes(nothing), "invalidValue", missing).await;
+    }
     let unknown = "`purposes`: there is no `none`";
     check(&purposes(json!(["none"])), "invalidValue", unknown).await;
     let several = "`purposes`: an agent is registered for one";

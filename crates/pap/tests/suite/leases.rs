@@ -88,6 +88,36 @@ proptest! {
     }
 }
 
+/// Just before the lease ends the clock falls behind by `late`: if nobody notices, what they sponsor acts for so much
+/// longer. All of it is over by the time that was told, by a clock that runs true, also what was permitted last and goes on
+/// without hearing of the end.
+async fn late_clock(late: Duration) {
+    let desk = desk().await;
+    let (clock, tick) = (&desk.world.clock, Duration::from_millis(1));
+    let told = listed(&desk, "ends_by").await;
+    let ends_by: Timestamp = told.as_str().expect("a time").parse().expect("a time");
+    let mut now = Timestamp::from_millis(agent(&desk).await.leased_until().as_millis() - 1);
+    clock.advance(now.since(clock.now()));
+    assert_eq!(desk.call("lookup").await, "permitted");
+    clock.step_wall(-i64::try_from(late.as_millis()).expect("it is short"));
+    let (last, is_noticed) = (now.plus(late), late > CLOCK_STEP_MAX);
+    for at in [last, last.plus(tick), ends_by, ends_by.plus(DAY)] {
+        clock.advance(at.since(now));
+        now = at;
+        let is_permitted = desk.call("lookup").await == "permitted";
+        assert_eq!(is_permitted, at == last && !is_noticed, "at {at}, {late:?} late");
+        assert!(!is_permitted || at.plus(PROPAGATION_MAX) < ends_by, "at {at}, {late:?} late");
+    }
+}
+
+/// However late the clock is: by what nobody notices the bound is the longer, and by more nothing is permitted.
+#[tokio::test]
+async fn r_14_no_clock_that_is_late_keeps_anything_going_beyond_the_bound() {
+    for millis in [0, 1, 1_999, 2_000, 2_001, 4_000] {
+        Box::pin(late_clock(Duration::from_millis(millis))).await;
+    }
+}
+
 /// The bound is what is shown: at registration, at renewal, and in the list.
 #[tokio::test]
 async fn r_14_the_bound_is_shown() {
