@@ -126,7 +126,7 @@ fn beside() -> Vec<Row> {
         (of_schema("entity Desk;\nentity Desk2 {"), "own.cedarschema:2: ", "(expected "),
         (of_schema("entity Desk;\nentity Person;"), "own.cedarschema:2: ", "another name"),
         (of_schema("entity Desk;\nentity Chair in [Desk, Nobody];"), "own.cedarschema:2: ", schema),
-        (of_schema("action sit;"), "own.cedarschema: ", "a schema part declares types"),
+        (of_schema("action sit;"), "own.cedarschema:1: ", "a schema part declares types"),
         (of_labels("labels: [\n"), "labels.yaml:", "see docs/labels.md"),
         (
             of_labels("labels: {}\ntools:\n  crm/lookup: { carries: [a] }\n"),
