@@ -68,16 +68,22 @@ async fn n_108_erasing_a_disclosure_keeps_every_proof_valid() {
     verify_inclusion(leaf, index, size, &proof, checkpoint.root()).unwrap();
 }
 
-#[tokio::test]
-async fn what_was_sealed_for_one_person_does_not_open_for_another() {
-    let log = Log::new();
-    let journal = Journal::new(log.store(), sealer());
+/// Two people, each with a data key of their own.
+async fn two_people(journal: &Journal) -> [PersonId; 2] {
     let people: [PersonId; 2] = ["alice".parse().unwrap(), "bob".parse().unwrap()];
     for person in &people {
         let data_key = journal.sealer().new_data_key(person);
         let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
         journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
     }
+    people
+}
+
+#[tokio::test]
+async fn what_was_sealed_for_one_person_does_not_open_for_another() {
+    let log = Log::new();
+    let journal = Journal::new(log.store(), sealer());
+    let people = two_people(&journal).await;
     let mut disclosure = Disclosure::new([3; 32]);
     disclosure.commit("sponsor", "alice");
     let mut sealed = journal.seal(&people[0], &disclosure).await.unwrap();
@@ -93,12 +99,7 @@ async fn what_was_sealed_for_one_person_does_not_open_for_another() {
 async fn each_disclosure_of_a_page_is_opened_by_the_key_that_it_is_sealed_under() {
     let log = Log::new();
     let journal = Journal::new(log.store(), sealer());
-    let people: [PersonId; 2] = ["alice".parse().unwrap(), "bob".parse().unwrap()];
-    for person in &people {
-        let data_key = journal.sealer().new_data_key(person);
-        let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
-        journal.store().commit(Unit { effects, ..Unit::default() }).await.unwrap();
-    }
+    let people = two_people(&journal).await;
     let of = |at: u8| {
         let mut disclosure = Disclosure::new([at; 32]);
         disclosure.commit("sponsor", &at);
