@@ -91,7 +91,7 @@ impl Permitting {
 
 impl Authority {
     /// Decides on `act`, of which the last commit was refused because something was `used_up`, if it was;
-    /// `None` if the facts changed meanwhile.
+    /// `None` if the facts changed meanwhile, or before that what it is asked by.
     pub(crate) async fn make<A: Governed>(
         &self,
         act: &A,
@@ -107,6 +107,10 @@ impl Authority {
         let mut made = self.made(&question, (decision, observed)).await?;
         self.depart(&question, &mut made).await?;
         if let Answer::Permit(permitting) = &made.answer {
+            // The agent is in the read set: what counts here counts at the commit.
+            if !act.is_of(&question.gathered.standing.agent) {
+                return Ok(None);
+            }
             if let Some((keys, revision)) = act.rests() {
                 made.unit.reads.extend(keys.iter().cloned());
                 made.unit.revision = made.unit.revision.min(revision);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::record::{Disclosure, OutcomeKind, PeopleCommitments};
 use model::{
-    AccessRequest, ActDigest, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
+    AccessRequest, ActDigest, Agent, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
     Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
@@ -34,6 +34,11 @@ pub trait Governed: Send {
     /// was read.
     fn rests(&self) -> Option<(&[FactKey], Revision)> {
         None
+    }
+    /// Whether whoever asks would still be taken for an instance of `agent`, who acts, as that is now: it is not
+    /// permitted otherwise.
+    fn is_of(&self, _agent: &Agent) -> bool {
+        true
     }
     /// What a permit in this context entails.
     fn entails(&self, _context: &PermitContext, _entropy: &dyn Entropy) -> Option<Entailed> {

@@ -2,16 +2,19 @@
 
 use authority::{Effect, OnceScope, Reader};
 use keys::{Signer as _, VerifyingKey};
-use model::{Agent, AgentName, AgentState, FactKey, Thumbprint};
+use model::{Agent, AgentName, AgentState, FactKey, Thumbprint, WorkloadIdentity};
 use oauth::dpop::VerifiedProof;
 use oauth::form::{Client, Signed};
 use oauth::{ErrorCode, OAuthError, client_assertion};
+use serde_json::Value;
 use workload::WorkloadToken;
 
 use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::enrol::Vouching;
-use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable};
+use crate::service::{
+    Asking, TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable,
+};
 
 /// An agent that authenticated.
 pub(crate) struct Authenticated {
@@ -22,6 +25,31 @@ pub(crate) struct Authenticated {
     pub(crate) shown: Option<Shown>,
     /// By the word of which device, if it was by that.
     pub(crate) device: Option<Vouching>,
+}
+
+/// By what an agent authenticated, as far as that may be taken back before anything is permitted by it. A device
+/// is read by every decision for what it vouches for, and a client's document by what its token rests on.
+#[derive(Debug, Default)]
+pub(crate) struct Credential {
+    /// Its registered key (JWK), if it was by that.
+    key: Option<Value>,
+    /// The workload that a platform says it is, if one does.
+    workload: Option<WorkloadIdentity>,
+}
+
+impl Credential {
+    /// What was shown with a request.
+    pub(crate) fn of(asking: &Asking<'_>) -> Self {
+        let Asking { agent, form, source, .. } = asking;
+        let key = (form.client.by == Signed::Key).then(|| agent.key.clone());
+        Self { key, workload: source.workload.clone() }
+    }
+
+    /// Whether who showed it is still taken for an instance of `agent`.
+    pub(crate) fn is_of(&self, agent: &Agent) -> bool {
+        self.key.as_ref().is_none_or(|key| *key == agent.key)
+            && self.workload.as_ref().is_none_or(|it| agent.admits_workload(Some(it)))
+    }
 }
 
 /// What every client is told that did not authenticate, whatever the reason.

@@ -23,7 +23,7 @@ use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
 use crate::asker::not_proposed;
-use crate::client::agent_key;
+use crate::client::{Credential, agent_key};
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::narrow;
 use crate::proposed::{NotProposed, Part, Rests, propose};
@@ -38,6 +38,7 @@ pub struct HandingOn {
     pub(crate) to: MayAct,
     /// Until when the holder's own token is good, in seconds since the epoch.
     pub(crate) bound: i64,
+    by: Box<Credential>,
 }
 
 impl Governed for HandingOn {
@@ -47,6 +48,10 @@ impl Governed for HandingOn {
 
     fn circumstances(&self) -> &Circumstances {
         &self.circumstances
+    }
+
+    fn is_of(&self, agent: &Agent) -> bool {
+        self.by.is_of(agent)
     }
 }
 
@@ -211,7 +216,9 @@ impl TokenService {
             propose(&self.authority, (&agent.name, rests), (new, Some(key), &source)).await;
         let asker = proposed.map_err(|why| not_proposed(why, asking.agent))?;
         let last = asker.given_before();
-        let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
+        // By which key it is named, who hands on to it has read: that is recorded before, or with it.
+        let by = Box::<Credential>::default();
+        let renewing = Renewing { asked: None, last, source, is_own: false, until: None, by };
         let bound = Some(until.min(exp));
         Ok(TokenGrant::new(
             Asker::New(Box::new(asker)),
@@ -299,7 +306,8 @@ impl TokenService {
             enclosed: vec![("source", json!(asking.source))],
         };
         let (task, to, bound) = (task.clone(), may_act.clone(), claims.exp);
-        Ok(HandingOn { request, circumstances, task, to, bound })
+        let by = Box::new(Credential::of(asking));
+        Ok(HandingOn { request, circumstances, task, to, bound, by })
     }
 
     /// What the subject token says, if who asks is who holds it.

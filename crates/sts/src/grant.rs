@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Entailed, Governed, PermitContext};
 use model::{
-    AccessRequest, ActionName, AgentName, Binding, Entropy, FactKey, Instance, Principal, RecordId,
-    ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, Agent, AgentName, Binding, Entropy, FactKey, Instance, Principal,
+    RecordId, ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
 
+use crate::client::Credential;
 use crate::family::Rotation;
 use crate::mint;
 use crate::proposed::Proposed;
@@ -62,6 +63,8 @@ pub(crate) struct Renewing {
     pub(crate) is_own: bool,
     /// Until when the platform vouches for the workload, where it does.
     pub(crate) until: Option<Timestamp>,
+    /// By what it is asked for.
+    pub(crate) by: Box<Credential>,
 }
 
 impl Governed for TokenGrant {
@@ -77,6 +80,10 @@ impl Governed for TokenGrant {
     fn rests(&self) -> Option<(&[FactKey], Revision)> {
         let last = &self.renewing.last;
         Some((&last.keys, last.revision))
+    }
+
+    fn is_of(&self, agent: &Agent) -> bool {
+        self.renewing.by.is_of(agent)
     }
 
     /// That it is issued: nobody sees it before that is on record.

@@ -17,7 +17,7 @@ use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
 use crate::asker::not_proposed;
-use crate::client::is_own_key;
+use crate::client::{Credential, is_own_key};
 use crate::consented::Consented;
 use crate::family::{self, Rotation};
 use crate::grant::{Asker, Renewing, TokenGrant};
@@ -313,7 +313,8 @@ impl TokenService {
     ) -> TokenGrant {
         let Sourced { keys, revision, .. } = read;
         let (last, source) = (Sourced { value: None, keys, revision }, redeeming.source.clone());
-        let renewing = Renewing { asked: None, last, source, until: None, is_own: false };
+        let by = Box::<Credential>::default();
+        let renewing = Renewing { asked: None, last, source, is_own: false, until: None, by };
         let audience = (server.clone(), self.audience_of(server));
         let uses = (redeeming.uses.clone(), redeeming.arrived);
         TokenGrant::new(asker, audience, (redeeming.key, renewing, None), uses, self.drawn())

@@ -21,6 +21,7 @@ use oauth::{ErrorCode, OAuthError, access_token};
 use serde_json::json;
 
 use crate::bound::{self, full};
+use crate::client::Credential;
 use crate::grant::POINT;
 use crate::proposed::{self, Entering};
 use crate::renewal::Renewal;
@@ -34,6 +35,7 @@ const LIFETIME: Duration = Duration::from_secs(access_token::LIFETIME_MAX_S.cast
 struct TakingOver {
     request: AccessRequest,
     circumstances: Circumstances,
+    by: Box<Credential>,
 }
 
 impl Governed for TakingOver {
@@ -43,6 +45,10 @@ impl Governed for TakingOver {
 
     fn circumstances(&self) -> &Circumstances {
         &self.circumstances
+    }
+
+    fn is_of(&self, agent: &Agent) -> bool {
+        self.by.is_of(agent)
     }
 }
 
@@ -127,7 +133,8 @@ impl TokenService {
             uses: asking.uses.clone(),
             enclosed: Vec::new(),
         };
-        Ok(TakingOver { request, circumstances })
+        let by = Box::new(Credential::of(asking));
+        Ok(TakingOver { request, circumstances, by })
     }
 
     /// The instance of the agent that holds the task `wanted` and is gone. What is another agent's

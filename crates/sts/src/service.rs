@@ -24,7 +24,7 @@ use workload::Sources;
 
 use crate::attest::Shown;
 use crate::bound::Showing;
-use crate::client::{Authenticated, is_own_key};
+use crate::client::{Authenticated, Credential, is_own_key};
 use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
@@ -389,7 +389,8 @@ impl TokenService {
             last = self.attest_again(asking, instance, last).await?;
         }
         let until = asking.shown.as_ref().map(|shown| shown.expires);
-        Ok(Renewing { asked: renewal, last, source, until, is_own: true })
+        let by = Box::new(Credential::of(asking));
+        Ok(Renewing { asked: renewal, last, source, is_own: true, until, by })
     }
 
     /// The last token of an instance.

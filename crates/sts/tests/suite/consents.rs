@@ -53,11 +53,11 @@ pub(crate) async fn push(sts: &Sts, request: Request, task: &Value) -> Result<Pu
     sts.service.push(http).await
 }
 
-async fn pushed(sts: &Sts) -> Pushed {
+pub(crate) async fn pushed(sts: &Sts) -> Pushed {
     push(sts, sts.request(&key()), &task(sts)).await.expect("it is kept")
 }
 
-fn redeems(request: Request, pushed: &Pushed) -> Request {
+pub(crate) fn redeems(request: Request, pushed: &Pushed) -> Request {
     request.with("grant_type", consent::GRANT_TYPE).with("request_uri", &pushed.request_uri)
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn asked(sts: &Sts, pushed: &Pushed) -> Consent {
 }
 
 /// Carla consents to what was pushed, for `lasts`.
-async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> Mandate {
+pub(crate) async fn given(sts: &Sts, pushed: &Pushed, (once, lasts): (bool, Duration)) -> Mandate {
     let mut asked = asked(sts, pushed).await;
     let now = sts.world.clock.now();
     let mandate = Mandate {

@@ -28,6 +28,7 @@ mod proofs;
 mod refreshes;
 mod refusals;
 mod renewals;
+mod replaced;
 mod resume;
 mod reused;
 mod trees;
