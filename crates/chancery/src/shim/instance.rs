@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -51,7 +51,9 @@ struct Tokens {
 pub(crate) struct Instance {
     agent: String,
     /// The agent's, or the device's.
-    signs: Option<SigningKey>,
+    signs: RwLock<Option<Arc<SigningKey>>>,
+    /// The file in which that lies.
+    key_file: Option<PathBuf>,
     is_device: bool,
     platform: Option<Platform>,
     instance_key: SigningKey,
@@ -79,7 +81,8 @@ impl Instance {
         let initiation = options.initiation.as_ref().map(|it| it.text.clone());
         Ok(Self {
             agent: options.agent.clone(),
-            signs,
+            signs: RwLock::new(signs.map(Arc::new)),
+            key_file: options.key.clone(),
             is_device: options.is_device,
             platform: options.platform.clone(),
             instance_key: SigningKey::generate(KeyAlgorithm::Es256)?,
@@ -165,7 +168,21 @@ impl Instance {
         keys::base64url(&bytes)
     }
 
-    /// Obtains a token. A demand for a nonce is met once.
+    /// Takes the key that lies by now where the last one did, if that is another.
+    fn takes_key_anew(&self) -> bool {
+        let pem = super::pem(self.key_file.as_deref()).ok().flatten();
+        let Some(key) = pem.and_then(|pem| SigningKey::from_pem(&pem).ok()) else { return false };
+        let mut signs = self.signs.write().expect("no panic while it is held");
+        let own = key.verifying().thumbprint();
+        let is_another = signs.as_ref().is_some_and(|it| it.verifying().thumbprint() != own);
+        if is_another {
+            *signs = Some(Arc::new(key));
+        }
+        is_another
+    }
+
+    /// Obtains a token. A demand for a nonce is met once, and where the agent is known by another key by
+    /// now, that is shown.
     async fn obtain(
         &self,
         client: &HttpClient,
@@ -176,6 +193,9 @@ impl Instance {
         tokens.attempt.get_or_insert_with(|| self.random());
         let (mut status, mut answer) = self.ask(client, (server, now), tokens).await?;
         if answer["error"] == "use_dpop_nonce" {
+            (status, answer) = self.ask(client, (server, now), tokens).await?;
+        }
+        if answer["error"] == "invalid_client" && self.takes_key_anew() {
             (status, answer) = self.ask(client, (server, now), tokens).await?;
         }
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
@@ -241,7 +261,8 @@ impl Instance {
             Some(platform) => Some(platform.token(&self.issuer).await?),
             None => None,
         };
-        let Some(key) = &self.signs else {
+        let signs = self.signs.read().expect("no panic while it is held").clone();
+        let Some(key) = signs.as_deref() else {
             let (_, svid) = told.context("there is no key of the agent, and no Workload API")?;
             let kind = client_assertion::SPIFFE_TYPE.to_owned();
             return Ok(vec![("client_assertion_type", kind), ("client_assertion", svid)]);
