@@ -207,8 +207,8 @@ async fn of_agent(agent: Agent) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
             };
             (socket.socket, Asked::AgentAdd(registration), written)
         }
-        Agent::Renew { name, new_key, signed, socket } => {
-            renewal((name, new_key), signed, socket.socket).await?
+        Agent::Renew { name, new_key, compromised, signed, socket } => {
+            renewal((name, new_key, compromised), signed, socket.socket).await?
         }
         Agent::Client { name, client, socket } => {
             (socket.socket, Asked::AgentClient { name, client: client.registered() }, None)
@@ -268,18 +268,22 @@ async fn affirmation(name: String, signed: Signed) -> anyhow::Result<Asked> {
     Ok(Asked::AgentAffirm { name, word })
 }
 
-/// That the agent `name` is to go on, with a new key if a file is named for one.
+/// That the agent `name` is to go on, with a new key if a file is named for one, because the last one may be
+/// `compromised`.
 async fn renewal(
-    (name, new_key): (String, Option<PathBuf>),
+    (name, new_key, compromised): (String, Option<PathBuf>, bool),
     signed: Signed,
     socket: PathBuf,
 ) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
     let made = SigningKey::generate(KeyAlgorithm::Es256)?;
     let path = new_key.as_deref().map(fresh).transpose()?;
     let key = path.as_ref().map(|_| made.verifying().to_jwk());
-    let word = said(json!({ "do": "agent-renew", "name": name, "key": key }), signed).await?;
+    let what = json!({
+        "do": "agent-renew", "name": name, "key": key, "compromised": compromised,
+    });
+    let word = said(what, signed).await?;
     let written = path.map(|path| Ok::<_, anyhow::Error>((path, made.to_pem()?)));
-    Ok((socket, Asked::AgentRenew { name, key, word }, written.transpose()?))
+    Ok((socket, Asked::AgentRenew { name, key, compromised, word }, written.transpose()?))
 }
 
 fn of_system(system: System) -> anyhow::Result<(PathBuf, Asked, NewKey)> {

@@ -53,6 +53,9 @@ pub struct Agent {
     pub key: serde_json::Value,
     /// When that key stops vouching.
     pub key_expires: Timestamp,
+    /// How many keys of its were in other hands, as its sponsor said, if any was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_compromised: Option<u32>,
     /// When its lease ends: its sponsor says before that it is to go on, or it does nothing from then
     /// on. One that was registered before there were leases has its key's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -404,6 +407,9 @@ pub struct Instance {
     /// The device that vouched for it, by the thumbprint of its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Thumbprint>,
+    /// How many keys of its agent were known to be in other hands when it was entered, if any was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_compromised: Option<u32>,
     /// The root task that it works on.
     pub task: TaskId,
     /// At what risk it is because it departed from what is declared of it.

@@ -56,6 +56,9 @@ pub enum KernelRule {
     /// The device that vouched for the instance does so no longer: it was revoked or enrolled anew, its
     /// time is over, or the person who enrolled it has left.
     DeviceNotActive,
+    /// Nothing but a key of its agent vouched for the instance, and that was in other hands, as the sponsor
+    /// said since.
+    AgentKeyCompromised,
     /// The instance is quarantined, or one of its agent is and nobody has released it.
     InstanceQuarantined,
     /// The token is bound to no key, and the agent is not one that may use such tokens.
@@ -122,6 +125,7 @@ impl KernelRule {
         match self {
             Self::ActorNotActive => "actor_not_active",
             Self::DeviceNotActive => "device_not_active",
+            Self::AgentKeyCompromised => "agent_key_compromised",
             Self::InstanceQuarantined => "instance_quarantined",
             Self::BearerNotAdmitted => "bearer_not_admitted",
             Self::SponsorNotActive => "sponsor_not_active",
@@ -159,6 +163,9 @@ impl KernelRule {
             }
             Self::DeviceNotActive => {
                 "the device that vouched for it does so no longer: who uses it enrols it again"
+            }
+            Self::AgentKeyCompromised => {
+                "the key that vouched for it was in other hands, as its sponsor said since: it is begun anew"
             }
             Self::InstanceQuarantined => "it is quarantined until an administrator releases it",
             Self::BearerNotAdmitted => {

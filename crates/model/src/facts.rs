@@ -125,6 +125,13 @@ impl Hop<'_> {
             other => *other,
         }
     }
+
+    /// Whether nothing but a key vouches for the instance that was in other hands, as its agent's sponsor said
+    /// since it was entered.
+    pub fn is_by_compromised_key(&self) -> bool {
+        let is_by_key = self.instance.device.is_none() && self.attestation() <= Attestation::User;
+        is_by_key && self.instance.keys_compromised < self.agent.keys_compromised
+    }
 }
 
 impl Standing {

@@ -176,11 +176,13 @@ pub enum Command {
     /// Says what the processes of an agent remember from one task to the next: that they forget, its technical
     /// owner says alone. `word` says who, where that is not who sends it.
     AgentMemory { name: String, memory: Memory, word: Option<String> },
-    /// The sponsor of an agent renews its lease and its key, which may be another one from now on. `word`
-    /// says who, where that is not who sends it.
+    /// The sponsor of an agent renews its lease and its key, which may be another one from now on; then the
+    /// last one may be `compromised`. `word` says who, where that is not who sends it.
     AgentRenew {
         name: String,
         key: Option<Value>,
+        #[serde(default)]
+        compromised: bool,
         #[serde(default)]
         word: Option<String>,
     },

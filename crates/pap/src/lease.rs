@@ -18,6 +18,34 @@ use crate::register::{put, put_new, registered};
 /// How long an agent's key vouches.
 pub(crate) const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
+/// Another key that an agent is known by from now on.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The public key (JWK).
+    pub key: Value,
+    /// Whether the last one is in other hands: what that alone vouched for is over.
+    pub compromised: bool,
+}
+
+impl NewKey {
+    /// What was asked for: nobody gives a key up without having another.
+    pub(crate) fn asked(key: Option<Value>, compromised: bool) -> Result<Option<Self>, AdminError> {
+        if compromised && key.is_none() {
+            let why = "say by which key the agent is known from now on";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        Ok(key.map(|key| Self { key, compromised }))
+    }
+
+    fn becomes_key_of(self, agent: &mut Agent) {
+        agent.key = self.key;
+        if self.compromised {
+            let before = agent.keys_compromised.unwrap_or(0);
+            agent.keys_compromised = Some(before.saturating_add(1));
+        }
+    }
+}
+
 /// The standing mandate of `agent` for `purpose`, from `now` on, as long as its lease.
 pub(crate) fn standing_mandate(
     agent: &Agent,
@@ -46,15 +74,16 @@ pub(crate) fn with_lease(mut told: Value, agent: &Agent) -> Value {
 impl Administration {
     /// Renews the lease of an agent and its key, or replaces that by `key`, and gives it standing
     /// mandates anew for the purposes for which it has some. What was begun under the old ones ends with
-    /// them.
+    /// them; what a key that is compromised vouched for, with that. One key written: every decision for an
+    /// instance reads its agent.
     pub async fn agent_renew(
         &self,
         by: impl Into<By<'_>>,
         mut effects: Vec<Effect>,
-        (name, key): (&str, Option<Value>),
+        (name, key): (&str, Option<NewKey>),
     ) -> Result<Value, AdminError> {
         let name: AgentName = name.parse().map_err(AdminError::invalid)?;
-        let read = key.as_ref().map(VerifyingKey::from_jwk).transpose();
+        let read = key.as_ref().map(|new| VerifyingKey::from_jwk(&new.key)).transpose();
         let replacing = read.map_err(AdminError::invalid)?;
         let target = ResourceRef::Agent(name.clone());
         let mut draft = self.draft(by.into(), "agent/renew", target).await?;
@@ -74,7 +103,10 @@ impl Administration {
         }
         agent.valid_until = Some(now.plus(LEASE_MAX));
         agent.key_expires = now.plus(AGENT_KEY_LIFETIME);
-        agent.key = key.unwrap_or(agent.key);
+        let compromised = key.as_ref().is_some_and(|new| new.compromised);
+        if let Some(new) = key {
+            new.becomes_key_of(&mut agent);
+        }
         let place = FactKey::agent(&name);
         effects.push(put(place.clone(), &agent));
         if let Some(key) = &replacing {
@@ -82,8 +114,10 @@ impl Administration {
         }
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
         effects.extend(written);
-        let change =
-            json!({ "agent": agent, "mandates": mandates, "key_replaced": replacing.is_some() });
+        let change = json!({
+            "agent": agent, "mandates": mandates, "key_replaced": replacing.is_some(),
+            "key_compromised": compromised,
+        });
         let done = draft.make(change, effects).await?;
         let told = json!({
             "agent": name,

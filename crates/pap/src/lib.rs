@@ -80,6 +80,7 @@ pub use flips::PolicyFiles;
 pub use founders::FounderSaid;
 pub use founding::{BOOTSTRAP, Founder, Founding, found, is_for_development, is_founded};
 pub use heard::SILENCE;
+pub use lease::NewKey;
 pub use logged_in::By;
 pub use oauth::people::FILE_MAX as PEOPLE_FILE_MAX;
 pub use offboard::{CREDENTIALS_MAX, CredentialKind};

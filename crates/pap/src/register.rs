@@ -223,6 +223,7 @@ pub(crate) fn new_agent(
         bounded_by: None,
         key: Value::Null,
         key_expires: now,
+        keys_compromised: None,
         valid_until: Some(now),
         host: None,
         workloads: Vec::new(),

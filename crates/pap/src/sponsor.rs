@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, asked};
-use crate::lease::with_lease;
+use crate::lease::{NewKey, with_lease};
 use crate::logged_in::By;
 use crate::register::{put, registered};
 
@@ -63,8 +63,11 @@ impl Administration {
                 let done = self.agent_affirm(&by, uses.clone(), &name).await;
                 self.settled(done, uses).await
             }
-            Command::AgentRenew { name, key, word } => {
-                let said = json!({ "do": "agent-renew", "name": name, "key": key });
+            Command::AgentRenew { name, key, compromised, word } => {
+                let said = json!({
+                    "do": "agent-renew", "name": name, "key": key, "compromised": compromised,
+                });
+                let key = NewKey::asked(key, compromised)?;
                 let (by, uses) = self.acting(by, word.as_deref(), &said).await?;
                 let done = self.agent_renew(&by, uses.clone(), (&name, key)).await;
                 self.settled(done, uses).await

@@ -157,6 +157,9 @@ fn holds(hop: Hop<'_>, mandate: &Mandate, now: Timestamp) -> Result<(), KernelRu
         Some(enrolled) if enrolled.vouches_for(instance, now) => device(enrolled, agent, now)?,
         _ => return Err(KernelRule::DeviceNotActive),
     }
+    if hop.is_by_compromised_key() {
+        return Err(KernelRule::AgentKeyCompromised);
+    }
     answers(agent, sponsor, mandate.given)?;
     if task.opened < agent.registered {
         return Err(KernelRule::TakenOver);

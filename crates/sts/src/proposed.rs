@@ -281,6 +281,7 @@ pub(crate) async fn entered(
         process: source.process.clone(),
         workload: source.workload.clone(),
         device: source.device,
+        keys_compromised: agent.keys_compromised,
         task,
         departed: agent.departed.clone().filter(|it| it.level_at(now).is_some()),
         started: now,

@@ -65,7 +65,7 @@ pub struct TokenService {
     pub(crate) nonces: Arc<Nonces>,
     /// Whether a proof without a nonce is refused.
     pub(crate) needs_nonce: bool,
-    vouchers: Vouchers,
+    pub(crate) vouchers: Vouchers,
     pub(crate) devices: Devices,
     turns: Turns,
     pub(crate) platforms: Option<Arc<Sources>>,
@@ -300,22 +300,6 @@ impl TokenService {
         self.minter.mint(permit, &self.authority).map_err(TokenRefusal::decided)
     }
 
-    /// The process that the host vouches for, if a voucher is shown.
-    fn process(
-        &self,
-        form: &TokenRequest,
-        key: Thumbprint,
-        agent: &Agent,
-    ) -> Result<Option<HostProcess>, TokenRefusal> {
-        let Some(voucher) = form.voucher.as_deref() else { return Ok(None) };
-        let found = self.vouchers.redeem((voucher, key), self.authority.clock().as_ref());
-        found.map(Some).ok_or_else(|| {
-            let why = "the voucher is not known, was used, has expired, or is for another key";
-            let error = OAuthError::new(ErrorCode::InvalidGrant, why);
-            TokenRefusal::of("voucher_invalid", error, agent)
-        })
-    }
-
     /// Asks for the token. Of several requests that bring the same new key at once, one enters the
     /// instance; the others are asked again, for that one.
     async fn permit(&self, asking: &Asking<'_>) -> Result<Permit<TokenGrant>, TokenRefusal> {
@@ -475,7 +459,9 @@ pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
     match reason {
         NotPermitted::Denied { denial, decision } => {
             let why = match *denial {
-                Denial::Kernel(KernelRule::TaskNotOpen) => TASK_OVER,
+                Denial::Kernel(KernelRule::TaskNotOpen | KernelRule::AgentKeyCompromised) => {
+                    TASK_OVER
+                }
                 Denial::Kernel(KernelRule::InstanceQuarantined) => {
                     "an instance of this agent, or of its workload, is quarantined until an \
                      administrator releases it"

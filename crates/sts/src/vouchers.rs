@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use model::{Clock, Entropy, HostProcess, Sha256Digest, Thumbprint};
+use model::{Agent, Clock, Entropy, HostProcess, Sha256Digest, Thumbprint};
+use oauth::token_endpoint::TokenRequest;
+use oauth::{ErrorCode, OAuthError};
+
+use crate::service::{TokenRefusal, TokenService};
 
 /// How long a voucher is good.
 const LIFETIME: Duration = Duration::from_mins(1);
@@ -58,6 +62,24 @@ impl Vouchers {
         let mut given = self.0.lock().expect("no panic while it is held");
         let vouched = given.remove(&Sha256Digest::of(text.as_bytes()))?;
         (vouched.key == key && vouched.expires > clock.monotonic()).then_some(vouched.process)
+    }
+}
+
+impl TokenService {
+    /// The process that the host vouches for, if a voucher is shown.
+    pub(crate) fn process(
+        &self,
+        form: &TokenRequest,
+        key: Thumbprint,
+        agent: &Agent,
+    ) -> Result<Option<HostProcess>, TokenRefusal> {
+        let Some(voucher) = form.voucher.as_deref() else { return Ok(None) };
+        let found = self.vouchers.redeem((voucher, key), self.authority.clock().as_ref());
+        found.map(Some).ok_or_else(|| {
+            let why = "the voucher is not known, was used, has expired, or is for another key";
+            let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+            TokenRefusal::of("voucher_invalid", error, agent)
+        })
     }
 }
 

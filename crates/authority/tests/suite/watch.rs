@@ -81,6 +81,11 @@ async fn r_36_a_call_under_way_is_cut_when_what_it_rests_on_is_taken_away() {
         Unit { effects: vec![put(FactKey::mandate(mandate.id), &mandate)], ..Unit::default() }
     };
     check(withdrawn, "mandate_not_valid").await;
+    let compromised = |world: &World| {
+        let agent = Agent { keys_compromised: Some(1), ..world.standing.agent.clone() };
+        Unit { effects: vec![put(FactKey::agent(&agent.name), &agent)], ..Unit::default() }
+    };
+    check(compromised, "agent_key_compromised").await;
     let gone = |world: &World| {
         let mut tool = world.standing.tools[0].clone();
         tool.state = model::ToolState::Gone { seen: world.standing.task.opened };

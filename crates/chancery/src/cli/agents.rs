@@ -86,6 +86,9 @@ pub(crate) enum Agent {
         /// Where to put a new key of the agent, which must not exist yet; without it the key stays.
         #[arg(long)]
         new_key: Option<PathBuf>,
+        /// The last key is in other hands: what that alone vouched for is over, its calls under way too.
+        #[arg(long, requires = "new_key")]
+        compromised: bool,
         #[command(flatten)]
         signed: Signed,
         #[command(flatten)]

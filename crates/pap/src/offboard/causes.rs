@@ -117,6 +117,9 @@ impl Signals {
             causes.push(Cause::Taken(Root::Task(task.id), since));
         }
         causes.extend(device.into_iter().flat_map(|it| of_device(it, instance.started)));
+        if hop.is_by_compromised_key() {
+            causes.push(Cause::Taken(Root::Compromised(agent.name.clone()), instance.started));
+        }
         causes
     }
 }

@@ -261,6 +261,7 @@ impl Look<'_> {
         if renewal.is_some() || standing.task.delegation.is_some() {
             resumed.device = None;
             (resumed.instance.state, resumed.instance.device) = (InstanceState::Active, None);
+            resumed.instance.keys_compromised = resumed.agent.keys_compromised;
         }
         let how = (binding(&standing.instance), self.now);
         let (why, stopped) = self.at_rest(&standing.agent.name).await?;

@@ -87,6 +87,8 @@ pub(super) enum Root {
     Client(AgentName),
     /// That its key is the one that it was.
     Key(AgentName),
+    /// That a key of its was in nobody else's hands.
+    Compromised(AgentName),
     Device(AgentName, Thumbprint),
     Elevation(ElevationId),
     Instance(InstanceId),
@@ -172,6 +174,16 @@ impl Signals {
         self.all.entry(root).or_default().push(signal.clone());
     }
 
+    /// That `agent` has another key, if a renewal gave it one.
+    fn note_key(&mut self, agent: AgentName, change: &Value, signal: &Signal) {
+        if change["key_compromised"] == true {
+            self.note(Root::Compromised(agent.clone()), signal);
+        }
+        if change["key_replaced"] == true {
+            self.note(Root::Key(agent), signal);
+        }
+    }
+
     fn note_act(&mut self, own: &Disclosure, signal: &Signal) {
         let change = own.value("change").cloned().unwrap_or_default();
         if OF_PEOPLE.contains(&signal.action.as_str()) {
@@ -190,9 +202,7 @@ impl Signals {
                 self.note(Root::Affirmed(agent), signal);
             }
             ("agent/client", ResourceRef::Agent(agent)) => self.note(Root::Client(agent), signal),
-            ("agent/renew", ResourceRef::Agent(agent)) if change["key_replaced"] == true => {
-                self.note(Root::Key(agent), signal);
-            }
+            ("agent/renew", ResourceRef::Agent(agent)) => self.note_key(agent, &change, signal),
             // A risk that is not high takes nothing away by itself.
             ("risk/raise", _) if change["risk"]["level"] != json!(RiskLevel::High) => {}
             ("agent/restrict", _) if !has_ended(&change) => {

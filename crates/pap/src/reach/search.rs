@@ -363,6 +363,7 @@ pub(super) fn entered(
         process: source.process,
         workload: source.workload,
         device: None,
+        keys_compromised: agent.keys_compromised,
         task,
         departed: agent.departed.clone(),
         started: world.now,

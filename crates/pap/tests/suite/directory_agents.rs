@@ -52,7 +52,7 @@ impl Scene {
 
     async fn renew(&self, id: &str) -> Result<Value, AdminError> {
         let (name, key) = (id.to_owned(), Some(jwk()));
-        self.desk.run(Command::AgentRenew { name, key, word: None }).await
+        self.desk.run(Command::AgentRenew { name, key, compromised: false, word: None }).await
     }
 
     async fn registered(&self, id: &str) -> Option<Agent> {

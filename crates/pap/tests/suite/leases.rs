@@ -27,7 +27,7 @@ async fn desk() -> Desk {
 
 fn renew(desk: &Desk) -> Command {
     let name = desk.world.standing.agent.name.to_string();
-    Command::AgentRenew { name, key: None, word: None }
+    Command::AgentRenew { name, key: None, compromised: false, word: None }
 }
 
 async fn agent(desk: &Desk) -> Agent {

@@ -149,7 +149,8 @@ impl Life {
                 assert_eq!(told, self.model.affirm(who));
             }
             Step::Renew { who } => {
-                let command = Command::AgentRenew { name: name(), key: None, word: None };
+                let command =
+                    Command::AgentRenew { name: name(), key: None, compromised: false, word: None };
                 let told = self.does(by(who), command).await;
                 assert_eq!(told, self.model.renew(who));
             }

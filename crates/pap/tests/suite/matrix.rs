@@ -188,7 +188,12 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
             memory: model::Memory::PerTask,
             word: None,
         },
-        Command::AgentRenew { name: facts.agent.name.to_string(), key: None, word: None },
+        Command::AgentRenew {
+            name: facts.agent.name.to_string(),
+            key: None,
+            compromised: false,
+            word: None,
+        },
         Command::AgentAffirm { name: facts.agent.name.to_string(), word: None },
         Command::AgentReinstate { name: "lapsed".to_owned(), reason: reason(), word: None },
         Command::AgentTakeOver { name: "others".to_owned(), reason: reason(), word: None },

@@ -261,7 +261,7 @@ async fn r_19_a_report_names_the_record_and_the_last_effect() {
     let name = desk.world.standing.agent.name.to_string();
     for (key, state) in [(None, "valid"), (Some(jwk()), "passed_on")] {
         desk.world.clock.advance(Duration::from_secs(1));
-        let renew = Command::AgentRenew { name: name.clone(), key, word: None };
+        let renew = Command::AgentRenew { name: name.clone(), key, compromised: false, word: None };
         let renewed = desk.run_as(&"carl".parse().expect("a person"), renew).await;
         renewed.expect("it is renewed");
         let report = desk.report().await;

@@ -59,7 +59,7 @@ impl Desk {
             }))
             .expect("a command"),
             1 => Command::AgentSuspend { name, reason },
-            2 => Command::AgentRenew { name, key: None, word: None },
+            2 => Command::AgentRenew { name, key: None, compromised: false, word: None },
             3 => Command::AgentAffirm { name, word: None },
             4 => Command::AgentOwners { name, business_owner: None, technical_owner: None },
             5 => Command::Stop { what, reason },

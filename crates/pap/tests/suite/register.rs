@@ -150,7 +150,7 @@ async fn n_120_an_administrator_says_that_the_clock_is_right_and_that_is_recorde
     // What a clock that ran ahead gave lasts longer than a lease may.
     assert_eq!(desk.call("lookup").await, "lease_ended");
     let name = desk.world.standing.agent.name.to_string();
-    let renew = Command::AgentRenew { name, key: None, word: None };
+    let renew = Command::AgentRenew { name, key: None, compromised: false, word: None };
     assert_eq!(word(&desk.run(renew).await), "done");
     assert_eq!(desk.call("lookup").await, "permitted");
     let acts = desk.world.records("administration").await;
@@ -183,7 +183,8 @@ async fn r_15_suspension_and_revocation_stop_what_they_name() {
 async fn r_15_a_lease_is_renewed_by_a_recorded_act() {
     let desk = Desk::new().await;
     let name = desk.world.standing.agent.name.clone();
-    let renew = |key| Command::AgentRenew { name: name.to_string(), key, word: None };
+    let renew =
+        |key| Command::AgentRenew { name: name.to_string(), key, compromised: false, word: None };
     let day = Duration::from_hours(24);
     desk.world.clock.advance(20 * day);
     let told = desk.run(renew(None)).await.unwrap();
@@ -210,6 +211,38 @@ async fn r_15_a_lease_is_renewed_by_a_recorded_act() {
     desk.world.store.commit(desk.world.sponsor_leaves()).await.unwrap();
     assert_eq!(word(&desk.run_as(&second.id, renew(None)).await), "refused");
     assert_eq!(word(&desk.run(renew(None)).await), "refused");
+}
+
+/// An exchanged key ends nothing that is at work; of one that was in other hands all is over that it alone vouched
+/// for, and the report of offboarding says by which record.
+#[tokio::test]
+async fn r_15_a_compromised_key_takes_along_what_it_vouched_for() {
+    let desk = crate::offboard::desk().await;
+    let name = desk.world.standing.agent.name.to_string();
+    let renew = async |key, compromised| {
+        let command = Command::AgentRenew { name: name.clone(), key, compromised, word: None };
+        desk.run(command).await
+    };
+    assert_eq!(word(&renew(None, true).await), "invalid", "nobody is left without a key");
+    let first = jwk();
+    renew(Some(first.clone()), false).await.unwrap();
+    assert_eq!(desk.call("lookup").await, "permitted");
+    for times in [1, 2] {
+        renew(Some(jwk()), true).await.unwrap();
+        assert_eq!(desk.call("lookup").await, "agent_key_compromised");
+        let agent = desk.fact(FactKey::agent(&name.parse().unwrap())).await.unwrap();
+        assert_eq!(agent["keys_compromised"], times);
+    }
+    assert_eq!(word(&renew(Some(first), false).await), "invalid", "no key comes back");
+    let acts = desk.world.records("administration").await;
+    let by: Vec<_> = acts.iter().filter(|it| it.text_of("action") == "agent/renew").collect();
+    let report = desk.as_root(Command::AgentOffboard { name: name.clone(), since: None }).await;
+    let report = report.expect("it is reported");
+    let rows = report["credentials"].as_array().expect("there are some");
+    let row = rows.iter().find(|row| row["kind"] == "instance").expect("it is there");
+    assert_eq!((&row["state"], &row["why"]), (&json!("dead"), &json!("agent_key_compromised")));
+    // The first one that said so: the one before it replaced the key, and took nothing away.
+    assert_eq!(row["by"]["record"], by[1].text_of("id"), "{row}");
 }
 
 /// One client is one agent, until an administrator says otherwise: then it is nobody's, or another's.

@@ -117,7 +117,7 @@ async fn r_75_an_agent_that_nobody_answered_lapses_also_while_nothing_runs() {
 
     // Neither a renewal nor anybody else brings it back, and what it was given before is over.
     let name = "billing".to_owned();
-    let renew = Command::AgentRenew { name, key: None, word: None };
+    let renew = Command::AgentRenew { name, key: None, compromised: false, word: None };
     assert_eq!(word(&desk.run(renew).await), "invalid");
     assert_eq!(desk.reinstate(&"rita".parse().unwrap()).await, "refused");
     assert_eq!(desk.reinstate(&desk.world.standing.sponsor.id).await, "done");
@@ -291,7 +291,7 @@ async fn r_75_a_renewal_makes_no_decision_stale() {
     let keep = desk.line(&review, "billing", "keep").await;
     desk.world.clock.advance(Duration::from_secs(1));
     let name = || "billing".to_owned();
-    let renew = Command::AgentRenew { name: name(), key: None, word: None };
+    let renew = Command::AgentRenew { name: name(), key: None, compromised: false, word: None };
     desk.run(renew).await.expect("it is renewed");
     desk.run(Command::AgentAffirm { name: name(), word: None }).await.expect("it is affirmed");
     let before = desk.reviewed("billing").await;

@@ -52,7 +52,7 @@ pub(super) fn consented(case: &mut Case, change: impl FnOnce(&mut Case)) {
 }
 
 /// The same instance, for which a device vouched that Dora enrolled, but for `change`.
-fn enrolled(case: &mut Case, change: impl FnOnce(&mut Enrolled)) {
+pub(super) fn enrolled(case: &mut Case, change: impl FnOnce(&mut Enrolled)) {
     let (id, by) = (Thumbprint::from_bytes([7; 32]), person("dora", &[]));
     let device = Device {
         agent: case.standing.agent.name.clone(),

@@ -16,6 +16,7 @@ mod budget_matches;
 mod budgets;
 mod compared;
 mod compile;
+mod compromised;
 mod conjunction;
 mod decide;
 mod delegation;

@@ -73,6 +73,8 @@ fn others() -> Vec<(AccessRequest, Facts)> {
     above(&mut again, 0).agent.name = name.clone();
     let mut own = lookup().handed_on(1);
     own.tool.as_mut().expect("one").not_delegable = true;
+    let mut stolen = lookup();
+    stolen.standing.agent.keys_compromised = Some(1);
     let mut nobody = lookup();
     nobody.tool.as_mut().expect("one").requires_subject = true;
     let target = || ResourceRef::Agent(name.clone());
@@ -91,7 +93,7 @@ fn others() -> Vec<(AccessRequest, Facts)> {
     let renews = of_agent("agent/renew", person("ada", &["administrators"]));
     let forgets = of_agent("agent/forget", person("ada", &["administrators"]));
     let mut cases = vec![left, missing, deep, again, own, nobody, agent, gone, own_successor];
-    cases.extend([renews, forgets]);
+    cases.extend([renews, forgets, stolen]);
     let suspended = DirectoryState::Suspended { reason: "test".to_owned(), since: NOW };
     let directory = super::administration::case("person/provision", Gives::Added, &[], suspended);
     cases.iter().map(|case| (case.request.clone(), case.facts())).chain([directory]).collect()
@@ -125,6 +127,7 @@ fn built_in_rules_cannot_be_observed() {
     let rules = [
         "actor_not_active",
         "administrator_not_active",
+        "agent_key_compromised",
         "agents_do_not_administer",
         "bearer_not_admitted",
         "delegation_collapse",

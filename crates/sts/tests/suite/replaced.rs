@@ -1,20 +1,23 @@
-//! What an agent authenticates by is taken back between what a request reads and its commit: nothing is issued by
-//! it, in whichever way it is asked for.
+//! Keys that are replaced: nothing is issued by what is taken back between what a request reads and its commit, in
+//! whichever way it is asked for; and what becomes of who is at work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use authority::Unit;
+use keys::SigningKey;
 use model::{Agent, FactKey};
 use oauth::ErrorCode;
 
 use crate::client::{Request, Sts, key};
-use crate::delegation::{before, delegates, hands_over, part, takes_up};
+use crate::delegation::{
+    Holder, Party, before, calls, delegates, hand_on, hands_over, part, takes_up,
+};
 use crate::platforms::{Platforms, WAYS};
 use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::put;
 use crate::support::stores::OnCommit;
-use crate::{consents, initiations};
+use crate::{consents, delegation, initiations};
 
 /// How something is asked for by a registered key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,4 +176,72 @@ async fn i_11_nothing_is_issued_to_a_workload_that_is_admitted_no_longer() {
             assert_eq!(code, ErrorCode::TemporarilyUnavailable, "{way:?} {renews}");
         }
     }
+}
+
+/// The agent `name` has another key; the last one was in other hands, or was not.
+async fn exchange(sts: &Sts, name: &str, compromised: bool) -> Arc<SigningKey> {
+    let place = FactKey::agent(&name.parse().expect("an agent"));
+    let (mut agent, own): (Agent, _) = (sts.fact(place.clone()).await, key());
+    agent.key = own.verifying().to_jwk();
+    if compromised {
+        agent.keys_compromised = Some(agent.keys_compromised.unwrap_or(0) + 1);
+    }
+    sts.world.put(place, &agent).await;
+    own
+}
+
+/// R8, R15: an instance at work goes on by the next key of its agent, and is over where the last one was in other hands:
+/// its calls, its tokens, and what it handed on. Whoever shows the last key is nobody.
+#[tokio::test]
+async fn r_8_an_exchanged_key_ends_nothing_and_a_compromised_one_what_it_vouched_for() {
+    for compromised in [false, true] {
+        let (sts, lead, reader) = before().await;
+        let (way, asked) = (delegation::Way::HandOver, part(&sts));
+        let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
+        assert_eq!(calls(&sts, &child, "lookup").await, Ok(()));
+        let next = exchange(&sts, "billing", compromised).await;
+        let by = |agent_key: &SigningKey, own| sts.request_of(("billing", agent_key), own);
+        for own in [&lead.key, &key()] {
+            let refused = sts.send(by(&lead.of.key, own)).await.expect_err("it is nobody's");
+            assert_eq!(refused.code, ErrorCode::InvalidClient);
+        }
+        let renewed = sts.send(by(&next, &lead.key)).await;
+        if compromised {
+            let refused = renewed.expect_err("it is over");
+            assert_eq!(refused.code, ErrorCode::AccessDenied);
+            assert!(refused.description.starts_with(sts::TASK_OVER), "{refused}");
+            let own = calls(&sts, &lead, "lookup").await;
+            assert_eq!(own, Err("agent_key_compromised".to_owned()));
+            let handed_on = calls(&sts, &child, "lookup").await;
+            assert_eq!(handed_on, Err("delegator_not_active".to_owned()));
+        } else {
+            let claims = sts.verified(&renewed.expect("a token"));
+            assert_eq!(claims.instance(), lead.claims.instance());
+            assert_eq!(calls(&sts, &lead, "lookup").await, Ok(()));
+            assert_eq!(calls(&sts, &child, "lookup").await, Ok(()));
+        }
+        // What begins by the next key is nobody's fault.
+        let own = key();
+        let begun = sts.send(by(&next, &own)).await.expect("a token");
+        let (claims, token) = (sts.verified(&begun), begun.access_token);
+        let begun = Holder { of: lead.of.clone(), key: own, token, claims };
+        assert_eq!(calls(&sts, &begun, "lookup").await, Ok(()), "{compromised}");
+    }
+}
+
+/// Whom a platform vouches for besides goes on: the key alone was worth nothing there.
+#[tokio::test]
+async fn a_compromised_key_ends_no_workload_that_its_platform_vouches_for() {
+    let platforms = Platforms::new().await;
+    let (sts, own) = (&platforms.sts, key());
+    let way = crate::platforms::Way::Oidc;
+    let first = sts.send(platforms.fresh(&own, way)).await.expect("a token");
+    let next = exchange(sts, "billing", true).await;
+    let (claims, token) = (sts.verified(&first), first.access_token);
+    let of = Party { name: "billing".to_owned(), key: next.clone() };
+    let holder = Holder { of, key: own.clone(), token, claims };
+    assert_eq!(calls(sts, &holder, "lookup").await, Ok(()));
+    let said = platforms.token(&platforms.claims(way));
+    let renewed = sts.send(way.show(sts.request_of(("billing", &next), &own), &said)).await;
+    assert_eq!(sts.verified(&renewed.expect("a token")).instance(), holder.claims.instance());
 }
