@@ -32,6 +32,10 @@ pub use read::{BUDGETS_FILE, BUDGETS_MAX};
 use used::Used;
 pub(crate) use when::When;
 
+/// Who uses up what is per person where the work is for none. No person's id has these characters: whoever
+/// works for nobody has no more than one person has.
+const NOBODY: &str = "(nobody)";
+
 /// How much may be used up, of what, and by whom.
 #[derive(Debug, Default)]
 pub struct Budgets(BTreeMap<BudgetName, Budget>);
@@ -69,6 +73,10 @@ pub enum Per {
     Agent,
     /// All agents of a sponsor.
     Sponsor,
+    /// All tasks under a mandate, with all that is handed on of them.
+    Mandate,
+    /// All work on behalf of a person. What is for nobody is used up together.
+    Person,
     /// All of them.
     Deployment,
 }
@@ -123,6 +131,8 @@ impl Per {
             Self::Instance => "instance/",
             Self::Agent => "agent/",
             Self::Sponsor => "sponsor/",
+            Self::Mandate => "mandate/",
+            Self::Person => "person/",
             Self::Deployment => "deployment",
         }
     }
@@ -278,6 +288,11 @@ impl Budget {
             Per::Instance => format!("{place}{}", hop.instance.id),
             Per::Agent => format!("{place}{}", hop.agent.name),
             Per::Sponsor => format!("{place}{}", hop.sponsor.id),
+            Per::Mandate => format!("{place}{}", standing.mandate.id),
+            Per::Person => {
+                let person = standing.subject.as_ref().map_or(NOBODY, |it| it.id.as_str());
+                format!("{place}{person}")
+            }
             Per::Deployment => place.clone(),
         };
         standing.hops().filter(is_one).map(of_hop).collect()

@@ -240,10 +240,10 @@ impl<'a, 'c> Batch<'a, 'c> {
                 new
             }
             Effect::Count { counter, amount, limit } => self.count(counter, *amount, *limit)?,
-            Effect::OpenPermit { entry } => {
+            Effect::OpenPermit { entry, body } => {
                 let index = (first..next).nth(*entry);
                 let index = index.ok_or_else(|| unfit("a permit needs a record"))?;
-                self.sql.open_permit.execute([signed(index)])?
+                self.sql.open_permit.execute(params![signed(index), body])?
             }
             Effect::ClosePermit { index } => {
                 let closed = self.sql.close_permit.execute([signed(*index)])?;
@@ -269,6 +269,8 @@ impl<'a, 'c> Batch<'a, 'c> {
     ) -> Result<usize, Refused> {
         let value = self.sql.counter.query_row([&counter.0], |row| row.get(0)).optional()?;
         let value = i64::checked_add(value.unwrap_or(0), amount);
+        // What is given back was counted before, and may be forgotten by now.
+        let value = value.map(|value| if amount < 0 { value.max(0) } else { value });
         let within = |value: &i64| amount <= 0 || limit.is_none_or(|limit| *value <= limit);
         let over = || Refused::Cleanly(CommitError::OverLimit { counter: counter.clone() });
         let value = value.filter(within).ok_or_else(over)?;

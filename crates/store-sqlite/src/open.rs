@@ -20,11 +20,14 @@ use crate::statements::Statements;
 use crate::writer::{OnFatal, Writer};
 
 /// The version of the schema that this build writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// Every migration, the first making the schema of version 1.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+];
 
 /// How many connections read at once what is no load of facts.
 const READERS: usize = 4;

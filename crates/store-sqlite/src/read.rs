@@ -305,10 +305,10 @@ impl Store for SqliteStore {
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
         self.read("read open permits", |connection| {
             let mut query =
-                connection.prepare_cached("SELECT idx FROM open_permit ORDER BY idx")?;
-            let rows =
-                query.query_map([], |row| Ok(OpenPermit { index: unsigned(row.get(0)?) }))?;
-            rows.collect()
+                connection.prepare_cached("SELECT idx, body FROM open_permit ORDER BY idx")?;
+            let permit =
+                |row: &Row<'_>| Ok(OpenPermit { index: unsigned(row.get(0)?), body: row.get(1)? });
+            query.query_map([], permit)?.collect()
         })
         .await
     }
@@ -381,6 +381,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
         connection.execute_batch(include_str!("../migrations/0002.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0003.sql")).unwrap();
         let put = |key: &str| {
             let put = "INSERT INTO fact VALUES (?1, 1, x'7b7d')";
             connection.execute(put, [key]).unwrap();

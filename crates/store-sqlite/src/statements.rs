@@ -40,7 +40,7 @@ statements! {
     count = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
              ON CONFLICT (name) DO UPDATE SET value = ?2";
     uncount = "DELETE FROM counter WHERE name = ?1";
-    open_permit = "INSERT INTO open_permit (idx) VALUES (?1)";
+    open_permit = "INSERT INTO open_permit (idx, body) VALUES (?1, ?2)";
     close_permit = "DELETE FROM open_permit WHERE idx = ?1";
     first_checkpoint = "INSERT INTO checkpoint (one, size, note) SELECT 1, ?1, ?2 \
                         WHERE NOT EXISTS (SELECT 1 FROM checkpoint)";

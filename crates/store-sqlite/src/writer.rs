@@ -395,6 +395,7 @@ mod tests {
         connection.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
         connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
         connection.execute_batch(include_str!("../migrations/0002.sql")).unwrap();
+        connection.execute_batch(include_str!("../migrations/0003.sql")).unwrap();
         connection.execute_batch("PRAGMA max_page_count = 60;").unwrap();
         let mut committing = Committing {
             queue: Arc::default(),

@@ -59,6 +59,8 @@ pub struct LogEntry {
 pub struct OpenPermit {
     /// The index of its decision record.
     pub index: u64,
+    /// What was to be known when it is closed, if something was.
+    pub body: Option<Vec<u8>>,
 }
 
 /// The newest checkpoint that was swapped in.

@@ -74,7 +74,8 @@ fn effect_size(effect: &Effect) -> (usize, usize) {
         }
         Effect::Lacks { key } | Effect::Remove { key } => (key.as_str().len(), 0),
         Effect::Count { counter, .. } => (counter.0.len(), 0),
-        Effect::UseOnce { .. } | Effect::OpenPermit { .. } | Effect::ClosePermit { .. } => (0, 0),
+        Effect::OpenPermit { body, .. } => (0, body.as_ref().map_or(0, Vec::len)),
+        Effect::UseOnce { .. } | Effect::ClosePermit { .. } => (0, 0),
     }
 }
 

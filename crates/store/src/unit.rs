@@ -94,7 +94,9 @@ impl Unit {
         }
         let before = self.entries.len();
         self.effects.extend(next.effects.into_iter().map(|effect| match effect {
-            Effect::OpenPermit { entry } => Effect::OpenPermit { entry: before + entry },
+            Effect::OpenPermit { entry, body } => {
+                Effect::OpenPermit { entry: before + entry, body }
+            }
             other => other,
         }));
         self.entries.extend(next.entries);
@@ -152,7 +154,7 @@ pub enum Effect {
     Count {
         /// The counter; zero if it does not exist, and gone when it comes to that.
         counter: CounterKey,
-        /// What to add; may be negative to give back.
+        /// What to add; may be negative to give back, which leaves no less than nothing.
         amount: i64,
         /// The value that it may not exceed.
         limit: Option<i64>,
@@ -161,6 +163,8 @@ pub enum Effect {
     OpenPermit {
         /// Which of the entries: the first is 0.
         entry: usize,
+        /// What is to be known when it is closed, if something is: canonical JSON.
+        body: Option<Vec<u8>>,
     },
     /// Closes the permit that was opened at `index`; closing it twice is [`CommitError::Used`].
     ClosePermit {

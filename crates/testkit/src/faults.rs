@@ -316,7 +316,7 @@ impl Store for FaultyStore {
     }
 
     async fn open_permits(&self) -> Result<Vec<OpenPermit>, StoreError> {
-        let garbage = vec![OpenPermit { index: u64::MAX }];
+        let garbage = vec![OpenPermit { index: u64::MAX, body: None }];
         self.meet(Call::OpenPermits, self.behind.open_permits(), garbage).await
     }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use model::{Decision, Denial, Harm, PrincipalFacts};
+use model::{Decision, Denial, Harm, PersonId, PrincipalFacts};
 use serde_json::{Value, json};
 
-use super::fixtures::{Case, at, bundle, found_in, tool};
+use super::fixtures::{Case, at, bundle, found_in, person, tool};
 use crate::{BUDGETS_FILE, BUDGETS_MAX, Bundle, Snapshot};
 
 const POLICY: &str = r#"
@@ -59,7 +59,7 @@ fn what_is_wrong_is_told_with_its_line() {
     check(
         &budget("match: {}, amount: calls, cap: 1, per: everybody"),
         expect![
-            "budgets.yaml:2: unknown variant `everybody`, expected one of task, instance, agent, sponsor, deployment at line 2, column 64: see docs/budgets.md"
+            "budgets.yaml:2: unknown variant `everybody`, expected one of task, instance, agent, sponsor, mandate, person, deployment at line 2, column 64: see docs/budgets.md"
         ],
     );
     check(
@@ -294,12 +294,33 @@ fn n_088_a_budget_is_used_up_by_all_who_had_a_part_in_it() {
         it ever/sponsor/sponsor-1 1/9
         it ever/sponsor/sponsor-2 1/9"#]],
     );
+    check(
+        "match: {}, per: mandate",
+        expect!["it ever/mandate/man_03030303030303030303030303030303 1/9"],
+    );
+    check("match: {}, per: person, every: day", expect!["it day-20833/person/(nobody) 1/9"]);
+    check("match: { agents: [lead-2] }, per: person", expect!["it ever/person/(nobody) 1/9"]);
+    check("match: { agents: [other] }, per: person", expect![[r#""#]]);
     check("match: {}, per: deployment", expect!["it ever/deployment 1/9"]);
     check("match: { agents: [lead-2] }, per: agent", expect!["it ever/agent/lead-2 1/9"]);
     check(
         "match: { agents: [lead-2] }, per: task",
         expect!["it ever/task/tsk_66666666666666666666666666666666 1/9"],
     );
+}
+
+/// Whoever does it, and however often it was handed on; and nobody is a person.
+#[test]
+fn n_088_a_budget_per_person_is_used_up_by_all_work_on_behalf_of_them() {
+    let text = budget("match: {}, amount: calls, cap: 9, per: person");
+    let case = || refund(json!({ "account": "a" }));
+    for times in 0..=2 {
+        let carla = case().on_behalf_of(person("carla", &["staff"])).handed_on(times);
+        assert_eq!(spent(&text, &carla), "it ever/person/carla 1/9", "{times}");
+        let nobody = spent(&text, &case().handed_on(times));
+        assert_eq!(nobody, "it ever/person/(nobody) 1/9", "{times}");
+    }
+    assert!("(nobody)".parse::<PersonId>().is_err());
 }
 
 #[test]

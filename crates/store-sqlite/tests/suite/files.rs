@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use model::{Clock, FactKey, Timestamp};
 use rusqlite::Connection;
 use store::{
-    CommitError, Effect, NewEntry, NotKept, ONCE_MAX, OnceScope, Store as _, Unit, Urgency,
+    CommitError, Effect, NewEntry, NotKept, ONCE_MAX, OnceScope, OpenPermit, Store as _, Unit,
+    Urgency,
 };
 use store_sqlite::{OpenError, SCHEMA_VERSION};
 use testkit::ManualClock;
@@ -189,6 +190,24 @@ async fn what_was_is_kept_from_the_migration_on() {
     // It began once.
     let store = open_by(&path, clock.clone()).unwrap();
     assert_eq!(was(&store, before).await, Err(migrated));
+}
+
+/// Of a permit of before it was kept nothing is known when it is closed.
+#[tokio::test]
+async fn a_permit_of_before_the_migration_is_open_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("../../migrations/0001.sql")).unwrap();
+    connection.execute_batch(include_str!("../../migrations/0002.sql")).unwrap();
+    connection.execute_batch("INSERT INTO open_permit VALUES (7);").unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    let store = open(&path).unwrap();
+    assert_eq!(store.open_permits().await.unwrap(), [OpenPermit { index: 7, body: None }]);
+    let effects = vec![Effect::ClosePermit { index: 7 }];
+    store.commit(Unit { effects, ..unit(Some(0)) }).await.unwrap();
+    assert_eq!(store.open_permits().await.unwrap(), []);
 }
 
 /// What was is in the order of what changed it, though the wall clock ran back, over a restart too.

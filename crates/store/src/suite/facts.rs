@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-use super::{BackEnd, key, put, put_new, remove, unit};
+use super::{BackEnd, key, open_permit, put, put_new, remove, unit};
 use crate::{Effect, NotKept, Store, Unit};
 
 /// What was put is loaded, what was put again replaces it, what was removed is gone.
@@ -134,8 +134,7 @@ pub async fn a_revision_counts_what_wrote_facts(back_end: &impl BackEnd) {
     let first = store.commit(unit(vec![put("a", "1"), put("b", "1")])).await.unwrap();
     assert!(first.revision > start);
     assert_eq!(store.load(&[]).await.unwrap().revision, first.revision);
-    let effects =
-        vec![super::use_once(1), super::count("c", 1, None), Effect::OpenPermit { entry: 0 }];
+    let effects = vec![super::use_once(1), super::count("c", 1, None), open_permit(0)];
     let second = store.commit(unit(effects)).await.unwrap();
     assert_eq!(second.revision, first.revision);
     let refused = unit(vec![put("c", "1"), put_new("a")]);

@@ -1,6 +1,6 @@
 //! The log: entries, their disclosures, and the checkpoint.
 
-use super::{BackEnd, count, entry, key, put, shown, sized_entry, unit, use_once};
+use super::{BackEnd, count, entry, key, open_permit, put, shown, sized_entry, unit, use_once};
 use crate::{CheckpointRow, Effect, SealedDisclosure, Unit};
 
 /// Not by the store's code, and not past it.
@@ -98,12 +98,7 @@ pub async fn promise_1_what_was_acknowledged_survives_a_kill(back_end: &impl Bac
     let store = back_end.store();
     for number in 0..40_u8 {
         let name = format!("k/{number}");
-        let effects = vec![
-            use_once(number),
-            put(&name, "1"),
-            count("c", 1, None),
-            Effect::OpenPermit { entry: 0 },
-        ];
+        let effects = vec![use_once(number), put(&name, "1"), count("c", 1, None), open_permit(0)];
         let mut unit = unit(effects);
         let data_key = key("datakey/p");
         unit.entries[0].disclosure = Some(SealedDisclosure { data_key, sealed: vec![number] });

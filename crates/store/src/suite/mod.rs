@@ -149,6 +149,11 @@ pub(crate) fn count(name: &str, amount: i64, limit: Option<i64>) -> Effect {
     Effect::Count { counter: counter(name), amount, limit }
 }
 
+/// Opens a permit at the entry, of which something is to be known when it is closed.
+pub(crate) fn open_permit(entry: usize) -> Effect {
+    Effect::OpenPermit { entry, body: Some(b"{}".to_vec()) }
+}
+
 pub(crate) fn counter(name: &str) -> CounterKey {
     CounterKey(name.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BackEnd, count, counter, put_new, unit, use_once};
+use super::{BackEnd, count, counter, open_permit, put_new, unit, use_once};
 use crate::{CheckpointRow, CommitError, Committed, Effect, Store, Unit};
 
 /// How many race.
@@ -37,8 +37,7 @@ fn winners(answers: &[Result<Committed, CommitError>]) -> usize {
 pub async fn promise_4_of_64_racers_exactly_one_uses_a_thing(back_end: &impl BackEnd) {
     let store = back_end.store();
     for round in 0..8_u8 {
-        let answers =
-            race(&store, |_| unit(vec![use_once(round), Effect::OpenPermit { entry: 0 }])).await;
+        let answers = race(&store, |_| unit(vec![use_once(round), open_permit(0)])).await;
         assert_eq!(winners(&answers), 1);
         let refused = answers.iter().filter(|a| matches!(a, Err(CommitError::Used(_)))).count();
         assert_eq!(refused, RACERS - 1);
@@ -55,7 +54,7 @@ pub async fn of_64_racers_as_many_count_as_the_limit_lets(back_end: &impl BackEn
     // Each used something up before it was refused: that is given back.
     let of = |racer: usize| {
         let id = u8::try_from(racer).unwrap();
-        unit(vec![use_once(id), count("calls", 3, Some(30)), Effect::OpenPermit { entry: 0 }])
+        unit(vec![use_once(id), count("calls", 3, Some(30)), open_permit(0)])
     };
     let answers = race(&store, of).await;
     assert_eq!(winners(&answers), 10);
@@ -108,7 +107,7 @@ pub async fn n_104_of_two_writers_one_replaces_the_checkpoint(back_end: &impl Ba
 /// An outcome, and a sweep that says *unknown*: one of them is recorded.
 pub async fn of_64_racers_one_closes_a_permit(back_end: &impl BackEnd) {
     let store = back_end.store();
-    let index = store.commit(unit(vec![Effect::OpenPermit { entry: 0 }])).await.unwrap().indices[0];
+    let index = store.commit(unit(vec![open_permit(0)])).await.unwrap().indices[0];
     let answers = race(&store, |_| unit(vec![Effect::ClosePermit { index }])).await;
     assert_eq!(winners(&answers), 1);
     assert_eq!(store.log_size().await.unwrap(), 2);

@@ -3,10 +3,10 @@
 use model::{Revision, Timestamp};
 
 use super::{
-    BackEnd, count, counter, entry, key, poll_once, put, put_new, remove, shown, unit, use_once,
-    use_until,
+    BackEnd, count, counter, entry, key, open_permit, poll_once, put, put_new, remove, shown, unit,
+    use_once, use_until,
 };
-use crate::{CommitError, Effect, SealedDisclosure, Unit};
+use crate::{CommitError, Effect, OpenPermit, SealedDisclosure, Unit};
 
 /// What a refusal is, without what it says.
 fn kind(error: &CommitError) -> &'static str {
@@ -24,8 +24,7 @@ fn kind(error: &CommitError) -> &'static str {
 /// Each effect × each refusal × both orders: nothing of a refused unit is there.
 pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
     let store = back_end.store();
-    let standing =
-        vec![put("old", "1"), use_once(1), count("full", 5, None), Effect::OpenPermit { entry: 0 }];
+    let standing = vec![put("old", "1"), use_once(1), count("full", 5, None), open_permit(0)];
     let open = store.commit(unit(standing)).await.unwrap().indices[0];
     let revision = store.load(&[]).await.unwrap().revision;
     let effects = [
@@ -35,7 +34,7 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         remove("old"),
         use_once(2),
         count("free", 1, None),
-        Effect::OpenPermit { entry: 0 },
+        open_permit(0),
         Effect::ClosePermit { index: open },
     ];
     let refusals = [
@@ -69,8 +68,7 @@ pub async fn a_refused_unit_leaves_nothing(back_end: &impl BackEnd) {
         assert_eq!(kind(&error), "changed", "{effect:?}");
         assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before, "{effect:?}");
     }
-    let recordless =
-        Unit { effects: vec![put("new", "2"), Effect::OpenPermit { entry: 0 }], ..Unit::default() };
+    let recordless = Unit { effects: vec![put("new", "2"), open_permit(0)], ..Unit::default() };
     store.commit(recordless).await.unwrap_err();
     assert_eq!(shown(store.as_ref(), &["full", "free"]).await.unwrap(), before);
     // What the refused units would have used up is there to be used.
@@ -126,19 +124,18 @@ pub async fn i_11_of_two_units_of_one_batch_the_second_is_refused(back_end: &imp
     assert_eq!(store.counters(&[counter("done")]).await.unwrap(), [16]);
 }
 
-/// A permit is open from its record on until it is closed, once.
+/// A permit is open from its record on until it is closed, once, with what is to be known then.
 pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     let store = back_end.store();
     store.commit(unit(Vec::new())).await.unwrap();
     let three = |entry_of| Unit {
         entries: vec![entry(), entry(), entry()],
-        ..unit(vec![Effect::OpenPermit { entry: entry_of }])
+        ..unit(vec![open_permit(entry_of)])
     };
     let first = store.commit(three(1)).await.unwrap().indices[1];
     assert_eq!(first, 2, "it is opened at the record that is named");
     assert_eq!(kind(&store.commit(three(3)).await.unwrap_err()), "unavailable");
-    let second =
-        store.commit(unit(vec![Effect::OpenPermit { entry: 0 }])).await.unwrap().indices[0];
+    let second = store.commit(unit(vec![open_permit(0)])).await.unwrap().indices[0];
     let open = async || -> Vec<u64> {
         store.open_permits().await.unwrap().iter().map(|permit| permit.index).collect()
     };
@@ -149,12 +146,17 @@ pub async fn permits_open_and_close_once(back_end: &impl BackEnd) {
     for index in [first, 0, 77] {
         assert_eq!(kind(&store.commit(close(index)).await.unwrap_err()), "used");
     }
-    let both = vec![Effect::OpenPermit { entry: 0 }, Effect::ClosePermit { index: second }];
-    store.commit(unit(both)).await.unwrap();
-    assert_eq!(open().await.len(), 1);
+    let silent = Effect::OpenPermit { entry: 0, body: None };
+    let both = vec![silent, Effect::ClosePermit { index: second }];
+    let third = store.commit(unit(both)).await.unwrap().indices[0];
+    assert_eq!(store.open_permits().await.unwrap(), [OpenPermit { index: third, body: None }]);
+    let fourth = store.commit(unit(vec![open_permit(0)])).await.unwrap().indices[0];
+    let last = store.open_permits().await.unwrap().pop().unwrap();
+    assert_eq!(last, OpenPermit { index: fourth, body: Some(b"{}".to_vec()) });
 }
 
-/// A counter may reach its limit and not pass it, nor the end of its numbers; giving back is free.
+/// A counter may reach its limit and not pass it, nor the end of its numbers; giving back is free, and leaves
+/// no less than nothing.
 pub async fn a_counter_stays_within_its_limit(back_end: &impl BackEnd) {
     let store = back_end.store();
     let value = async || store.counters(&[counter("c")]).await.unwrap()[0];
@@ -168,8 +170,10 @@ pub async fn a_counter_stays_within_its_limit(back_end: &impl BackEnd) {
         (i64::MAX, None, None, 2),
         (i64::MAX - 2, None, Some(()), i64::MAX),
         (-i64::MAX, Some(0), Some(()), 0),
-        (-5, Some(0), Some(()), -5),
-        (7, Some(2), Some(()), 2),
+        (2, Some(2), Some(()), 2),
+        (-5, Some(0), Some(()), 0),
+        (-1, None, Some(()), 0),
+        (2, Some(2), Some(()), 2),
     ];
     for (amount, limit, permitted, after) in steps {
         let counted = store.commit(unit(vec![count("c", amount, limit)])).await;
@@ -250,7 +254,7 @@ pub async fn i_11_two_units_as_one_are_there_together_or_not_at_all(back_end: &i
     let reading = |name: &str, effects: Vec<Effect>| Unit {
         reads: vec![key(name)],
         revision,
-        ..unit([effects, vec![Effect::OpenPermit { entry: 0 }]].concat())
+        ..unit([effects, vec![open_permit(0)]].concat())
     };
     let first = || reading("read", vec![put("one", "1"), use_once(1)]);
     assert!(first().and(reading("one", Vec::new())).is_none());
