@@ -8,7 +8,7 @@
 //! INVARIANT: no stranger keeps another from being found: who has no room left for a finding of its
 //! own counts in that of its cause and server, for which there always is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +16,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use journal::Journal;
 use model::{
-    Clock, Entropy, FactKey, Finding, PersonId, Revision, Server, Sha256Digest, Stranger, Told,
+    Clock, Entropy, FactKey, Finding, Instance, InstanceId, PersonId, Revision, Server,
+    Sha256Digest, Stranger, Thumbprint, Told,
 };
 use store::{Effect, LOAD_MAX, NewEntry, Unit, Urgency};
 use tokio::sync::mpsc;
@@ -51,6 +52,8 @@ pub(crate) enum Seen {
     Stranger(Box<Stranger>),
     /// Somebody who may have shown what is a person's own.
     Shown(Box<Shown>),
+    /// Somebody who has shown what is another's, and proved this key.
+    Proved(Box<Stranger>, Thumbprint),
 }
 
 /// A caller that showed what is worth nothing: whether it is a person's own is looked up once the answer
@@ -128,6 +131,12 @@ impl Authority {
     /// [`Authority::note_stranger`].
     pub fn note_shown(&self, shown: Shown) {
         let _ = self.strangers.try_send(Seen::Shown(Box::new(shown)));
+    }
+
+    /// Notes a caller that showed what is another's and proved `key`: whose instance has that is still to be
+    /// looked up. As [`Authority::note_stranger`].
+    pub fn note_proved(&self, stranger: Stranger, key: Thumbprint) {
+        let _ = self.strangers.try_send(Seen::Proved(Box::new(stranger), key));
     }
 
     /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
@@ -216,6 +225,10 @@ impl FindingKeeper {
                             self.seen(stranger).await;
                         }
                     }
+                    Some(Seen::Proved(stranger, key)) => {
+                        let stranger = self.with_key(*stranger, &key).await;
+                        self.seen(stranger).await;
+                    }
                     None => return,
                 },
                 attempt = self.telling.ended() => self.ended(attempt).await,
@@ -252,6 +265,23 @@ impl FindingKeeper {
             }
         }
         otherwise
+    }
+
+    /// The same, who is the instance that has `key`, if one has: with it among those that share what was shown.
+    async fn with_key(&self, mut stranger: Stranger, key: &Thumbprint) -> Stranger {
+        let mut reader = Reader::new(self.journal.store().as_ref());
+        // What cannot be read now says of nobody whose it is.
+        let Ok(Some(id)) = reader.find::<InstanceId>(FactKey::key(key)).await else {
+            return stranger;
+        };
+        let Ok(Some(instance)) = reader.find::<Instance>(FactKey::instance(id)).await else {
+            return stranger;
+        };
+        let agents: BTreeSet<_> =
+            stranger.agents.into_iter().chain([instance.agent.clone()]).collect();
+        stranger.agents = agents.into_iter().collect();
+        stranger.instances.push(id);
+        Stranger { proven: Some(instance.agent), ..stranger }
     }
 
     /// A stranger was seen: a new finding, or one more time of one that there is.
