@@ -8,7 +8,7 @@
 //! INVARIANT: no stranger keeps another from being found: who has no room left for a finding of its
 //! own counts in that of its cause and server, for which there always is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,19 +16,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use journal::Journal;
 use model::{
-    Clock, Entropy, FactKey, Finding, Instance, InstanceId, PersonId, Revision, Server,
-    Sha256Digest, Stranger, Thumbprint, Told,
+    Clock, Entropy, FactKey, Finding, Revision, Server, Sha256Digest, Stranger, Thumbprint, Told,
 };
 use store::{Effect, LOAD_MAX, NewEntry, Unit, Urgency};
 use tokio::sync::mpsc;
 
 use crate::answering::Lines;
 use crate::reader::{self, Reader};
+use crate::shown::{Apart, Shown};
 use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
-
-/// The cause of a finding where a person's own credential is shown: no agent acts by that.
-pub const HUMAN_CREDENTIAL: &str = "human_credential";
 
 /// The most findings that are open at once; a stranger beyond counts among many
 /// ([`Stranger::among_many`]).
@@ -56,17 +53,6 @@ pub(crate) enum Seen {
     Proved(Box<Stranger>, Thumbprint),
 }
 
-/// A caller that showed what is worth nothing: whether it is a person's own is looked up once the answer
-/// is given, so that no answer tells who is in the register.
-pub struct Shown {
-    /// The logins that it names, each with the digest of the credential that does.
-    pub logins: Vec<(FactKey, Sha256Digest)>,
-    /// The caller, if one of them is a person's.
-    pub of_person: Stranger,
-    /// The caller, if none is.
-    pub otherwise: Option<Stranger>,
-}
-
 /// How often what was seen again is written, and whom to tell is looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,6 +77,7 @@ pub struct FindingKeeper {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     telling: Telling,
+    apart: Apart,
     escalate_after: Duration,
     /// Whether all strangers come by one address.
     is_behind_proxy: bool,
@@ -179,6 +166,7 @@ impl Authority {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             telling: Telling::new(messenger, self.clock.clone()),
+            apart: Apart::of(self),
             escalate_after,
             is_behind_proxy: false,
             numbers: Arc::default(),
@@ -221,12 +209,12 @@ impl FindingKeeper {
                 stranger = self.strangers.recv() => match stranger {
                     Some(Seen::Stranger(stranger)) => self.seen(*stranger).await,
                     Some(Seen::Shown(shown)) => {
-                        if let Some(stranger) = self.told_apart(*shown).await {
+                        if let Some(stranger) = self.apart.told(*shown).await {
                             self.seen(stranger).await;
                         }
                     }
                     Some(Seen::Proved(stranger, key)) => {
-                        let stranger = self.with_key(*stranger, &key).await;
+                        let stranger = self.apart.with_key(*stranger, &key).await;
                         self.seen(stranger).await;
                     }
                     None => return,
@@ -250,38 +238,6 @@ impl FindingKeeper {
             }
         }
         Ok(())
-    }
-
-    /// Who somebody is that showed what is worth nothing.
-    async fn told_apart(&self, shown: Shown) -> Option<Stranger> {
-        let Shown { logins, of_person, otherwise } = shown;
-        for (login, credential) in logins {
-            let mut reader = Reader::new(self.journal.store().as_ref());
-            // What cannot be read now says of nobody whose it is.
-            if let Ok(Some(person)) = reader.find::<PersonId>(login).await {
-                let cause = HUMAN_CREDENTIAL.to_owned();
-                let (credential, person) = (Some(credential), Some(person));
-                return Some(Stranger { cause, credential, person, ..of_person });
-            }
-        }
-        otherwise
-    }
-
-    /// The same, who is the instance that has `key`, if one has: with it among those that share what was shown.
-    async fn with_key(&self, mut stranger: Stranger, key: &Thumbprint) -> Stranger {
-        let mut reader = Reader::new(self.journal.store().as_ref());
-        // What cannot be read now says of nobody whose it is.
-        let Ok(Some(id)) = reader.find::<InstanceId>(FactKey::key(key)).await else {
-            return stranger;
-        };
-        let Ok(Some(instance)) = reader.find::<Instance>(FactKey::instance(id)).await else {
-            return stranger;
-        };
-        let agents: BTreeSet<_> =
-            stranger.agents.into_iter().chain([instance.agent.clone()]).collect();
-        stranger.agents = agents.into_iter().collect();
-        stranger.instances.push(id);
-        Stranger { proven: Some(instance.agent), ..stranger }
     }
 
     /// A stranger was seen: a new finding, or one more time of one that there is.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{FactKey, ServerName, Sha256Digest, Stranger};
+use model::{FactKey, RecordId, ServerName, Sha256Digest, Stranger};
 use oauth::verified_tokens::VerifiedTokens;
 
 use crate::authenticate::{Caller, OtherHands, shown};
@@ -215,13 +215,7 @@ impl Gateway {
         (method, place): (&str, Place),
     ) -> Result<Passage<'a>, Refusal> {
         let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
-        let caller = match self.tokens.authenticate(http.headers, method, &url) {
-            Ok(caller) => caller,
-            Err(refusal) => {
-                self.note_stranger(http, &refusal);
-                return Err(refusal);
-            }
-        };
+        let caller = self.tokens.authenticate(http.headers, method, &url)?;
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
         let counted = self.requests.open(&caller.agent, caller.subject());
@@ -268,7 +262,8 @@ impl Gateway {
     ) -> Reply {
         if !refusal.is_decided() {
             let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
-            self.recorder.refuse(refusal.cause(), who);
+            let record = self.recorder.refused(refusal.cause(), who);
+            self.note_stranger(http, refusal, record);
         }
         let server = http.server.parse::<ServerName>().ok();
         let route = server.and_then(|server| self.routes.get(&server));
@@ -279,7 +274,7 @@ impl Gateway {
 impl Gateway {
     /// Takes note of a caller whose token is another's; or none of ours, with what it names of a person, so
     /// that it is told apart whether it is a person's own: no agent borrows that. The answer is the same.
-    fn note_stranger(&self, http: &HttpCall<'_>, refusal: &Refusal) {
+    fn note_stranger(&self, http: &HttpCall<'_>, refusal: &Refusal, record: Option<RecordId>) {
         let Refusal::Unauthenticated { cause, other_hands, .. } = refusal else { return };
         if other_hands.is_none() && !["token_invalid", "not_dpop"].contains(cause) {
             return;
@@ -310,7 +305,7 @@ impl Gateway {
         let login = login.map(|(issuer, subject)| FactKey::login(&issuer, &subject));
         let (logins, of_person) = (login.into_iter().zip(credential).collect(), stranger.clone());
         let otherwise = (*cause != "not_dpop").then_some(stranger);
-        self.authority.note_shown(Shown { logins, of_person, otherwise });
+        self.authority.note_shown(Shown { logins, of_person, otherwise, refusal: record });
     }
 }
 
