@@ -16,18 +16,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use journal::Journal;
 use model::{
-    Clock, Entropy, FactKey, Finding, PersonId, Revision, Server, Sha256Digest, Stranger, Told,
+    Clock, Entropy, FactKey, Finding, Revision, Server, Sha256Digest, Stranger, Thumbprint, Told,
 };
 use store::{Effect, LOAD_MAX, NewEntry, Unit, Urgency};
 use tokio::sync::mpsc;
 
 use crate::answering::Lines;
 use crate::reader::{self, Reader};
+use crate::shown::{Apart, Shown};
 use crate::telling::{Attempt, Messenger, News, Telling};
 use crate::{Authority, FactsError, refusals};
-
-/// The cause of a finding where a person's own credential is shown: no agent acts by that.
-pub const HUMAN_CREDENTIAL: &str = "human_credential";
 
 /// The most findings that are open at once; a stranger beyond counts among many
 /// ([`Stranger::among_many`]).
@@ -51,17 +49,8 @@ pub(crate) enum Seen {
     Stranger(Box<Stranger>),
     /// Somebody who may have shown what is a person's own.
     Shown(Box<Shown>),
-}
-
-/// A caller that showed what is worth nothing: whether it is a person's own is looked up once the answer
-/// is given, so that no answer tells who is in the register.
-pub struct Shown {
-    /// The logins that it names, each with the digest of the credential that does.
-    pub logins: Vec<(FactKey, Sha256Digest)>,
-    /// The caller, if one of them is a person's.
-    pub of_person: Stranger,
-    /// The caller, if none is.
-    pub otherwise: Option<Stranger>,
+    /// Somebody who has shown what is another's, and proved this key.
+    Proved(Box<Stranger>, Thumbprint),
 }
 
 /// How often what was seen again is written, and whom to tell is looked up.
@@ -88,6 +77,7 @@ pub struct FindingKeeper {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     telling: Telling,
+    apart: Apart,
     escalate_after: Duration,
     /// Whether all strangers come by one address.
     is_behind_proxy: bool,
@@ -130,6 +120,12 @@ impl Authority {
         let _ = self.strangers.try_send(Seen::Shown(Box::new(shown)));
     }
 
+    /// Notes a caller that showed what is another's and proved `key`: whose instance has that is still to be
+    /// looked up. As [`Authority::note_stranger`].
+    pub fn note_proved(&self, stranger: Stranger, key: Thumbprint) {
+        let _ = self.strangers.try_send(Seen::Proved(Box::new(stranger), key));
+    }
+
     /// The finding that `stranger` is, and what records it, for the commit of what came of it: it is not lost with
     /// the process. Whoever has committed it says so ([`Authority::note_committed`]). A damaged one is written anew.
     pub async fn found(
@@ -170,6 +166,7 @@ impl Authority {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             telling: Telling::new(messenger, self.clock.clone()),
+            apart: Apart::of(self),
             escalate_after,
             is_behind_proxy: false,
             numbers: Arc::default(),
@@ -212,9 +209,13 @@ impl FindingKeeper {
                 stranger = self.strangers.recv() => match stranger {
                     Some(Seen::Stranger(stranger)) => self.seen(*stranger).await,
                     Some(Seen::Shown(shown)) => {
-                        if let Some(stranger) = self.told_apart(*shown).await {
+                        if let Some(stranger) = self.apart.told(*shown).await {
                             self.seen(stranger).await;
                         }
+                    }
+                    Some(Seen::Proved(stranger, key)) => {
+                        let stranger = self.apart.with_key(*stranger, &key).await;
+                        self.seen(stranger).await;
                     }
                     None => return,
                 },
@@ -237,21 +238,6 @@ impl FindingKeeper {
             }
         }
         Ok(())
-    }
-
-    /// Who somebody is that showed what is worth nothing.
-    async fn told_apart(&self, shown: Shown) -> Option<Stranger> {
-        let Shown { logins, of_person, otherwise } = shown;
-        for (login, credential) in logins {
-            let mut reader = Reader::new(self.journal.store().as_ref());
-            // What cannot be read now says of nobody whose it is.
-            if let Ok(Some(person)) = reader.find::<PersonId>(login).await {
-                let cause = HUMAN_CREDENTIAL.to_owned();
-                let (credential, person) = (Some(credential), Some(person));
-                return Some(Stranger { cause, credential, person, ..of_person });
-            }
-        }
-        otherwise
     }
 
     /// A stranger was seen: a new finding, or one more time of one that there is.

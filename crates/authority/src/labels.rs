@@ -7,7 +7,7 @@
 //! earlier one joined. What is on already is not written again, and nothing here takes a label off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use model::{
     AccessRequest, DecisionId, FactKey, Label, ResourceRef, Revision, ServerName, SessionFacts,
@@ -68,6 +68,8 @@ pub struct Marking {
     reveals: BTreeSet<Label>,
     /// Whether outsiders have a part in it, by the set that permitted it.
     pub(crate) is_of_outsiders: bool,
+    /// What the act has put on the session by itself besides: no news to it.
+    own: Arc<Mutex<BTreeSet<Label>>>,
 }
 
 /// What labels are joined to.
@@ -136,6 +138,15 @@ impl Flowing {
         session.labels.union(read).chain(memory.labels()).cloned().collect()
     }
 
+    /// What is on the session by now, and what its processes remember, but for what the act that `marking`
+    /// is of has put there by itself.
+    pub(crate) fn of_others(&self, marking: &Marking) -> BTreeSet<Label> {
+        let own = marking.own.lock().expect("no panic while it is held");
+        let is_own = |label: &Label| marking.carries.contains(label) || own.contains(label);
+        let known = self.session.labels.iter().chain(self.memory.labels());
+        known.filter(|label| !is_own(label)).cloned().collect()
+    }
+
     /// What puts `labels` on what the act stores: only what is not there yet.
     fn kept_with(&self, labels: &BTreeSet<Label>) -> Vec<Effect> {
         let lacking = self.stored.iter().filter(|(_, kept)| !kept.is_superset(labels));
@@ -165,7 +176,21 @@ impl Marking {
             is_of_outsiders: !carries.is_disjoint(labels.outsiders()),
             carries,
             reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
+            own: Arc::default(),
         }
+    }
+
+    /// Where what others read is kept that have a part in the act.
+    pub(crate) fn places(&self) -> impl Iterator<Item = FactKey> {
+        let memory = self.memory.iter().filter(|(_, counts)| **counts).map(|(key, _)| key.clone());
+        std::iter::once(FactKey::session(self.session)).chain(memory)
+    }
+
+    /// Takes note that the act itself is about to put `labels` on the session: before it does, so that nobody
+    /// takes them for what others have put there.
+    fn puts_on(&self, labels: &BTreeSet<Label>) {
+        let mut own = self.own.lock().expect("no panic while it is held");
+        own.extend(labels.difference(&self.carries).cloned());
     }
 
     fn details(&self, labels: &[&Label]) -> BTreeMap<String, String> {
@@ -214,8 +239,9 @@ fn put(session: TaskId, facts: &SessionFacts) -> Effect {
     Effect::Put { key: FactKey::session(session), body: json::canonical_of(facts) }
 }
 
-/// Whether the fact says what was read before: an act under way has brought what it brought, and goes on
-/// with the session that it was permitted in.
+/// Whether the fact says what was read before: what an act under way has sent it has sent, and it goes on with
+/// the session that it was permitted in; only one that streams is decided again with what others have read
+/// since ([`crate::Watch::stream_no_longer_permitted`]).
 pub(crate) fn is_of_the_past(key: &FactKey) -> bool {
     ["session/", "memory/", "said/", "kept/"].iter().any(|prefix| key.as_str().starts_with(prefix))
 }
@@ -240,9 +266,24 @@ impl Authority {
             labels.extend(kept(&mut self.pip.reader(), &marking.reads).await?);
         }
         if !labels.is_empty() {
+            marking.puts_on(&labels);
             self.join(marking, Joining::Read(&labels)).await?;
         }
         Ok(labels)
+    }
+
+    /// Takes note that what `request` lets flow comes of the act that brings `marking`, too: its server asks
+    /// on account of it, and is about to be let.
+    pub async fn comes_with(
+        &self,
+        marking: &Marking,
+        request: &AccessRequest,
+    ) -> Result<(), FactsError> {
+        let policy = self.pip.policy_as_it_is().await?;
+        let Flow { mut carries, reads, .. } = policy.snapshot.labels().of(request);
+        carries.extend(kept(&mut self.pip.reader(), &reads).await?);
+        marking.puts_on(&carries);
+        Ok(())
     }
 
     /// Joins to what the act that `request` asked for stores whatever its session has read by now: something

@@ -44,6 +44,7 @@ mod records;
 mod recover;
 mod refusals;
 mod replayed;
+mod shown;
 mod standing;
 mod steady_clock;
 mod telling;
@@ -59,7 +60,7 @@ pub use elevations::elevations;
 pub use ending::Ending;
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX,
-    FindingKeeper, FindingNumbers, HUMAN_CREDENTIAL, STRANGERS_WAITING_MAX, Shown,
+    FindingKeeper, FindingNumbers, STRANGERS_WAITING_MAX,
 };
 pub use forgetting::{COUNTERS_AT_ONCE, Forgetting};
 pub use in_force::{Activating, PolicyInForce};
@@ -80,6 +81,7 @@ pub use reader::{Pages, Reader, all, all_as_of};
 pub use records::resource_text;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
+pub use shown::{HUMAN_CREDENTIAL, Shown};
 pub use standing::{delegators, heard, initiator, read_standing};
 pub use steady_clock::SteadyClock;
 pub use telling::{Messenger, News};

@@ -92,24 +92,35 @@ fn fold(window: &mut Window, authority: &Authority, log: &RefusalLog, place: Poi
 }
 
 impl Authority {
-    /// Records, without waiting, that a request was refused before anything could be decided.
-    pub fn record_refusal(&self, log: &RefusalLog, place: PointAndCause, refused: Refused) {
+    /// Records, without waiting, that a request was refused before anything could be decided: the id of the
+    /// record, unless it is only counted.
+    pub fn record_refusal(
+        &self,
+        log: &RefusalLog,
+        place: PointAndCause,
+        refused: Refused,
+    ) -> Option<RecordId> {
         let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
             let mut window = log.0.lock().expect("no panic while it is held");
-            return fold(&mut window, self, log, place);
+            fold(&mut window, self, log, place);
+            return None;
         };
         if !log.counts(self, place) {
-            return;
+            return None;
         }
         let stamp = (self.clock.now(), self.entropy.as_ref());
         let Refused { agent, instance, details } = refused;
-        let mut entries = vec![refusal(stamp, place, (agent, instance), 1)];
+        let own = refusal(stamp, place, (agent, instance), 1);
+        let id = RecordId::from_bytes(own.id);
+        let mut entries = vec![own];
         entries.extend(details.map(|details| event(stamp, place.1, details)));
         let _ = self.outcomes.send(Queued::Refusal(unit(entries), waiting));
+        Some(id)
     }
 }
 
-fn unit(entries: Vec<NewEntry>) -> Unit {
+/// What writes `entries`, for which nobody waits.
+pub(crate) fn unit(entries: Vec<NewEntry>) -> Unit {
     Unit { entries, urgency: Urgency::Deferred, ..Unit::default() }
 }
 

@@ -3,7 +3,9 @@
 //! A permit rests on facts, and on the time. When a fact changes or a deadline behind it passes, and
 //! every ten seconds besides, as policy may look at the clock, the act is decided again. If it would still be permitted, nothing is recorded and nobody is told; if not,
 //! whoever performs it cuts it and says so by its outcome. Its session is the one that it was permitted
-//! in: what it has counted counts once, and what was read since is in nothing that it has brought.
+//! in: what it has counted counts once, and what was read since is in nothing that it has sent. One that
+//! goes on to bring something, a stream, is decided again with the labels as well that others have put on its
+//! session since, as soon as they do; what it has put there by itself is no news to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use model::{
     SessionFacts, TaskId, Timestamp,
 };
 
-use crate::labels;
+use crate::labels::{self, Marking};
 use crate::pip::FactsError;
 use crate::records;
 use crate::{Authority, Governed, NotPermitted, Permit};
@@ -40,6 +42,7 @@ pub struct Watch {
     instance: InstanceId,
     task: TaskId,
     session: SessionFacts,
+    marking: Marking,
     rests: Rests,
 }
 
@@ -68,6 +71,7 @@ impl Authority {
             instance: context.standing.instance.id,
             task: context.standing.task.id,
             session: permit.session.clone(),
+            marking: permit.marking.clone(),
             rests,
         }
     }
@@ -78,8 +82,21 @@ impl Watch {
     ///
     /// Dropping the future stops watching; it may be asked for again.
     pub async fn no_longer_permitted(&self) -> Cut {
+        self.cut(None).await
+    }
+
+    /// The same of an act that has brought something and goes on: the labels count that others have put on its
+    /// session since it was permitted.
+    pub async fn stream_no_longer_permitted(&self) -> Cut {
+        let Rests { keys, revision, until } = &self.rests;
+        let keys = keys.iter().cloned().chain(self.marking.places()).collect();
+        self.cut(Some(Rests { keys, revision: *revision, until: *until })).await
+    }
+
+    /// Why it is cut, of one that streams from the moment on that `streams` rests on.
+    async fn cut(&self, streams: Option<Rests>) -> Cut {
         let changes = self.authority.pip.changes().clone();
-        let mut since = None;
+        let (is_stream, mut since) = (streams.is_some(), streams);
         loop {
             {
                 let rests = since.as_ref().unwrap_or(&self.rests);
@@ -93,7 +110,7 @@ impl Watch {
             }
             let within = self.authority.limits.decision_timeout;
             // What is rare takes no room in every act under way.
-            let again = Box::pin(self.decide_again());
+            let again = Box::pin(self.decide_again(is_stream));
             match tokio::time::timeout(within, again).await {
                 Ok(Ok(permitted)) => since = Some(permitted),
                 Ok(Err(cut)) => return cut,
@@ -110,7 +127,7 @@ impl Watch {
     }
 
     /// Decides on the act as things are now; gives what the answer rests on if it is permitted.
-    async fn decide_again(&self) -> Result<Rests, Cut> {
+    async fn decide_again(&self, is_stream: bool) -> Result<Rests, Cut> {
         let pip = &self.authority.pip;
         let gathered = loop {
             match pip.gather(self.instance, &self.request).await {
@@ -126,12 +143,17 @@ impl Watch {
         }
         let mut facts = records::facts_of(&gathered, (self.binding, None), now);
         facts.session.clone_from(&self.session);
+        if is_stream {
+            facts.session.labels.extend(gathered.flowing.of_others(&self.marking));
+        }
         match self.authority.answer(&gathered.snapshot, &self.request, &facts) {
-            Decision::Permit(grant) => Ok(Rests {
-                keys: gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
-                revision: gathered.revision,
-                until: gathered.standing.ends(grant.elevation),
-            }),
+            Decision::Permit(grant) => {
+                let until = gathered.standing.ends(grant.elevation);
+                let own = gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it));
+                let others = self.marking.places().filter(|_| is_stream);
+                let keys = own.chain(others).collect();
+                Ok(Rests { keys, revision: gathered.revision, until })
+            }
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
         }
     }

@@ -134,7 +134,7 @@ impl Asker {
         params: Option<Box<RawValue>>,
     ) -> Option<Permit<ServerAct>> {
         let cause = match self.govern(method, params) {
-            Ok(act) => match self.authority.authorize(act).await {
+            Ok(act) => match self.decide(act).await {
                 Ok(permit) => return Some(permit),
                 // Its decision record tells of it.
                 Err(NotPermitted::Denied { .. }) => return None,
@@ -144,6 +144,12 @@ impl Asker {
         };
         self.refuse(cause);
         None
+    }
+
+    /// Decides on `act`, which comes of the call: what it brings is no news to that.
+    async fn decide(&self, act: ServerAct) -> Result<Permit<ServerAct>, NotPermitted> {
+        self.authority.comes_with(&self.marking, &act.request).await?;
+        self.authority.authorize(act).await
     }
 
     /// Records that the client is not asked.

@@ -12,7 +12,9 @@ use authority::{Effect, OnceScope, ShownToken};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
-use model::{AgentName, Binding, Clock, DecisionId, Denial, InstanceId, Sha256Digest, Timestamp};
+use model::{
+    AgentName, Binding, Clock, DecisionId, Denial, InstanceId, Sha256Digest, Thumbprint, Timestamp,
+};
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect};
 use oauth::nonces::Nonces;
@@ -31,6 +33,9 @@ const PROOF_SKEW_S: i64 = 60;
 /// The longest header that says who calls, in bytes; nothing is hashed or parsed beyond.
 const HEADER_MAX: usize = oauth::jws::TOKEN_MAX + 16;
 
+/// The cause of a refusal of a token that its holder has not shown.
+const PROOF_OF_OTHER_KEY: &str = "proof_of_other_key";
+
 /// Who calls, as far as the headers prove it.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -46,6 +51,17 @@ pub struct Caller {
     pub(crate) token: ShownToken,
     /// The proof that was shown; none with a token that is bound to no key.
     proof: Option<Proved>,
+}
+
+/// A token of ours in other hands than its instance's.
+#[derive(Clone, Debug)]
+pub struct OtherHands {
+    /// The agent whose it is.
+    pub(crate) agent: AgentName,
+    /// Its instance.
+    pub(crate) instance: InstanceId,
+    /// The key that whoever showed it has.
+    pub(crate) key: Thumbprint,
 }
 
 /// A proof of possession that holds: what a call needs of it for as long as it is under way.
@@ -137,7 +153,9 @@ impl Tokens {
         let (scheme, token) = presented(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
         let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
         let proof = match (scheme, claims.bound_to()) {
-            (Scheme::Dpop, Some(key)) => Some(self.proved(headers, (method, url), (token, key))?),
+            (Scheme::Dpop, Some(key)) => {
+                Some(self.proved(headers, (method, url), (token, &claims, key))?)
+            }
             // One that is bound to no key needs no proof; one beside it would be of nobody knows whom.
             (Scheme::Bearer, None) if !headers.contains_key("dpop") => None,
             (Scheme::Bearer, _) => return Err(refuse("not_dpop", "invalid_token")),
@@ -161,7 +179,7 @@ impl Tokens {
         &self,
         headers: &HeaderMap,
         (method, url): (&str, &str),
-        (token, key): (&str, [u8; 32]),
+        (token, claims, key): (&str, &AccessTokenClaims, [u8; 32]),
     ) -> Result<Proved, Refusal> {
         let refuse = |cause| self.unauthenticated(cause, "invalid_dpop_proof", url);
         let proof = single(headers, "dpop").map_err(refuse)?;
@@ -174,9 +192,21 @@ impl Tokens {
         };
         let proof = dpop::verify_proof(proof, &expect).map_err(|_| refuse("proof_invalid"))?;
         if proof.thumbprint != key {
-            return Err(refuse("proof_of_other_key"));
+            return Err(self.in_other_hands(claims, proof.thumbprint, url));
         }
         Ok(Proved { once: proof.digest(), iat: proof.iat, nonce: proof.nonce })
+    }
+
+    /// The refusal of a token that is bound to another key than the one that was proved.
+    fn in_other_hands(&self, claims: &AccessTokenClaims, key: [u8; 32], url: &str) -> Refusal {
+        let whose = || {
+            let (agent, instance) =
+                (claims.client_id.parse().ok()?, claims.instance().parse().ok()?);
+            Some(Box::new(OtherHands { agent, instance, key: Thumbprint::from_bytes(key) }))
+        };
+        let (challenge, nonce) = self.challenge("invalid_dpop_proof", url);
+        let other_hands = whose();
+        Refusal::Unauthenticated { cause: PROOF_OF_OTHER_KEY, challenge, nonce, other_hands }
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof
@@ -236,7 +266,7 @@ impl Tokens {
 
     fn unauthenticated(&self, cause: &'static str, error: &str, url: &str) -> Refusal {
         let (challenge, nonce) = self.challenge(error, url);
-        Refusal::Unauthenticated { cause, challenge, nonce }
+        Refusal::Unauthenticated { cause, challenge, nonce, other_hands: None }
     }
 
     /// What is demanded at `url`, and a fresh nonce.

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
 use mcp::{Askable, Era, Message, Method, Request};
-use model::{FactKey, ServerName, Sha256Digest, Stranger};
+use model::{FactKey, RecordId, ServerName, Sha256Digest, Stranger};
 use oauth::verified_tokens::VerifiedTokens;
 
-use crate::authenticate::{Caller, shown};
+use crate::authenticate::{Caller, OtherHands, shown};
 use crate::call::Gateway;
 use crate::catalog::Route;
 use crate::mcp_id::Id;
@@ -215,13 +215,7 @@ impl Gateway {
         (method, place): (&str, Place),
     ) -> Result<Passage<'a>, Refusal> {
         let url = format!("{}/mcp/{}", self.tokens.issuer, http.server);
-        let caller = match self.tokens.authenticate(http.headers, method, &url) {
-            Ok(caller) => caller,
-            Err(refusal) => {
-                self.note_stranger(http, &refusal);
-                return Err(refusal);
-            }
-        };
+        let caller = self.tokens.authenticate(http.headers, method, &url)?;
         let server: ServerName = http.server.parse().map_err(|_| Refusal::UnknownTool)?;
         let route = self.routes.get(&server).ok_or(Refusal::UnknownTool)?;
         let counted = self.requests.open(&caller.agent, caller.subject());
@@ -268,7 +262,8 @@ impl Gateway {
     ) -> Reply {
         if !refusal.is_decided() {
             let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
-            self.recorder.refuse(refusal.cause(), who);
+            let record = self.recorder.refused(refusal.cause(), who);
+            self.note_stranger(http, refusal, record);
         }
         let server = http.server.parse::<ServerName>().ok();
         let route = server.and_then(|server| self.routes.get(&server));
@@ -277,14 +272,13 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Takes note of a caller whose token is none of ours, and of what it names of a person, so that it is
-    /// told apart whether it is a person's own: no agent borrows that. The answer is the same.
-    fn note_stranger(&self, http: &HttpCall<'_>, refusal: &Refusal) {
-        let Refusal::Unauthenticated { cause: cause @ ("token_invalid" | "not_dpop"), .. } =
-            refusal
-        else {
+    /// Takes note of a caller whose token is another's; or none of ours, with what it names of a person, so
+    /// that it is told apart whether it is a person's own: no agent borrows that. The answer is the same.
+    fn note_stranger(&self, http: &HttpCall<'_>, refusal: &Refusal, record: Option<RecordId>) {
+        let Refusal::Unauthenticated { cause, other_hands, .. } = refusal else { return };
+        if other_hands.is_none() && !["token_invalid", "not_dpop"].contains(cause) {
             return;
-        };
+        }
         let credential = http.headers.get(http::header::AUTHORIZATION);
         let credential = credential.map(|it| Sha256Digest::of(it.as_bytes()));
         let client = http.headers.get(http::header::USER_AGENT).and_then(|it| it.to_str().ok());
@@ -297,11 +291,21 @@ impl Gateway {
             client: client.and_then(model::claim),
             ..Stranger::default()
         };
+        if let Some(hands) = other_hands {
+            let OtherHands { agent, instance, key } = hands.as_ref();
+            let stranger = Stranger {
+                holder: Some(instance.to_string()),
+                agents: vec![agent.clone()],
+                instances: vec![*instance],
+                ..stranger
+            };
+            return self.authority.note_proved(stranger, *key);
+        }
         let login = shown(http.headers).and_then(oauth::jws::claimed_subject);
         let login = login.map(|(issuer, subject)| FactKey::login(&issuer, &subject));
         let (logins, of_person) = (login.into_iter().zip(credential).collect(), stranger.clone());
         let otherwise = (*cause != "not_dpop").then_some(stranger);
-        self.authority.note_shown(Shown { logins, of_person, otherwise });
+        self.authority.note_shown(Shown { logins, of_person, otherwise, refusal: record });
     }
 }
 

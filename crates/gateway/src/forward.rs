@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Begun, Permit, PermitContext, Running, Watch};
+use authority::{Begun, Cut, Permit, PermitContext, Running, Watch};
 use mcp::{Era, Method};
 use model::record::OutcomeKind;
 use model::{ArgumentsDigest, DecisionId, Sha256Digest};
@@ -117,7 +117,7 @@ impl Call {
         let cut = async {
             tokio::select! {
                 () = self.way.under_way.token().cancelled() => {}
-                reason = self.watch.no_longer_permitted() => {
+                reason = self.no_longer_permitted() => {
                     tracing::info!(%reason, %decision, "a call is cut");
                 }
             }
@@ -126,6 +126,15 @@ impl Call {
         let cut = std::pin::pin!(cut);
         let heard = self.way.call(&self.act, self.asserted, cut, &self.messages).await;
         self.way.governed(heard, &self.act).await
+    }
+
+    /// Resolves once the call would no longer be permitted: from when it is answered by a stream on, by what
+    /// others have read since, too.
+    async fn no_longer_permitted(&self) -> Cut {
+        tokio::select! {
+            reason = self.watch.no_longer_permitted() => reason,
+            () = self.messages.streams() => Box::pin(self.watch.stream_no_longer_permitted()).await,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ mod upstream;
 mod way_back;
 
 pub use assertion::Assertions;
-pub use authenticate::{Caller, Tokens};
+pub use authenticate::{Caller, OtherHands, Tokens};
 pub use call::{Gateway, GatewayLimits, GatewayParts};
 pub use catalog::{GovernedCall, Route, Routes};
 pub use entry::HttpCall;

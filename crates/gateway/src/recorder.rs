@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use authority::{Authority, RefusalLog, Refused};
-use model::{AgentName, DecisionId, InstanceId};
+use model::{AgentName, DecisionId, InstanceId, RecordId};
 
 use crate::catalog;
 
@@ -36,9 +36,14 @@ impl Recorder {
 
     /// Records a refusal for `cause`. Returns at once.
     pub(crate) fn refuse(&self, cause: &'static str, who: Who) {
+        self.refused(cause, who);
+    }
+
+    /// The same: the id of the record, unless it is only counted.
+    pub(crate) fn refused(&self, cause: &'static str, who: Who) -> Option<RecordId> {
         let (agent, instance) = who.unzip();
         let refused = Refused { agent, instance, ..Refused::default() };
-        self.authority.record_refusal(&self.log, (catalog::POINT, cause), refused);
+        self.authority.record_refusal(&self.log, (catalog::POINT, cause), refused)
     }
 
     /// Records that a client lost something of the call that `decision` permitted, if it was one.

@@ -4,6 +4,7 @@ use authority::NotPermitted;
 use mcp::RefusalCode;
 use model::{DecisionId, Denial, PolicyId};
 
+use crate::authenticate::OtherHands;
 use crate::upstream::LinkError;
 
 /// How long a client should wait before it tries again when a part is down.
@@ -21,6 +22,8 @@ pub enum Refusal {
         challenge: String,
         /// A fresh nonce, where one is demanded.
         nonce: Option<String>,
+        /// Whose token was shown by whose key, if by another's.
+        other_hands: Option<Box<OtherHands>>,
     },
     /// The bytes are not one request.
     #[error("not a valid request: {0}")]

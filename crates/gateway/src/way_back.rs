@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use model::{DecisionId, ServerName};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::authenticate::Caller;
@@ -170,13 +170,20 @@ pub(crate) struct Saying {
 pub(crate) struct Messages {
     to: mpsc::Sender<Message>,
     way_back: WayBack,
+    /// Told once something is said.
+    said: Arc<Notify>,
 }
 
 impl Messages {
     /// Messages on `way_back`, and where they arrive.
     pub(crate) fn new(way_back: WayBack) -> (Self, mpsc::Receiver<Message>) {
         let (to, heard) = mpsc::channel(MESSAGES_WAITING_MAX);
-        (Self { to, way_back }, heard)
+        (Self { to, way_back, said: Arc::default() }, heard)
+    }
+
+    /// Waits until something is said: from then on the call is answered by a stream. For one who waits.
+    pub(crate) async fn streams(&self) {
+        self.said.notified().await;
     }
 
     /// Asks `message` once there is a place for it. None if nobody will hear it; otherwise what tells
@@ -185,7 +192,7 @@ impl Messages {
         let lost = Lost::new();
         let kept = self.way_back.keep_message(message, Some(&lost))?;
         let place = lost.run_until_cancelled(self.to.reserve()).await?.ok()?;
-        place.send(Box::new(Saying { kept, asks: Some(lost.clone()) }));
+        self.say(place, Saying { kept, asks: Some(lost.clone()) });
         Some(lost)
     }
 
@@ -193,7 +200,12 @@ impl Messages {
     pub(crate) fn try_say(&self, message: Bytes) {
         let Ok(place) = self.to.try_reserve() else { return };
         if let Some(kept) = self.way_back.keep_message(message, None) {
-            place.send(Box::new(Saying { kept, asks: None }));
+            self.say(place, Saying { kept, asks: None });
         }
+    }
+
+    fn say(&self, place: mpsc::Permit<'_, Message>, saying: Saying) {
+        place.send(Box::new(saying));
+        self.said.notify_one();
     }
 }

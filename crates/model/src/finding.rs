@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentName, PersonId, ServerName, Sha256Digest, Timestamp};
+use crate::{AgentName, InstanceId, PersonId, ServerName, Sha256Digest, Timestamp};
 
 /// The longest text that a caller says of itself and that is kept, in bytes.
 pub const CLAIM_MAX: usize = 120;
@@ -94,6 +94,9 @@ pub struct Stranger {
     /// All agents that share what was seen, where they are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentName>,
+    /// All instances that share it, whose it is first, where that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceId>,
 }
 
 /// That somebody was told of a finding.
@@ -128,6 +131,8 @@ impl Stranger {
         let mut parts: Vec<_> = parts.iter().map(|part| part.unwrap_or_default()).collect();
         parts.extend(self.proven.as_ref().map(AgentName::as_str));
         parts.extend(self.holder.as_deref());
+        let instances: Vec<_> = self.instances.iter().map(ToString::to_string).collect();
+        parts.extend(instances.iter().map(String::as_str));
         Sha256Digest::of(parts.join("\0").as_bytes())
     }
 
@@ -135,7 +140,8 @@ impl Stranger {
     #[must_use]
     pub fn among_many(self) -> Self {
         let (claimed, network, proven, holder) = (None, None, None, None);
-        Self { claimed, network, proven, holder, agents: Vec::new(), ..self }
+        let (agents, instances) = (Vec::new(), Vec::new());
+        Self { claimed, network, proven, holder, agents, instances, ..self }
     }
 }
 

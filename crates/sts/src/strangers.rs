@@ -52,21 +52,23 @@ impl TokenService {
         let found = [&NO_ACTIVE_AGENT[..], &NOT_THE_HOLDER[..], &NOT_THE_WORKLOAD[..]];
         let is_found = found.iter().any(|causes| causes.contains(&cause));
         let logins = if WORTH_NOTHING.contains(&cause) { logins(http) } else { Vec::new() };
-        if is_found || !logins.is_empty() {
-            self.note_stranger(http, (cause, is_found, logins), &refused);
+        let is_noted = is_found || !logins.is_empty();
+        let noted = is_noted.then(|| self.noted(http, (cause, is_found, logins), &refused));
+        let refusal = self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
+        if let Some(shown) = noted.flatten() {
+            self.authority.note_shown(Shown { refusal, ..shown });
         }
-        self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
         *error
     }
 
-    /// Takes note of a caller that is no active agent, or that shows what is another's, or perhaps a
-    /// person's own: what names one of `logins`.
-    fn note_stranger(
+    /// What is noted of a caller that is no active agent, or that shows what is another's, or perhaps a
+    /// person's own: what names one of `logins`. Nothing of one that does not even say who it is.
+    fn noted(
         &self,
         http: TokenHttpRequest<'_>,
         (cause, is_found, logins): (&str, bool, Vec<(FactKey, Sha256Digest)>),
         refused: &Refused,
-    ) {
+    ) -> Option<Shown> {
         let form = token_endpoint::parse(http.form).ok();
         let credential = form.as_ref().map(|form| shown(form).to_owned());
         // Whoever gives up or introspects a token says who it is in the same way.
@@ -77,7 +79,7 @@ impl TokenService {
             Some(client) => (Some(client.id), Some(client.assertion)),
             None => (claimed_id(http.form), None),
         };
-        let Some(claimed) = claimed else { return };
+        let claimed = claimed?;
         // Whoever names a client alone has proven nothing.
         let proven = refused.agent.clone().filter(|_| assertion.is_some());
         let resource = form.and_then(|form| form.resource);
@@ -101,7 +103,7 @@ impl TokenService {
         let of_person = Stranger { proven: proven.clone(), ..stranger.clone() };
         let proven = proven.filter(|_| NOT_THE_HOLDER.contains(&cause));
         let otherwise = is_found.then_some(Stranger { proven, ..stranger });
-        self.authority.note_shown(Shown { logins, of_person, otherwise });
+        Some(Shown { logins, of_person, otherwise, refusal: None })
     }
 
     /// Takes note that the workload that asks was entered as an instance of `others` too: what it may

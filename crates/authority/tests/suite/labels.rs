@@ -406,8 +406,8 @@ async fn n_085_whether_it_would_be_permitted_is_told_by_what_was_read_by_now() {
     assert_eq!(world.records("decision").await.len(), before);
 }
 
-/// What is under way has brought what it brought: what others read since neither keeps it from beginning
-/// nor cuts it.
+/// What is under way has sent what it sent: what others read since neither keeps it from beginning nor cuts
+/// it, unless it streams (`streams.rs`).
 #[tokio::test]
 async fn what_is_read_while_an_act_is_under_way_does_not_cut_it() {
     let world = World::labelled().await;

@@ -29,5 +29,6 @@ mod provenance;
 mod refusals;
 mod revocation;
 mod stops;
+mod streams;
 mod strictness;
 mod watch;

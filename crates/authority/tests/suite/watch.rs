@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authority::{Begun, Cut, Watch};
+use authority::{Begun, Cut, REVIEW_INTERVAL, Watch};
 use futures::FutureExt as _;
 use model::record::OutcomeKind;
 use model::{
@@ -195,6 +195,28 @@ async fn r_36_a_call_under_way_is_cut_when_its_hours_are_over() {
     world.clock.advance(Duration::from_hours(2));
     let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
     assert_eq!(denial.code(), "not_granted");
+}
+
+/// As the service is run: what no change tells of is found within ten seconds.
+#[tokio::test]
+async fn r_36_a_call_under_way_is_decided_again_every_ten_seconds() {
+    let world = World::with(|facts| facts.limits.review_interval = REVIEW_INTERVAL).await;
+    let until = world.clock.now().plus(Duration::from_hours(1));
+    let hours = format!(
+        r#"@id("hours") permit (principal, action == Action::"crm/lookup", resource)
+           when {{ context.now < datetime("{until}") }};"#
+    );
+    world.publish(&hours).await;
+    let (watch, _begun) = begun(&world, "lookup", json!({})).await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let asked = watch.no_longer_permitted();
+    tokio::pin!(asked);
+    assert!((&mut asked).now_or_never().is_none(), "nothing has changed");
+    world.clock.advance(Duration::from_hours(2));
+    let Cut::Denied(denial) = asked.await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "not_granted");
+    assert_eq!(began.elapsed().as_secs(), 10);
 }
 
 /// What it counted itself is no reason to cut it.

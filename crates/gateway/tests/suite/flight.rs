@@ -14,7 +14,7 @@ use crate::support::{Act, Client, Setup, until};
 use crate::{ERAS, POLICY, before, upstream, with};
 
 /// Progress, told twice, and then an answer that waits to be released.
-fn held() -> Act {
+pub(crate) fn held() -> Act {
     let progress = |n: u32| {
         format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":"t","progress":{n}}}}}"#
@@ -25,7 +25,7 @@ fn held() -> Act {
 }
 
 /// Begins a call that is answered as a stream, and reads what has come so far.
-async fn begin(client: &Client<'_>, tool: &str) -> (Events, Vec<Value>) {
+pub(crate) async fn begin(client: &Client<'_>, tool: &str) -> (Events, Vec<Value>) {
     let params = json!({ "name": tool, "arguments": {}, "_meta": { "progressToken": "t" } });
     let (headers, body) = client.request_with_id(&json!("call-1"), "tools/call", params);
     let reply = client.reply(&client.world.gateway, &headers, body).await;

@@ -178,6 +178,13 @@ async fn r_10_a_persons_own_token_calls_nothing() {
     }
     let is_told = |record: &serde_json::Value| record["details"]["cause"] == "human_credential";
     world.record("the person's own token is told apart", is_told).await;
+    // And so is the refusal of it, for whoever reads the log.
+    let is_reason = |record: &serde_json::Value| record["event"] == "human_credential";
+    let reason = world.record("the refusal has its reason", is_reason).await;
+    let is_refused = |record: &serde_json::Value| {
+        record["kind"] == "refusal" && record["id"] == reason["details"]["refusal"]
+    };
+    assert_eq!(world.record("it is one", is_refused).await["cause"], "token_invalid");
     assert_eq!(world.decisions("up/echo", "permit").await, 0);
 }
 

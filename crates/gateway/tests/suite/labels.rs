@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testkit::{Call, Fault};
 
 use crate::asks::{begin, everything, form, next, request, told};
+use crate::flight;
 use crate::support::{Act, World, until};
 use crate::{ERAS, POLICY, before, upstream};
 
@@ -80,6 +81,38 @@ async fn n_085_what_a_result_reveals_is_on_before_it_is_let_go() {
         let sent = up.seen_of("tools/call").len();
         assert!(client.call("pay", json!({ "n": 2 })).await.refused().is_some());
         assert_eq!(up.seen_of("tools/call").len(), sent, "nothing was sent");
+    }
+}
+
+/// What is answered by a stream is cut as soon as another call has read what forbids it, and one that its
+/// client has heard nothing of goes on.
+#[tokio::test]
+async fn r_36_a_stream_is_cut_when_another_call_has_read_what_forbids_it() {
+    for era in ERAS {
+        let up = upstream(era).await;
+        let (world, bot) = before(&up, "").await;
+        world.labelled(LABELS).await;
+        let client = bot.connected(&world, "up", era).await;
+        let result = r#"{"jsonrpc":"2.0","id":$id,"result":{"content":[]}}"#.to_owned();
+        up.on("tools/call", Act::HeldEvents(vec![result]));
+        let silent = async {
+            let answer = client.call("pay", json!({ "n": 1 })).await;
+            assert_eq!(answer.refused(), None, "nothing of it was told before");
+        };
+        let stream = async {
+            until("it is called", || async { up.seen_of("tools/call").pop() }).await;
+            up.on("tools/call", flight::held());
+            let (mut events, _) = flight::begin(&client, "pay").await;
+            up.on("tools/call", revealing(&json!(["private"])));
+            assert_eq!(client.call("echo", json!({})).await.refused(), None);
+            let last = next(&mut events).await;
+            assert_eq!(last["result"]["structuredContent"]["code"], "outcome_unknown");
+            let is_cut = |record: &Value| record["kind"] == "outcome" && record["outcome"] == "cut";
+            world.record("the stream is cut", is_cut).await;
+            // By now the other one would have been cut, too.
+            up.release();
+        };
+        tokio::join!(silent, stream);
     }
 }
 

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use keys::{KeyAlgorithm, SigningKey};
 use mcp::Era;
-use serde_json::json;
+use model::{AgentName, Finding, Stranger};
+use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Setup, World, jti, set};
+use crate::identity::claims;
+use crate::support::{Answer, Client, Setup, World, jti, set, until};
 use crate::{POLICY, before, upstream, with};
 
 /// Sends a call with these headers, which must not be taken.
@@ -37,21 +40,61 @@ async fn n_140_a_bound_token_without_a_proof_is_refused() {
     nothing_was_decided(&world).await;
 }
 
+/// The instance that has the token.
+fn instance(client: &Client<'_>) -> Value {
+    claims(&client.token)["sub"].clone()
+}
+
+/// What is found of tokens in other hands.
+async fn found(world: &World) -> Vec<Stranger> {
+    let store = world.authority.pip().store();
+    let all: Vec<Finding> = authority::all(store, "finding/").await.expect("it can be read");
+    all.into_iter().map(|finding| finding.stranger).collect()
+}
+
+/// What is found of a token that these instances share.
+async fn shared(world: &World, instances: &[Value]) -> Stranger {
+    let same = |stranger: &Stranger| json!(stranger.instances) == json!(instances);
+    until("it is found", || async { found(world).await.into_iter().find(same) }).await
+}
+
 /// R5, R7: in other hands a token is worth nothing: neither in those of another instance of its agent, nor of the
-/// agent that its holder handed work on to, each with the key that it has.
+/// agent that its holder handed work on to, each with the key that it has, nor of nobody that is known. R11: it is
+/// found, with all that it was in the hands of.
 #[tokio::test]
 async fn r_5_r_7_a_token_is_of_its_own_instance_alone() {
     let up = upstream(Era::Session).await;
     let (world, bot) = before(&up, "").await;
+    let keeper = world.authority.finding_keeper(None, Duration::from_mins(1)).await;
+    tokio::spawn(keeper.expect("the register can be read").run());
     let client = bot.connected(&world, "up", Era::Session).await;
     let child = world.agent("child", &["up/*"]).await;
-    for other in [&bot, &child] {
+    for (other, agents) in [(&bot, &["bot"][..]), (&child, &["bot", "child"][..])] {
         let mut thief = other.client(&world, "up", Era::Session).await;
+        let both = [instance(&client), instance(&thief)];
         thief.token.clone_from(&client.token);
         let mut headers = client.headers("POST");
         set(&mut headers, "dpop", &thief.proof("POST", &jti()));
         refused(&client, &headers, "proof_of_other_key").await;
+        let found = shared(&world, &both).await;
+        assert_eq!(found.cause, "proof_of_other_key");
+        assert_eq!(found.holder.as_deref(), both[0].as_str());
+        assert_eq!(found.proven.as_ref().map(AgentName::as_str), Some(other.name.as_str()));
+        let named: Vec<_> = found.agents.iter().map(AgentName::as_str).collect();
+        assert_eq!(named, agents);
+        assert!(found.credential.is_some() && found.server.is_some());
     }
+    // However many keys nobody knows it is shown with.
+    for _ in 0..2 {
+        let mut thief = client.again(Era::Session);
+        thief.key = SigningKey::generate(KeyAlgorithm::Es256).expect("a key");
+        let mut headers = client.headers("POST");
+        set(&mut headers, "dpop", &thief.proof("POST", &jti()));
+        refused(&client, &headers, "proof_of_other_key").await;
+        let found = shared(&world, &[instance(&client)]).await;
+        assert_eq!((found.proven, found.agents.len()), (None, 1));
+    }
+    assert_eq!(found(&world).await.len(), 3);
     nothing_was_decided(&world).await;
     assert_eq!(client.call("echo", json!({})).await.status, 200, "its holder goes on");
     assert_eq!(world.decisions("up/echo", "permit").await, 1);

@@ -80,16 +80,24 @@ async fn is_borrowed(idp: &SigningKey, (way, show): (&str, Way)) {
     sts.world.put(FactKey::login(IDP, "00u1"), &CARLA).await;
     let keeper = sts.world.authority.finding_keeper(None, Duration::from_mins(1)).await;
     let own = refused(&sts, show, &id_token(&sts, idp, "00u1")).await;
+    sts.causes(1).await;
+    let refusal = sts.world.records("refusal").await.remove(0);
     // Whoever shows it learns nothing by that: not even that there is such a person.
     let other = refused(&sts, show, &id_token(&sts, idp, "00u2")).await;
     assert_eq!((other.code, other.description), (own.code, own.description), "{way}");
     let causes = sts.causes(2).await;
     assert_eq!(causes[0], causes[1], "{way}");
     assert!(sts.world.records("decision").await.is_empty(), "{way}");
+    let found = strangers(&sts, keeper.expect("the register can be read")).await;
     for record in sts.world.log().await {
         assert!(!record.text.contains(CARLA), "{way}: {}", record.text);
     }
-    let found = strangers(&sts, keeper.expect("the register can be read")).await;
+    // Whoever reads the log learns which of them was a person's own.
+    let told = sts.world.records("system").await;
+    let told: Vec<_> =
+        told.iter().filter(|it| it.text_of("event") == authority::HUMAN_CREDENTIAL).collect();
+    let of = told.iter().map(|it| &it.value["details"]["refusal"]).collect::<Vec<_>>();
+    assert_eq!(of, [&refusal.value["id"]], "{way}");
     let borrowed = found.iter().find(|it| it.cause == "human_credential").expect(way);
     assert_eq!(borrowed.person.as_ref().map(PersonId::as_str), Some(CARLA), "{way}");
     assert_eq!(borrowed.claimed.as_deref(), Some("billing"), "{way}");
