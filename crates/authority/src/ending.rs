@@ -43,6 +43,7 @@ impl Authority {
                 ("agent", instance.agent.to_string()),
                 ("instance", instance.id.to_string()),
                 ("task", task.id.to_string()),
+                ("mandate", task.mandate_digest.to_string()),
                 ("how", how.as_str().to_owned()),
             ];
             let workload = ending.workload.map(|workload| ("workload", workload.to_string()));

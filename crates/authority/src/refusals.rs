@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::record::{RefusalRecord, SystemRecord, VERSION};
-use model::{AgentName, Entropy, InstanceId, RecordId, Timestamp};
+use model::{AgentName, Entropy, InstanceId, MandateDigest, RecordId, Timestamp};
 use store::{NewEntry, Unit, Urgency};
 
 use crate::Authority;
@@ -45,6 +45,8 @@ pub struct Refused {
     pub agent: Option<AgentName>,
     /// The instance.
     pub instance: Option<InstanceId>,
+    /// The mandate that its token names.
+    pub mandate: Option<MandateDigest>,
     /// What an administrator should see besides, as a record of its own: nothing personal.
     pub details: Option<BTreeMap<String, String>>,
 }
@@ -77,7 +79,7 @@ impl RefusalLog {
         };
         let entries: Vec<_> = folded
             .into_iter()
-            .map(|(place, count)| refusal(stamp, place, (None, None), count))
+            .map(|(place, count)| refusal(stamp, place, Refused::default(), count))
             .collect();
         (!entries.is_empty()).then(|| unit(entries))
     }
@@ -93,7 +95,7 @@ fn fold(window: &mut Window, authority: &Authority, log: &RefusalLog, place: Poi
 
 impl Authority {
     /// Records, without waiting, that a request was refused before anything could be decided.
-    pub fn record_refusal(&self, log: &RefusalLog, place: PointAndCause, refused: Refused) {
+    pub fn record_refusal(&self, log: &RefusalLog, place: PointAndCause, mut refused: Refused) {
         let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
             let mut window = log.0.lock().expect("no panic while it is held");
             return fold(&mut window, self, log, place);
@@ -102,8 +104,8 @@ impl Authority {
             return;
         }
         let stamp = (self.clock.now(), self.entropy.as_ref());
-        let Refused { agent, instance, details } = refused;
-        let mut entries = vec![refusal(stamp, place, (agent, instance), 1)];
+        let details = refused.details.take();
+        let mut entries = vec![refusal(stamp, place, refused, 1)];
         entries.extend(details.map(|details| event(stamp, place.1, details)));
         let _ = self.outcomes.send(Queued::Refusal(unit(entries), waiting));
     }
@@ -116,7 +118,7 @@ fn unit(entries: Vec<NewEntry>) -> Unit {
 fn refusal(
     (now, entropy): Stamp<'_>,
     (point, cause): PointAndCause,
-    (agent, instance): (Option<AgentName>, Option<InstanceId>),
+    Refused { agent, instance, mandate, .. }: Refused,
     count: u64,
 ) -> NewEntry {
     let record = RefusalRecord {
@@ -126,6 +128,7 @@ fn refusal(
         id: RecordId::new(now, entropy),
         instance,
         kind: "refusal".to_owned(),
+        mandate,
         point: point.to_owned(),
         time: now,
         v: VERSION,
