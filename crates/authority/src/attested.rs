@@ -30,7 +30,8 @@ impl Authority {
         let read = reader.sourced(());
         let seen = [("first", json!(instance.workload)), ("second", json!(workload))];
         let what = ("workload_changed", "attested");
-        let (id, entry) = self.signalled((&agent, instance.id), what, &seen).await?;
+        let who = (&agent, instance.id, self.mandate_behind(&instance).await);
+        let (id, entry) = self.signalled(who, what, &seen).await?;
         instance.workload = Some(workload.clone());
         let effects = vec![Effect::Put { key: place, body: json::canonical_of(&instance) }];
         let unit = Unit { entries: vec![entry], effects, ..Unit::resting_on(read) };

@@ -142,7 +142,7 @@ impl Authority {
         kinds: &BTreeSet<Departure>,
         (act, now): (Option<DecisionId>, Timestamp),
     ) -> Result<Departing, NotStopped> {
-        let Standing { instance, agent, .. } = standing;
+        let Standing { instance, agent, task, .. } = standing;
         let (mut departing, mut is) = (Departing::default(), instance.departed.clone());
         let kinds = counting(kinds, instance, now);
         if kinds.is_empty() {
@@ -162,7 +162,8 @@ impl Authority {
             let departed = Departed::raise(is, (kind, tolerance.level), (now, until));
             let seen = raised.seen(agent, &departed);
             let signal = (kind.signal(), AT_RISK);
-            let (_, entry) = self.signalled((agent, instance.id), signal, &seen).await?;
+            let who = (agent, instance.id, Some(task.mandate_digest));
+            let (_, entry) = self.signalled(who, signal, &seen).await?;
             departing.entries.push(entry);
             departing.found.push(stranger(instance, kind));
             is = Some(departed);

@@ -21,6 +21,7 @@ mod counted;
 mod departures;
 mod elevations;
 mod ending;
+mod expiring;
 mod findings;
 mod followers;
 mod forgetting;
@@ -58,6 +59,7 @@ pub use compiling::SharedCompiler;
 pub use counted::{UsedBy, limits_of_calls, opening, used};
 pub use elevations::elevations;
 pub use ending::Ending;
+pub use expiring::{ENDED_AT_ONCE, Expiring, TASKS_AT_ONCE};
 pub use findings::{
     ADMINISTRATORS, FINDINGS_OF_NOBODY_MAX, FINDINGS_OF_SOURCE_MAX, FINDINGS_OPEN_MAX,
     FindingKeeper, FindingNumbers, STRANGERS_WAITING_MAX,

@@ -242,6 +242,7 @@ fn outcome_record(
         id: RecordId::new(at, entropy),
         instance: standing.instance.id,
         kind: "outcome".to_owned(),
+        mandate: Some(standing.task.mandate_digest),
         outcome,
         purpose: standing.purpose.id.clone(),
         result,

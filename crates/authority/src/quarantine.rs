@@ -1,7 +1,9 @@
 //! Stops an instance because of what was seen of it.
 
 use model::record::{ActCommitments, Disclosure, SignalRecord, VERSION};
-use model::{Agent, FactKey, Instance, InstanceId, InstanceState, RecordId, Stopped};
+use model::{
+    Agent, FactKey, Instance, InstanceId, InstanceState, MandateDigest, RecordId, Stopped, Task,
+};
 use serde_json::Value;
 use store::{CommitError, Effect, NewEntry, Unit};
 
@@ -69,7 +71,8 @@ impl Authority {
         let now = self.clock.now();
 
         let what = (signal.signal, "quarantined");
-        let (id, entry) = self.signalled((&agent, instance.id), what, &signal.seen).await?;
+        let who = (&agent, instance.id, self.mandate_behind(&instance).await);
+        let (id, entry) = self.signalled(who, what, &signal.seen).await?;
 
         let mut effects = signal.uses.clone();
         if instance.state == InstanceState::Active {
@@ -88,10 +91,16 @@ impl Authority {
         Ok(id)
     }
 
-    /// The record that `signal` was seen of an instance, which is in `state` since.
+    /// The mandate behind the task of `instance`, if that can be read: it stays what it is, and no record waits for it.
+    pub(crate) async fn mandate_behind(&self, instance: &Instance) -> Option<MandateDigest> {
+        let task = self.pip.reader().find::<Task>(FactKey::task(instance.task)).await;
+        task.ok().flatten().map(|task| task.mandate_digest)
+    }
+
+    /// The record that `signal` was seen of an instance, which works under `mandate` and is in `state` since.
     pub(crate) async fn signalled(
         &self,
-        (agent, instance): (&Agent, InstanceId),
+        (agent, instance, mandate): (&Agent, InstanceId, Option<MandateDigest>),
         (signal, state): (&str, &str),
         what: &[(&'static str, Value)],
     ) -> Result<(RecordId, NewEntry), CommitError> {
@@ -110,6 +119,7 @@ impl Authority {
             id,
             instance,
             kind: "signal".to_owned(),
+            mandate,
             signal: signal.to_owned(),
             state: state.to_owned(),
             time: now,

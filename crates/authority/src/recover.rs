@@ -56,6 +56,7 @@ fn closing_unit(
         id: RecordId::new(now, entropy.as_ref()),
         instance: decision.instance,
         kind: "outcome".to_owned(),
+        mandate: Some(decision.mandate),
         outcome: OutcomeKind::Unknown,
         purpose: decision.purpose.clone(),
         result: None,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::record::{RefusalRecord, SystemRecord, VERSION};
-use model::{AgentName, Entropy, InstanceId, RecordId, Timestamp};
+use model::{AgentName, Entropy, InstanceId, MandateDigest, RecordId, Timestamp};
 use store::{NewEntry, Unit, Urgency};
 
 use crate::Authority;
@@ -45,6 +45,8 @@ pub struct Refused {
     pub agent: Option<AgentName>,
     /// The instance.
     pub instance: Option<InstanceId>,
+    /// The mandate that its token names.
+    pub mandate: Option<MandateDigest>,
     /// What an administrator should see besides, as a record of its own: nothing personal.
     pub details: Option<BTreeMap<String, String>>,
 }
@@ -77,7 +79,7 @@ impl RefusalLog {
         };
         let entries: Vec<_> = folded
             .into_iter()
-            .map(|(place, count)| refusal(stamp, place, (None, None), count))
+            .map(|(place, count)| refusal(stamp, place, Refused::default(), count))
             .collect();
         (!entries.is_empty()).then(|| unit(entries))
     }
@@ -98,7 +100,7 @@ impl Authority {
         &self,
         log: &RefusalLog,
         place: PointAndCause,
-        refused: Refused,
+        mut refused: Refused,
     ) -> Option<RecordId> {
         let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
             let mut window = log.0.lock().expect("no panic while it is held");
@@ -109,8 +111,8 @@ impl Authority {
             return None;
         }
         let stamp = (self.clock.now(), self.entropy.as_ref());
-        let Refused { agent, instance, details } = refused;
-        let own = refusal(stamp, place, (agent, instance), 1);
+        let details = refused.details.take();
+        let own = refusal(stamp, place, refused, 1);
         let id = RecordId::from_bytes(own.id);
         let mut entries = vec![own];
         entries.extend(details.map(|details| event(stamp, place.1, details)));
@@ -127,7 +129,7 @@ pub(crate) fn unit(entries: Vec<NewEntry>) -> Unit {
 fn refusal(
     (now, entropy): Stamp<'_>,
     (point, cause): PointAndCause,
-    (agent, instance): (Option<AgentName>, Option<InstanceId>),
+    Refused { agent, instance, mandate, .. }: Refused,
     count: u64,
 ) -> NewEntry {
     let record = RefusalRecord {
@@ -137,6 +139,7 @@ fn refusal(
         id: RecordId::new(now, entropy),
         instance,
         kind: "refusal".to_owned(),
+        mandate,
         point: point.to_owned(),
         time: now,
         v: VERSION,

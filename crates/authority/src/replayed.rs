@@ -30,7 +30,8 @@ impl Authority {
             return Ok(());
         }
         let what = (signal.signal, "revoked");
-        let (_, entry) = self.signalled((&agent, instance.id), what, &signal.seen).await?;
+        let who = (&agent, instance.id, Some(task.mandate_digest));
+        let (_, entry) = self.signalled(who, what, &signal.seen).await?;
         let mut effects = signal.uses.clone();
         if task.state == TaskState::Open {
             let reason = reason.clone();

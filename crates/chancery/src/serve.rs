@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use api::{Agents, Bodies, Directories, Door, Hosts, Observers, People, Receivers, Streams};
 use authority::{
-    Authority, FindingKeeper, Forgetting, LeaseKeeper, Messenger, OutcomeWriter, Parts, Pip,
-    SteadyClock,
+    Authority, Expiring, FindingKeeper, Forgetting, LeaseKeeper, Messenger, OutcomeWriter, Parts,
+    Pip, SteadyClock,
 };
 use gateway::{Assertions, Gateway, GatewayLimits, GatewayParts, LinkLimits, Routes, Tokens};
 use journal::{Integrator, Journal, LogDirectory, Sealer};
@@ -457,7 +457,8 @@ async fn look(
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut forgetting = Forgetting::new(crate::host::started);
+    let (mut forgetting, mut expiring) =
+        (Forgetting::new(crate::host::started), Expiring::default());
     let mut stale = Stale::default();
     loop {
         let meant = tokio::select! {
@@ -472,6 +473,9 @@ async fn look(
             let forgotten = authority.forget_past(&mut forgetting, now).await;
             let forgotten = forgotten.and(tokens.forget_shown(now).await);
             let forgotten = forgotten.and(administration.forget_signals(now).await);
+            if let Err(error) = authority.end_expired(&mut expiring, now).await {
+                tracing::warn!(%error, "tasks that ran out are not ended on record yet");
+            }
             if let Err(error) = administration.widen(now).await {
                 tracing::warn!(%error, "what waited does not count yet");
             }

@@ -154,7 +154,7 @@ impl Asker {
 
     /// Records that the client is not asked.
     pub(crate) fn refuse(&self, cause: &'static str) {
-        self.recorder.refuse(cause, Some((self.caller.agent.clone(), self.caller.instance)));
+        self.recorder.refuse(cause, self.caller.who());
     }
 
     fn govern(

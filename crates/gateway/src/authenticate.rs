@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Effect, OnceScope, ShownToken};
+use authority::{Effect, OnceScope, Refused, ShownToken};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use keys::TokenKeys;
 use model::{
-    AgentName, Binding, Clock, DecisionId, Denial, InstanceId, Sha256Digest, Thumbprint, Timestamp,
+    AgentName, Binding, Clock, DecisionId, Denial, InstanceId, MandateDigest, Sha256Digest,
+    Thumbprint, Timestamp,
 };
 use oauth::access_token::{self, AccessTokenClaims, Actor};
 use oauth::dpop::{self, DpopExpect};
@@ -47,6 +48,8 @@ pub struct Caller {
     pub sub: String,
     /// Who acts, if that is another, and before it those who handed the work on.
     pub act: Option<Actor>,
+    /// The mandate behind the task that the token belongs to.
+    mandate: Option<MandateDigest>,
     /// The token that was shown.
     pub(crate) token: ShownToken,
     /// The proof that was shown; none with a token that is bound to no key.
@@ -81,6 +84,16 @@ impl Caller {
         let Proved { once, iat, .. } = self.proof.as_ref()?;
         let expires = Timestamp::from_seconds(iat.saturating_add(2 * PROOF_SKEW_S));
         Some(Effect::UseOnce { scope: OnceScope::Proof, id: *once, expires })
+    }
+
+    /// Who it is, for the record that it was refused.
+    pub(crate) fn who(&self) -> Refused {
+        Refused {
+            agent: Some(self.agent.clone()),
+            instance: Some(self.instance),
+            mandate: self.mandate,
+            details: None,
+        }
     }
 
     /// For whom it works.
@@ -166,12 +179,13 @@ impl Tokens {
         let agent = claims.client_id.parse();
         let agent = agent.map_err(|_| refuse("token_invalid", "invalid_token"))?;
         let (sub, act) = (claims.sub.clone(), claims.act.clone());
+        let mandate = claims.authorization_details.first().and_then(|it| it.mandate.parse().ok());
         let token = ShownToken {
             jti: Sha256Digest::of(claims.jti.as_bytes()),
             issued: Timestamp::from_seconds(claims.iat),
             expires: Timestamp::from_seconds(claims.exp),
         };
-        Ok(Caller { instance, agent, sub, act, token, proof })
+        Ok(Caller { instance, agent, sub, act, mandate, token, proof })
     }
 
     /// The proof that whoever shows `token` holds the key that it is bound to.

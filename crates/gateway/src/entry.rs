@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::Shown;
+use authority::{Refused, Shown};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderMap;
@@ -145,7 +145,7 @@ impl Gateway {
     /// Records that a request was refused before it got here: over a limit, or addressed to
     /// somebody else.
     pub fn note_refusal(&self, cause: &'static str) {
-        self.recorder.refuse(cause, None);
+        self.recorder.refuse(cause, Refused::default());
     }
 
     async fn deal_with(
@@ -261,7 +261,7 @@ impl Gateway {
         caller: Option<&Caller>,
     ) -> Reply {
         if !refusal.is_decided() {
-            let who = caller.map(|caller| (caller.agent.clone(), caller.instance));
+            let who = caller.map(Caller::who).unwrap_or_default();
             let record = self.recorder.refused(refusal.cause(), who);
             self.note_stranger(http, refusal, record);
         }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use authority::Refused;
 use bytes::{Bytes, BytesMut};
 use tokio_util::sync::CancellationToken;
 
-use crate::recorder::{Recorder, Who};
+use crate::recorder::Recorder;
 use crate::room::{Kept, Room, Whose};
 
 /// The most bytes at once that arrive from servers: one subject of an agent has room for four of the
@@ -35,7 +36,11 @@ pub(crate) struct Arriving {
 
 impl Intake {
     /// Room in `room` for what is said on account of `who`, who are `whose`.
-    pub(crate) fn new(room: &Room, recorder: &Recorder, (whose, who): (Arc<[Whose]>, Who)) -> Self {
+    pub(crate) fn new(
+        room: &Room,
+        recorder: &Recorder,
+        (whose, who): (Arc<[Whose]>, Refused),
+    ) -> Self {
         let recorder = recorder.clone();
         let tell = Arc::new(move || recorder.refuse(GIVEN_UP, who.clone()));
         Self { room: room.clone(), whose, tell }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use authority::Refused;
 use mcp::Askable;
 use model::{Entropy, InstanceId, ServerName};
 use moka::notification::RemovalCause;
@@ -19,7 +20,7 @@ use crate::authenticate::Caller;
 use crate::catalog::Route;
 use crate::intake::Intake;
 use crate::pins::Verified;
-use crate::recorder::{Recorder, Who};
+use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::room::Whose;
 use crate::shared::Shared;
@@ -295,8 +296,8 @@ impl Links {
     }
 }
 
-fn who(caller: Option<&Caller>) -> Who {
-    caller.map(|caller| (caller.agent.clone(), caller.instance))
+fn who(caller: Option<&Caller>) -> Refused {
+    caller.map(Caller::who).unwrap_or_default()
 }
 
 fn caches(limits: &LinkLimits, tasks: &TaskTracker) -> (Sessions, OfInstances) {
@@ -333,7 +334,7 @@ async fn sweep(
 /// What a server says on nobody's account, in one conversation.
 struct Overheard {
     recorder: Recorder,
-    who: Who,
+    who: Refused,
     verified: Arc<Verified>,
 }
 

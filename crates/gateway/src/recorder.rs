@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use authority::{Authority, RefusalLog, Refused};
-use model::{AgentName, DecisionId, InstanceId, RecordId};
+use model::{DecisionId, RecordId};
 
 use crate::catalog;
-
-/// Who was refused, where that is known.
-pub(crate) type Who = Option<(AgentName, InstanceId)>;
 
 /// Records refusals.
 #[derive(Clone)]
@@ -34,28 +31,25 @@ impl Recorder {
         Self { authority, log: RefusalLog::default(), lost: RefusalLog::default() }
     }
 
-    /// Records a refusal for `cause`. Returns at once.
-    pub(crate) fn refuse(&self, cause: &'static str, who: Who) {
+    /// Records that `who` was refused, for `cause`. Returns at once.
+    pub(crate) fn refuse(&self, cause: &'static str, who: Refused) {
         self.refused(cause, who);
     }
 
     /// The same: the id of the record, unless it is only counted.
-    pub(crate) fn refused(&self, cause: &'static str, who: Who) -> Option<RecordId> {
-        let (agent, instance) = who.unzip();
-        let refused = Refused { agent, instance, ..Refused::default() };
-        self.authority.record_refusal(&self.log, (catalog::POINT, cause), refused)
+    pub(crate) fn refused(&self, cause: &'static str, who: Refused) -> Option<RecordId> {
+        self.authority.record_refusal(&self.log, (catalog::POINT, cause), who)
     }
 
     /// Records that a client lost something of the call that `decision` permitted, if it was one.
     /// Returns at once.
-    pub(crate) fn lose(&self, loss: Loss, who: Who, decision: Option<DecisionId>) {
+    pub(crate) fn lose(&self, loss: Loss, who: Refused, decision: Option<DecisionId>) {
         let (log, cause) = match loss {
             Loss::Answer => (&self.lost, "answers"),
             Loss::Message => (&self.log, "messages"),
         };
         let details = decision.map(|id| BTreeMap::from([("decision".to_owned(), id.to_string())]));
-        let (agent, instance) = who.unzip();
-        let refused = Refused { agent, instance, details };
+        let refused = Refused { details, ..who };
         self.authority.record_refusal(log, (catalog::POINT, cause), refused);
     }
 }

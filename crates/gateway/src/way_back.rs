@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use authority::Refused;
 use bytes::{Bytes, BytesMut};
 use model::{DecisionId, ServerName};
 use tokio::sync::{Notify, mpsc};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authenticate::Caller;
 use crate::intake::{ARRIVING_MAX, Intake, LISTS_MAX};
 use crate::pieces::Tell;
-use crate::recorder::{Loss, Recorder, Who};
+use crate::recorder::{Loss, Recorder};
 use crate::room::{Kept, Room, Whose};
 use crate::shares::{Full, Open};
 use crate::upstream::MESSAGES_WAITING_MAX;
@@ -52,7 +53,7 @@ struct Inner {
     rooms: Rooms,
     whose: Arc<[Whose]>,
     recorder: Recorder,
-    who: Who,
+    who: Refused,
     /// By which it was permitted, once it is.
     decision: OnceLock<DecisionId>,
     /// That it counts among its agent's.
@@ -73,7 +74,7 @@ impl WayBack {
         counted: Open,
     ) -> Self {
         let whose = Whose::of_server(&caller.agent, &caller.subject(), server);
-        let who = Some((caller.agent.clone(), caller.instance));
+        let who = caller.who();
         let (rooms, recorder) = (rooms.clone(), recorder.clone());
         let decision = OnceLock::new();
         Self(Arc::new(Inner { rooms, whose, recorder, who, decision, _counted: counted }))

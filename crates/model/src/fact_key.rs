@@ -83,8 +83,7 @@ impl FactKey {
         Self(written(format_args!("{WAITING}{:013}/{person}", from.as_millis())))
     }
 
-    /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail
-    /// address never joins anybody.
+    /// The person whom a login joins: who `issuer` says that they are, by `subject`. An e-mail address joins nobody.
     pub fn login(issuer: &str, subject: &str) -> Self {
         let login = json::canonical(&serde_json::json!([issuer, subject]));
         Self(written(format_args!("login/{}", Sha256Digest::of(&login))))
@@ -271,8 +270,7 @@ impl FactKey {
         Self("event-keys".into())
     }
 
-    /// Whose a registered key is: holds the key of the agent's, the system's, the device's or the receiver's own
-    /// fact.
+    /// Whose a registered key is: holds the key of the agent's, the system's, the device's or the receiver's own fact.
     pub fn registered(thumbprint: &Thumbprint) -> Self {
         Self(written(format_args!("registered/{thumbprint}")))
     }
@@ -327,8 +325,7 @@ impl FactKey {
         Self(written(format_args!("consent/{id}")))
     }
 
-    /// What an agent, or a client that is one sent this person for, asked of late and nobody
-    /// consented to: until when each can be answered.
+    /// What an agent, or a client that is one sent this person for, asked and nobody answered: until when each can be.
     pub fn asked(agent: &AgentName, person: Option<&PersonId>) -> Self {
         match person {
             Some(person) => Self(written(format_args!("asked/{agent}/{person}"))),
@@ -360,6 +357,11 @@ impl FactKey {
     /// A task.
     pub fn task(id: TaskId) -> Self {
         Self(written(format_args!("task/{id}")))
+    }
+
+    /// Since when the tasks were made of which one may be open: those before have ended, and that is recorded.
+    pub fn tasks_settled() -> Self {
+        Self("tasks-settled".into())
     }
 
     /// A part of the task `parent` that was handed on: holds the part's id.

@@ -50,6 +50,18 @@ macro_rules! typed_id {
                 let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
                 Self(uuid.into_bytes())
             }
+
+            /// What sorts before the ids that are made at `time` and after it, and after those made before.
+            pub fn before(time: Timestamp) -> Self {
+                let millis = u128::try_from(time.as_millis()).unwrap_or(0);
+                Self((millis << 80).to_be_bytes())
+            }
+
+            /// When it was made, to the millisecond.
+            pub fn made(&self) -> Timestamp {
+                let millis = u128::from_be_bytes(self.0) >> 80;
+                Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+            }
         }
     };
 }
@@ -161,6 +173,25 @@ impl ConsentId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Ones;
+
+    impl Entropy for Ones {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0xff);
+        }
+    }
+
+    #[test]
+    fn an_id_sorts_by_when_it_was_made_and_tells_it() {
+        for millis in [0, 1, 1_764_000_000_123, (1 << 48) - 2] {
+            let [at, next] = [millis, millis + 1].map(Timestamp::from_millis);
+            let id = TaskId::new(at, &Ones);
+            assert_eq!(id.made(), at);
+            assert!(TaskId::before(at) < id && id < TaskId::before(next), "{id}");
+            assert_eq!(TaskId::before(at).made(), at);
+        }
+    }
 
     #[test]
     fn an_id_is_written_as_it_is_printed_and_reads_back() {

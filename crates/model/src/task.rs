@@ -154,6 +154,16 @@ impl Task {
     pub fn parent(&self) -> Option<TaskId> {
         self.delegation.map(|delegation| delegation.parent)
     }
+
+    /// As it is at `now`: once its deadline has come it has ended by that, whether or not that is written down yet.
+    #[must_use]
+    pub fn as_of(self, now: Timestamp) -> Self {
+        if self.state != TaskState::Open || now < self.deadline {
+            return self;
+        }
+        let (how, reason) = (TaskEnd::Expired, "its deadline passed".to_owned());
+        Self { state: TaskState::Ended { how, reason, since: self.deadline }, ..self }
+    }
 }
 
 impl Mandate {
@@ -274,7 +284,7 @@ impl TaskState {
     /// Whether its holder said that it is over: nobody took it away, and it did not run out.
     pub const fn is_given_up(&self) -> bool {
         match self {
-            Self::Open | Self::Ended { how: TaskEnd::Revoked, .. } => false,
+            Self::Open | Self::Ended { how: TaskEnd::Expired | TaskEnd::Revoked, .. } => false,
             Self::Ended {
                 how: TaskEnd::Completed | TaskEnd::Failed | TaskEnd::Changed, ..
             } => true,
@@ -282,7 +292,7 @@ impl TaskState {
     }
 }
 
-/// How a task ends, if not by its deadline.
+/// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskEnd {
@@ -292,6 +302,8 @@ pub enum TaskEnd {
     Failed,
     /// Its holder says that what was asked for has changed.
     Changed,
+    /// Its deadline passed.
+    Expired,
     /// Somebody took it away.
     Revoked,
 }
@@ -303,6 +315,7 @@ impl TaskEnd {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Changed => "changed",
+            Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
     }

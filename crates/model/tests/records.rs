@@ -80,6 +80,7 @@ fn outcome() -> OutcomeRecord {
         id: RecordId::from_bytes([4; 16]),
         instance,
         kind: "outcome".to_owned(),
+        mandate: None,
         outcome: OutcomeKind::Returned,
         purpose,
         result: Some(Sha256Digest::of(b"result")),
@@ -120,6 +121,12 @@ fn i_16_every_kind_of_record_is_canonical() {
         &expect!["b6a05dd8685b587f8af499cd09b14e98139c39255db28bd12c9d78e205cba1c2"],
     );
     check(&outcome(), &expect!["b18c97b1f2f6caa1ae5af882fd50fd842250b6c52d997fb541fd2b0f23db7d7f"]);
+    // Earlier builds wrote none of it: what they wrote has the hash that it had.
+    let mandate = Some(MandateDigest::of(b"mandate"));
+    check(
+        &OutcomeRecord { mandate, ..outcome() },
+        &expect!["7b6639c3ddf85aeee87de0febc18f8e58f14bf8a0ec00d3ea263da450c4d1c8d"],
+    );
     let id = RecordId::from_bytes([5; 16]);
     let facts = FactsRecord {
         commitments: commitments(),
@@ -137,11 +144,16 @@ fn i_16_every_kind_of_record_is_canonical() {
         id,
         instance: Some(InstanceId::from_bytes([2; 16])),
         kind: "refusal".to_owned(),
+        mandate: None,
         point: "gateway/mcp-http".to_owned(),
         time: AT,
         v: VERSION,
     };
     check(&refusal, &expect!["6aabdbd609b4b0c8886db7dab81e0007f55994c97181cd541a5c9f164bc0576c"]);
+    check(
+        &RefusalRecord { mandate, ..refusal },
+        &expect!["97102f1eb82fad1dabeb35de8cbe533e944518a58767e81e76bbdb716e2d4d6f"],
+    );
     let issuance = IssuanceRecord {
         agent: "support-bot".parse().unwrap(),
         attestation: Attestation::User,
@@ -156,24 +168,34 @@ fn i_16_every_kind_of_record_is_canonical() {
         jti: Sha256Digest::of(b"jti"),
         key: Some(Thumbprint::from_bytes([6; 32])),
         kind: "issuance".to_owned(),
+        mandate: None,
         purpose: "refunds".parse().unwrap(),
         task: TaskId::from_bytes([3; 16]),
         time: AT,
         v: VERSION,
     };
     check(&issuance, &expect!["4bbc968c29038e9f7bd9272e7362cfd85a24010b22acf4519ddd04a3edf67cd9"]);
+    check(
+        &IssuanceRecord { mandate, ..issuance },
+        &expect!["39feac641b6b604ceea58cd6eca4234ea19ba896ff1614fb282863e35cc7b21d"],
+    );
     let signal = SignalRecord {
         agent: "support-bot".parse().unwrap(),
         commitments: act_commitments(),
         id,
         instance: InstanceId::from_bytes([2; 16]),
         kind: "signal".to_owned(),
+        mandate: None,
         signal: "key_copied".to_owned(),
         state: "quarantined".to_owned(),
         time: AT,
         v: VERSION,
     };
     check(&signal, &expect!["3677a30bc6fd5e8ef5445c20b44599edba345e897ba8d73ec19a558358afe9c7"]);
+    check(
+        &SignalRecord { mandate, ..signal },
+        &expect!["6e03d8006591d734394a2c5413e9ff3b3e2a32507421f3c3626b5e3b32ea077a"],
+    );
     let administration = AdministrationRecord {
         action: "agent/add".to_owned(),
         commitments: commitments(),
@@ -224,8 +246,11 @@ fn i_16_every_kind_of_record_is_canonical() {
 fn a_record_reads_back_as_it_was_written() {
     let bytes = decision().to_canonical_bytes();
     assert_eq!(serde_json::from_slice::<DecisionRecord>(&bytes).unwrap(), decision());
-    let bytes = outcome().to_canonical_bytes();
-    assert_eq!(serde_json::from_slice::<OutcomeRecord>(&bytes).unwrap(), outcome());
+    for mandate in [None, Some(MandateDigest::of(b"mandate"))] {
+        let outcome = OutcomeRecord { mandate, ..outcome() };
+        let bytes = outcome.to_canonical_bytes();
+        assert_eq!(serde_json::from_slice::<OutcomeRecord>(&bytes).unwrap(), outcome);
+    }
 }
 
 /// R62: a record without sponsor's place or purpose does not parse, so it counts as a failure.

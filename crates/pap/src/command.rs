@@ -332,7 +332,7 @@ impl Administration {
                 Box::pin(self.unattended(by, (agent.as_deref(), since))).await
             }
             Command::Suggest { agent, since } => self.suggest(by, (&agent, since)).await,
-            Command::TaskList => self.list(by, "task/", "").await,
+            Command::TaskList => self.task_list(by).await,
             Command::TaskShow { id } => self.task_show(by, &id).await,
             Command::LabelRemove { label, what, reason, word } => {
                 self.label_remove(by, (&label, &what), (reason, word)).await

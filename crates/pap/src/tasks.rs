@@ -25,8 +25,9 @@ impl Administration {
     ) -> Result<Value, AdminError> {
         let id: TaskId = id.parse().map_err(AdminError::invalid)?;
         let mut draft = self.draft(by, "task/end", ResourceRef::Task(id)).await?;
-        let mut task =
+        let task =
             known::<Task>(&mut draft.reader, FactKey::task(id), &format!("task `{id}`")).await?;
+        let mut task = task.as_of(self.now());
         if let TaskState::Ended { how, .. } = task.state {
             let why = format!("task `{id}` has ended: {}", how.as_str());
             return Err(AdminError::Invalid(why));
@@ -68,6 +69,14 @@ impl Administration {
         Ok(json!({ "mandate": id, "decision": done.decision }))
     }
 
+    /// All tasks, as they are by now.
+    pub(crate) async fn task_list(&self, by: &PersonId) -> Result<Value, AdminError> {
+        self.may_read(by, "task/").await?;
+        let tasks = authority::all::<Task>(self.authority.pip().store(), "task/").await;
+        let (tasks, now) = (tasks.map_err(AdminError::unavailable)?, self.now());
+        Ok(tasks.into_iter().map(|task| json!(task.as_of(now))).collect())
+    }
+
     /// A task, and below it all that was handed on of it.
     pub(crate) async fn task_show(&self, by: &PersonId, id: &str) -> Result<Value, AdminError> {
         let id: TaskId = id.parse().map_err(AdminError::invalid)?;
@@ -86,6 +95,7 @@ impl Administration {
         let store = self.authority.pip().store();
         let mut reader = Reader::new(store);
         let Some(task) = reader.find::<Task>(FactKey::task(id)).await? else { return Ok(None) };
+        let task = task.as_of(self.now());
         let instance: Instance = reader.need(FactKey::instance(task.instance)).await?;
         let elevations = authority::elevations(&mut reader, id).await?;
         let in_force = elevations.iter().filter(|it| it.is_in_force(&task, self.now()));

@@ -238,6 +238,7 @@ pub(crate) fn issuance(
         jti: Sha256Digest::of(jti.as_bytes()),
         key: grant.key,
         kind: "issuance".to_owned(),
+        mandate: Some(standing.task.mandate_digest),
         purpose: standing.purpose.id.clone(),
         task: standing.task.id,
         time: now,

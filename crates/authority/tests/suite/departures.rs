@@ -146,6 +146,7 @@ async fn r_48_what_is_raised_follows_from_what_is_recorded() {
         assert_eq!(seen.value("number"), Some(&json!(number)), "{kind:?}");
         assert_eq!((signal.index, signal.text_of("state")), (act.index + 1, "at_risk"), "{kind:?}");
         assert_eq!(signal.value["instance"], act.value["instance"]);
+        assert_eq!(signal.text_of("mandate"), act.text_of("mandate"));
         for (place, decision) in decisions.iter().enumerate() {
             let time: Timestamp = serde_json::from_value(decision.value["time"].clone()).unwrap();
             let saw = world.standing_of(decision).await.risk(time);

@@ -14,6 +14,7 @@ mod collapse;
 mod counters;
 mod decisions;
 mod departures;
+mod expiring;
 mod findings;
 mod forgetting;
 mod kept;

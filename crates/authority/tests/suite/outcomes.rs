@@ -47,6 +47,8 @@ async fn r_63_every_permit_ends_in_an_outcome_however_it_ends() {
         all.map(|entry| entry.text_of(member).to_owned()).collect()
     };
     assert_eq!(of("decision", "id"), of("outcome", "decision"));
+    let mandate = world.standing.task.mandate_digest.to_string();
+    assert_eq!(of("outcome", "mandate"), vec![mandate; expected.len()]);
 }
 
 #[tokio::test]
@@ -162,6 +164,7 @@ async fn n_122_recovery_closes_open_permits_as_unknown_once() {
     let outcome = world.records("outcome").await.remove(0);
     let decision = world.records("decision").await.remove(0);
     assert_eq!(outcome.value["decision"], decision.value["id"]);
+    assert_eq!(outcome.text_of("mandate"), world.standing.task.mandate_digest.to_string());
     assert_eq!(outcome.value["duration_ms"], 7_000);
     let sponsor = &decision.value["commitments"]["sponsor"];
     assert_eq!(outcome.value["commitments"], json!({ "sponsor": sponsor }));

@@ -24,6 +24,7 @@ async fn r_63_a_refusal_is_recorded_with_what_is_known_of_who_was_refused() {
     let refused = Refused {
         agent: Some(world.standing.agent.name.clone()),
         instance: Some(world.standing.instance.id),
+        mandate: Some(world.standing.task.mandate_digest),
         details: Some(BTreeMap::from([("held_by_agent".to_owned(), "other".to_owned())])),
     };
     world.authority.record_refusal(&log, PLACE, refused);
@@ -31,9 +32,10 @@ async fn r_63_a_refusal_is_recorded_with_what_is_known_of_who_was_refused() {
     until("both are there", || async { told(&world).await == (2, 2) }).await;
     let records = world.records("refusal").await;
     assert_eq!(records[0].value["agent"], "billing");
+    assert_eq!(records[0].value["mandate"], json!(world.standing.task.mandate_digest));
     assert_eq!(records[0].text_of("cause"), "unknown_tool");
     assert_eq!(records[0].text_of("point"), "gateway/mcp-http");
-    assert_eq!(records[1].value.get("agent"), None);
+    assert_eq!(records[1].value.get("agent").or(records[1].value.get("mandate")), None);
     let system = world.records("system").await;
     assert_eq!(system[0].text_of("event"), "unknown_tool");
     assert_eq!(system[0].value["details"], json!({ "held_by_agent": "other" }));

@@ -250,6 +250,9 @@ async fn n_084_what_a_server_asks_of_its_client_is_refused_and_recorded() {
             assert_eq!(to("s2").expect("an answer")["result"], json!({}));
             let told = world.refusal(cause).await;
             assert_eq!(told["agent"], "bot");
+            let decided = world.record("a decision", |it| it["kind"] == "decision").await;
+            assert_eq!(told["mandate"].as_str(), decided["mandate"].as_str());
+            assert!(told["mandate"].is_string(), "{told}");
         }
     }
 }

@@ -7,7 +7,7 @@ use model::record::{
     AdministrationRecord, DECISION_VERSION, DecisionRecord, FactsRecord, FoundingRecord,
     IssuanceRecord, OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
 };
-use model::{AgentName, Commitment, InstanceId, PurposeId, TaskId};
+use model::{AgentName, Commitment, InstanceId, MandateDigest, PurposeId, TaskId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -18,12 +18,13 @@ const DISORDER_MAX_MS: i64 = 10_000;
 /// How many records of each kind.
 pub type Totals = BTreeMap<String, u64>;
 
-/// Who a record says acted, for what, and under whose answer.
+/// Who a record says acted, under which mandate, for what, and under whose answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Acting {
     agent: AgentName,
     instance: InstanceId,
     task: TaskId,
+    mandate: MandateDigest,
     purpose: PurposeId,
     sponsor: Option<Commitment>,
 }
@@ -167,8 +168,8 @@ impl Seen {
         let known = self.facts.contains(&record.facts.leaf.to_string());
         if record.decision == Verdict::Permit {
             let sponsor = record.commitments.get("sponsor").copied();
-            let DecisionRecord { agent, instance, task, purpose, .. } = record;
-            let acting = Acting { agent, instance, task, purpose, sponsor };
+            let DecisionRecord { agent, instance, mandate, task, purpose, .. } = record;
+            let acting = Acting { agent, instance, task, mandate, purpose, sponsor };
             self.permits.insert(record.id.to_string(), Permitted { acting, is_closed: false });
         }
         (!known).then(|| "rests on facts that are not in the log before it".to_owned())
@@ -186,8 +187,10 @@ impl Seen {
             return Some("a second outcome of one permit".to_owned());
         }
         let sponsor = record.commitments.get("sponsor").copied();
-        let OutcomeRecord { agent, instance, task, purpose, .. } = record;
-        let same = permit.acting == Acting { agent, instance, task, purpose, sponsor };
+        let OutcomeRecord { agent, instance, mandate, task, purpose, .. } = record;
+        // Of those of earlier builds, their permit says it.
+        let mandate = mandate.unwrap_or(permit.acting.mandate);
+        let same = permit.acting == Acting { agent, instance, task, mandate, purpose, sponsor };
         (!same).then(|| "an outcome of somebody else's permit".to_owned())
     }
 
@@ -200,8 +203,9 @@ impl Seen {
             return Some("a token without a permit before it".to_owned());
         };
         let sponsor = record.commitments.get("sponsor").copied();
-        let IssuanceRecord { agent, instance, task, purpose, .. } = record;
-        let same = permit.acting == Acting { agent, instance, task, purpose, sponsor };
+        let IssuanceRecord { agent, instance, mandate, task, purpose, .. } = record;
+        let mandate = mandate.unwrap_or(permit.acting.mandate);
+        let same = permit.acting == Acting { agent, instance, task, mandate, purpose, sponsor };
         (!same).then(|| "a token under somebody else's permit".to_owned())
     }
 

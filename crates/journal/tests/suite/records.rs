@@ -1,7 +1,7 @@
 //! What records say of each other: what does not fit is found, and named.
 
 use model::record::{OutcomeRecord, Record as _, Verdict};
-use model::{InstanceId, RecordDigest, RecordId};
+use model::{InstanceId, MandateDigest, RecordDigest, RecordId};
 use serde_json::{Value, json};
 
 use super::support::{AT, Log, decision, facts, founding, outcome, problems, sponsor};
@@ -143,6 +143,7 @@ async fn a_token_has_a_permit_before_it() {
         jti: model::Sha256Digest::of(b"jti"),
         key: Some(model::Thumbprint::from_bytes([5; 32])),
         kind: "issuance".to_owned(),
+        mandate: None,
         purpose: "support".parse().unwrap(),
         task: model::TaskId::from_bytes([3; 16]),
         time: AT,
@@ -153,6 +154,27 @@ async fn a_token_has_a_permit_before_it() {
     check(vec![bytes.clone()], &["a token without a permit before it"]).await;
     let other = with(bytes, "/purpose", json!("other"));
     check(vec![decided(1), other], &["a token under somebody else's permit"]).await;
+    under_the_mandate_of_its_permit(&token.to_canonical_bytes(), "a token under somebody else's")
+        .await;
+}
+
+/// An outcome names the mandate that its permit does, or, of an earlier build, none.
+#[tokio::test]
+async fn an_outcome_is_under_the_mandate_of_its_permit() {
+    under_the_mandate_of_its_permit(&closed(1), "an outcome of somebody else's permit").await;
+}
+
+/// `record` follows the first decision; `wrong` is what is said of it if it names another mandate.
+async fn under_the_mandate_of_its_permit(record: &[u8], wrong: &str) {
+    let mandate = decision(1).mandate;
+    let other = MandateDigest::of(b"another mandate");
+    for (named, expected) in
+        [(Value::Null, None), (json!(mandate), None), (json!(other), Some(wrong))]
+    {
+        let record = with(record.to_vec(), "/mandate", named);
+        let expected: Vec<_> = expected.into_iter().collect();
+        check(vec![decided(1), record], &expected).await;
+    }
 }
 
 /// What a record holds cannot move the cursor or forge a line of the report.

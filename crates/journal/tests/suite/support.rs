@@ -259,6 +259,7 @@ pub(crate) fn outcome(number: u64) -> OutcomeRecord {
         id: RecordId::from_bytes(id(number, 4)),
         instance,
         kind: "outcome".to_owned(),
+        mandate: None,
         outcome: OutcomeKind::Returned,
         purpose,
         result: None,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActCommitments, Commitments, HandedOn, ObservedSet, Record, Verdict};
 use crate::{
-    AgentName, Attestation, Binding, DecisionId, InstanceId, PolicyDigest, PolicyId, PurposeId,
-    RecordId, Revision, Sha256Digest, SignalRef, TaskId, Thumbprint, Timestamp,
+    AgentName, Attestation, Binding, DecisionId, InstanceId, MandateDigest, PolicyDigest, PolicyId,
+    PurposeId, RecordId, Revision, Sha256Digest, SignalRef, TaskId, Thumbprint, Timestamp,
 };
 
 /// What happened after a permit.
@@ -63,6 +63,9 @@ pub struct OutcomeRecord {
     pub instance: InstanceId,
     /// Always `outcome`.
     pub kind: String,
+    /// The mandate behind the task. Earlier builds did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<MandateDigest>,
     /// What happened.
     pub outcome: OutcomeKind,
     /// What for.
@@ -96,6 +99,9 @@ pub struct RefusalRecord {
     pub instance: Option<InstanceId>,
     /// Always `refusal`.
     pub kind: String,
+    /// The mandate that the caller's token names, where the caller was authenticated. Earlier builds did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<MandateDigest>,
     /// Where it was refused.
     pub point: String,
     /// When.
@@ -137,6 +143,9 @@ pub struct IssuanceRecord {
     pub key: Option<Thumbprint>,
     /// Always `issuance`.
     pub kind: String,
+    /// The mandate behind the task. Earlier builds did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<MandateDigest>,
     /// What for.
     pub purpose: PurposeId,
     /// The task.
@@ -197,6 +206,9 @@ pub struct SignalRecord {
     pub instance: InstanceId,
     /// Always `signal`.
     pub kind: String,
+    /// The mandate behind the instance's task, where that could be read. Earlier builds did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<MandateDigest>,
     /// What was seen, as a stable code.
     pub signal: String,
     /// In which state it is since: `quarantined`, `attested`, or `at_risk`.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Agent, DeviceState, Enrolled, Hop, Initiator, InstanceState, Mandate, MandateBasis, Person,
-    PersonId, SessionDigest, Standing, Stop, StopTarget, Stopped, SystemState, TaskState,
+    PersonId, SessionDigest, Standing, Stop, StopTarget, Stopped, SystemState, TaskEnd, TaskState,
     Timestamp,
 };
 
@@ -113,8 +113,11 @@ impl Signals {
             }
             InstanceState::Active => {}
         }
-        if let TaskState::Ended { since, .. } = task.state {
-            causes.push(Cause::Taken(Root::Task(task.id), since));
+        match task.state {
+            TaskState::Open | TaskState::Ended { how: TaskEnd::Expired, .. } => {}
+            TaskState::Ended { since, .. } => {
+                causes.push(Cause::Taken(Root::Task(task.id), since));
+            }
         }
         causes.extend(device.into_iter().flat_map(|it| of_device(it, instance.started)));
         if hop.is_by_compromised_key() {

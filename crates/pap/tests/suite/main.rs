@@ -19,6 +19,7 @@ mod directory_tokens;
 mod drills;
 mod elevations;
 mod event_keys;
+mod expired;
 mod flashes;
 mod founded;
 mod founders;

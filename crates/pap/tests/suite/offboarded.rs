@@ -107,6 +107,7 @@ pub(crate) async fn issued(desk: &Desk) {
         jti: Sha256Digest::of(b"a token"),
         key: facts.instance.key,
         kind: "issuance".to_owned(),
+        mandate: Some(facts.task.mandate_digest),
         purpose: facts.purpose.id.clone(),
         task: facts.task.id,
         time: now,

@@ -41,6 +41,9 @@ async fn r_1_a_token_names_one_instance_in_one_task_for_one_service() {
     let (decision, issuance) = (&log[1].value, &log[2].value);
     assert_eq!(issuance["decision"], decision["id"]);
     assert_eq!(issuance["instance"], json!(instance.id));
+    for record in [decision, issuance, &log[3].value] {
+        assert_eq!(record["mandate"], json!(task.mandate_digest), "{record}");
+    }
     assert_eq!(issuance["commitments"]["sponsor"], decision["commitments"]["sponsor"]);
     assert!(!log[2].text.contains(&response.access_token));
     assert_eq!(sts.world.outcomes().await, ["returned"]);

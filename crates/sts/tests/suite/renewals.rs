@@ -40,6 +40,7 @@ async fn r_2_a_copied_key_quarantines_the_instance_and_both_sources_are_named() 
     assert!(error.unwrap_err().description.contains(signal.text_of("id")));
     assert_eq!((signal.text_of("signal"), signal.text_of("state")), ("key_copied", "quarantined"));
     assert_eq!(signal.value["instance"], json!(first.sub));
+    assert_eq!(signal.text_of("mandate"), first.authorization_details[0].mandate);
     assert!(!signal.text.contains("192.0.2.1"), "an address is personal");
     let disclosure = sts.world.authority.journal().disclosure(signal.index).await.unwrap().unwrap();
     assert_eq!(disclosure.value("first"), Some(&json!({ "address": "192.0.2.1" })));
