@@ -27,6 +27,10 @@ pub struct Effect {
     pub mark: String,
     /// When it reached the tool, by the clock of this machine.
     pub at: SystemTime,
+    /// On whose behalf, by what the caller showed.
+    pub subject: Option<String>,
+    /// Who acted, if that was another.
+    pub actor: Option<String>,
     /// The decision that the caller's assertion named.
     pub decision: Option<String>,
 }
@@ -101,7 +105,8 @@ pub fn effects(file: &Path) -> Vec<Effect> {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let at = Duration::from_secs_f64(value["at"].as_f64().expect("it has a time"));
         let mark = text("mark").expect("it has a mark");
-        Effect { mark, at: UNIX_EPOCH + at, decision: text("decision") }
+        let (subject, actor) = (text("subject"), text("actor"));
+        Effect { mark, at: UNIX_EPOCH + at, subject, actor, decision: text("decision") }
     };
     text.lines().map(parse).collect()
 }
