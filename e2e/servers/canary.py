@@ -1,6 +1,6 @@
-"""A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT].
+"""A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT [MORE]].
 
-With a port it speaks streamable HTTP on loopback, without one stdio. Each line of FILE is a call: the
+With a port it speaks streamable HTTP on loopback, without one stdio. It has so many MORE tools, `operation-0` and on. Each line of FILE is a call: the
 tool, its mark, when it came, and who is behind it by the token or assertion that came with it: the subject, who
 acts if that is another, the decision. What stands in FILE happened.
 """
@@ -57,6 +57,17 @@ async def die(mark: str, ctx: Context) -> str:
     write_down("die", mark, ctx)
     os._exit(1)
 
+
+def operation(name):
+    @server.tool(name=name)
+    async def operate(mark: str, ctx: Context) -> str:
+        """Does something else."""
+        write_down(name, mark, ctx)
+        return "done " + mark
+
+
+for number in range(int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+    operation(f"operation-{number}")
 
 if len(sys.argv) > 2:
     server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]), json_response=True, stateless_http=True)

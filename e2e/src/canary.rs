@@ -16,6 +16,8 @@ use crate::upstream::directory;
 pub struct Canary {
     /// Where it listens.
     pub port: u16,
+    /// How many operations it has beside its tools.
+    more: u32,
     dir: TempDir,
     process: Option<Child>,
 }
@@ -59,8 +61,13 @@ when { context.purpose != "none" };
 
     /// Starts one on a free port.
     pub fn start() -> Self {
+        Self::with_operations(0)
+    }
+
+    /// The same, which has so many more tools: `operation-0` and on.
+    pub fn with_operations(more: u32) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut canary = Self { port: crate::free_port(), dir, process: None };
+        let mut canary = Self { port: crate::free_port(), more, dir, process: None };
         canary.resume();
         canary
     }
@@ -68,7 +75,7 @@ when { context.purpose != "none" };
     /// Starts it again where it was.
     pub fn resume(&mut self) {
         let mut command = script();
-        command.arg(self.file()).arg(self.port.to_string());
+        command.arg(self.file()).args([self.port.to_string(), self.more.to_string()]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Child::start(&mut command));
         wait_until("the tool server listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());

@@ -21,7 +21,10 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let canary = Canary::start();
+        Self::before(Canary::start())
+    }
+
+    fn before(canary: Canary) -> Self {
         let recorder = Recorder::to(canary.port);
         let policy = POLICY.to_owned();
         let options = Options { policy, ..Options::default() };
@@ -144,6 +147,41 @@ fn r_68_the_servers_own_log_tells_a_human_from_an_agent_on_their_behalf() {
         ("for her", [Some("carla"), instance, decision]),
     ];
     assert_eq!(lines, expected);
+}
+
+/// Of ten tools that the agent may call, and does in a task for all of them, it calls two in a task for
+/// two: the server hears nothing of the others.
+#[test]
+fn r_40_in_a_task_for_two_of_ten_tools_the_server_hears_of_no_other() {
+    let stage = Stage::before(Canary::with_operations(10));
+    let tools: Vec<_> = (0..10).map(|number| format!("operation-{number}")).collect();
+    let codes = |caller: &mut Caller, mark: &str| -> Vec<String> {
+        tools.iter().map(|tool| caller.call(tool, mark).code()).collect()
+    };
+    let mut at_large = Caller::new(&stage.deployment, "canary");
+    assert_eq!(codes(&mut at_large, "at large"), ["done"; 10]);
+
+    let two = ["--tool", "canary/operation-3", "--tool", "canary/operation-7"];
+    let initiation = stage.initiation("portal", "carla", &two);
+    let mut caller = Caller::begun_by(&stage.deployment, "canary", &initiation);
+    let mut expected = ["unknown_tool"; 10];
+    (expected[3], expected[7]) = ("done", "done");
+    assert_eq!(codes(&mut caller, "in the task"), expected);
+    let records = stage.deployment.records();
+    let denied: Vec<_> = records
+        .iter()
+        .filter(|record| record["reason"] == "outside_scope")
+        .filter_map(|record| record["action"].as_str()?.strip_prefix("canary/operation-"))
+        .collect();
+    assert_eq!(denied, ["0", "1", "2", "4", "5", "6", "8", "9"]);
+
+    let calls = stage.recorder.calls("tools/call");
+    let heard: Vec<_> =
+        calls.iter().filter_map(|call| call.body["params"]["name"].as_str()).collect();
+    let (before, after) = heard.split_at(10);
+    assert_eq!(before, tools);
+    assert_eq!(after, ["operation-3", "operation-7"]);
+    assert_eq!(stage.canary.effects().len(), 12);
 }
 
 /// Whoever leaves stops what is done in their name: the person, the system's owner, the system.

@@ -3,8 +3,8 @@
     exchanging.py RESOURCE PART AGENT KEY-FILE …
 
 The first agent gets a token; each hands PART (RFC 9396, JSON) on to the next one, by the actor token of that one's
-instance. Every token is verified by the published keys. The last instance calls `touch`, asks what its token is worth and
-gives it up; it is worth nothing from then on. Prints the claims of the tokens.
+instance. Every token is verified by the published keys. The last instance calls `touch`, asks what its token is
+worth and gives it up; it is worth nothing from then on. Prints the claims of the tokens.
 """
 
 import base64
