@@ -1,8 +1,8 @@
-"""A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT].
+"""A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT [MORE]].
 
-With a port it speaks streamable HTTP on loopback, without one stdio. Each line of FILE is a call: the
-tool, its mark, when it came, and the decision named by the assertion that came with it. What stands in
-FILE happened.
+With a port it speaks streamable HTTP on loopback, without one stdio. It has so many MORE tools, `operation-0` and on. Each line of FILE is a call: the
+tool, its mark, when it came, and who is behind it by the token or assertion that came with it: the subject, who
+acts if that is another, the decision. What stands in FILE happened.
 """
 
 import base64
@@ -18,20 +18,22 @@ FILE = sys.argv[1]
 server = MCPServer("canary", log_level="ERROR")
 
 
-def decision_of(headers):
-    """The decision that the caller's assertion names; not verified here: a test looks for it in the log."""
+def shown(headers):
+    """What the caller's token or assertion says; not verified here: a test looks for it in the log."""
     _, _, token = (headers or {}).get("authorization", "").partition(" ")
     if token.count(".") != 2:
-        return None
+        return {}
     claims = token.split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-    return claims.get("chancery", {}).get("decision_id")
+    return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
 
 
 def write_down(tool, mark, ctx):
-    line = json.dumps({"tool": tool, "mark": mark, "at": time.time(), "decision": decision_of(ctx.headers)})
+    claims = shown(ctx.headers)
+    line = {"tool": tool, "mark": mark, "at": time.time(), "subject": claims.get("sub")}
+    line["actor"] = claims.get("act", {}).get("sub")
+    line["decision"] = claims.get("chancery", {}).get("decision_id")
     with open(FILE, "a") as file:
-        file.write(line + "\n")
+        file.write(json.dumps(line) + "\n")
 
 
 @server.tool()
@@ -55,6 +57,17 @@ async def die(mark: str, ctx: Context) -> str:
     write_down("die", mark, ctx)
     os._exit(1)
 
+
+def operation(name):
+    @server.tool(name=name)
+    async def operate(mark: str, ctx: Context) -> str:
+        """Does something else."""
+        write_down(name, mark, ctx)
+        return "done " + mark
+
+
+for number in range(int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+    operation(f"operation-{number}")
 
 if len(sys.argv) > 2:
     server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]), json_response=True, stateless_http=True)

@@ -16,6 +16,8 @@ use crate::upstream::directory;
 pub struct Canary {
     /// Where it listens.
     pub port: u16,
+    /// How many operations it has beside its tools.
+    more: u32,
     dir: TempDir,
     process: Option<Child>,
 }
@@ -27,6 +29,10 @@ pub struct Effect {
     pub mark: String,
     /// When it reached the tool, by the clock of this machine.
     pub at: SystemTime,
+    /// On whose behalf, by what the caller showed.
+    pub subject: Option<String>,
+    /// Who acted, if that was another.
+    pub actor: Option<String>,
     /// The decision that the caller's assertion named.
     pub decision: Option<String>,
 }
@@ -55,8 +61,13 @@ when { context.purpose != "none" };
 
     /// Starts one on a free port.
     pub fn start() -> Self {
+        Self::with_operations(0)
+    }
+
+    /// The same, which has so many more tools: `operation-0` and on.
+    pub fn with_operations(more: u32) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut canary = Self { port: crate::free_port(), dir, process: None };
+        let mut canary = Self { port: crate::free_port(), more, dir, process: None };
         canary.resume();
         canary
     }
@@ -64,7 +75,7 @@ when { context.purpose != "none" };
     /// Starts it again where it was.
     pub fn resume(&mut self) {
         let mut command = script();
-        command.arg(self.file()).arg(self.port.to_string());
+        command.arg(self.file()).args([self.port.to_string(), self.more.to_string()]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Child::start(&mut command));
         wait_until("the tool server listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
@@ -101,7 +112,8 @@ pub fn effects(file: &Path) -> Vec<Effect> {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let at = Duration::from_secs_f64(value["at"].as_f64().expect("it has a time"));
         let mark = text("mark").expect("it has a mark");
-        Effect { mark, at: UNIX_EPOCH + at, decision: text("decision") }
+        let (subject, actor) = (text("subject"), text("actor"));
+        Effect { mark, at: UNIX_EPOCH + at, subject, actor, decision: text("decision") }
     };
     text.lines().map(parse).collect()
 }

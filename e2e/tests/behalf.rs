@@ -1,7 +1,10 @@
 //! Work on behalf of a person, which a registered system of the organisation starts.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use e2e::{Caller, Canary, Deployment, Options, Page, Recorder};
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use e2e::{Answer, Caller, Canary, Deployment, Options, Page, Recorder};
 use serde_json::{Value, json};
 
 /// The instance may call; of the people, only Carla.
@@ -18,7 +21,10 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let canary = Canary::start();
+        Self::before(Canary::start())
+    }
+
+    fn before(canary: Canary) -> Self {
         let recorder = Recorder::to(canary.port);
         let policy = POLICY.to_owned();
         let options = Options { policy, ..Options::default() };
@@ -56,6 +62,32 @@ impl Stage {
         Caller::begun_by(&self.deployment, "canary", &initiation)
     }
 
+    /// `person` touches the canary without an agent, by a token of their own from somewhere else: it
+    /// takes whatever it is shown.
+    fn by_hand(&self, person: &str, mark: &str) -> Answer {
+        let claims = json!({ "sub": person, "client_id": "desk" }).to_string();
+        let [head, claims] =
+            [r#"{"alg":"none"}"#, &claims].map(|it| keys::base64url(it.as_bytes()));
+        let version = "2026-07-28";
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({ "name": "touch", "arguments": { "mark": mark }, "_meta": meta });
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let (port, call) = (self.canary.port, call.to_string());
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
+             content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+             authorization: Bearer {head}.{claims}.\r\nmcp-protocol-version: {version}\r\n\
+             mcp-method: tools/call\r\nmcp-name: touch\r\ncontent-length: {}\r\n\r\n{call}",
+            call.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        Answer::of(stream)
+    }
+
     /// What the chain of the newest call says.
     fn chain(&self) -> Value {
         let records = self.deployment.records();
@@ -91,6 +123,65 @@ fn r_56_a_system_starts_work_on_behalf_of_a_person() {
     assert_eq!((&asserted["sub"], asserted.get("act")), (&stage.chain()["instance"], None));
     assert_eq!(stage.canary.effects().len(), 2);
     stage.deployment.verify();
+}
+
+/// What Carla did herself and what an agent did on her behalf are told apart by who reads nothing but
+/// the tool server's own log.
+#[test]
+fn r_68_the_servers_own_log_tells_a_human_from_an_agent_on_their_behalf() {
+    let stage = Stage::set();
+    let answer = stage.by_hand("carla", "herself");
+    assert!(answer.is_done(), "{answer:?}");
+    let answer = stage.caller("carla").call("touch", "for her");
+    assert!(answer.is_done(), "{answer:?}");
+    let chain = stage.chain();
+    let effects = stage.canary.effects();
+    let lines: Vec<_> = effects
+        .iter()
+        .map(|it| (&*it.mark, [&it.subject, &it.actor, &it.decision].map(Option::as_deref)))
+        .collect();
+    let [instance, decision] = ["instance", "decision"].map(|name| chain[name].as_str());
+    assert!(instance.is_some() && decision.is_some(), "{chain}");
+    let expected = [
+        ("herself", [Some("carla"), None, None]),
+        ("for her", [Some("carla"), instance, decision]),
+    ];
+    assert_eq!(lines, expected);
+}
+
+/// Of ten tools that the agent may call, and does in a task for all of them, it calls two in a task for
+/// two: the server hears nothing of the others.
+#[test]
+fn r_40_in_a_task_for_two_of_ten_tools_the_server_hears_of_no_other() {
+    let stage = Stage::before(Canary::with_operations(10));
+    let tools: Vec<_> = (0..10).map(|number| format!("operation-{number}")).collect();
+    let codes = |caller: &mut Caller, mark: &str| -> Vec<String> {
+        tools.iter().map(|tool| caller.call(tool, mark).code()).collect()
+    };
+    let mut at_large = Caller::new(&stage.deployment, "canary");
+    assert_eq!(codes(&mut at_large, "at large"), ["done"; 10]);
+
+    let two = ["--tool", "canary/operation-3", "--tool", "canary/operation-7"];
+    let initiation = stage.initiation("portal", "carla", &two);
+    let mut caller = Caller::begun_by(&stage.deployment, "canary", &initiation);
+    let mut expected = ["unknown_tool"; 10];
+    (expected[3], expected[7]) = ("done", "done");
+    assert_eq!(codes(&mut caller, "in the task"), expected);
+    let records = stage.deployment.records();
+    let denied: Vec<_> = records
+        .iter()
+        .filter(|record| record["reason"] == "outside_scope")
+        .filter_map(|record| record["action"].as_str()?.strip_prefix("canary/operation-"))
+        .collect();
+    assert_eq!(denied, ["0", "1", "2", "4", "5", "6", "8", "9"]);
+
+    let calls = stage.recorder.calls("tools/call");
+    let heard: Vec<_> =
+        calls.iter().filter_map(|call| call.body["params"]["name"].as_str()).collect();
+    let (before, after) = heard.split_at(10);
+    assert_eq!(before, tools);
+    assert_eq!(after, ["operation-3", "operation-7"]);
+    assert_eq!(stage.canary.effects().len(), 12);
 }
 
 /// Whoever leaves stops what is done in their name: the person, the system's owner, the system.

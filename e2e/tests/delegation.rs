@@ -141,6 +141,59 @@ fn r_51_the_chain_is_at_the_tool_and_in_the_record() {
     assert!(stage.deployment.run(&["log", "replay"]).contains("decisions agree"));
 }
 
+/// R59: at each hop the tools and the data that are valid there are told, and are what it is held to.
+#[test]
+fn r_59_each_hop_tells_the_tools_and_the_data_that_it_is_held_to() {
+    let stage = Stage::set();
+    let deployment = &stage.deployment;
+    for tool in ["canary/touch", "canary/slow"] {
+        deployment.run(&["tool", "describe", tool, "--object", "/mark", "--data", "orders"]);
+    }
+    let narrow = ["purpose", "narrow", "work", "--object"];
+    deployment.run(&[&narrow[..], &["canary/order-*", "--data", "orders"]].concat());
+    let part = |tools: &[&str], objects: &[&str]| {
+        stage.part(&[("tools", json!(tools)), ("objects", json!(objects))])
+    };
+    let (tools, orders) = (["canary/slow", "canary/touch"], ["canary/order-1", "canary/order-2"]);
+    let mut lead = Caller::new(deployment, "canary");
+    let mut middle = stage.handed(&mut lead, "reader", &part(&tools, &orders));
+    let mut worker = stage.handed(&mut middle, "deep", &part(&tools[1..], &orders[..1]));
+    assert!(worker.call("touch", "order-1").is_done());
+    let chain = stage.chain();
+    let told = |what: &str| -> Vec<Value> {
+        let hops = chain["chain"].as_array().expect("hops");
+        hops.iter().map(|hop| hop.pointer(what).cloned().unwrap_or_default()).collect()
+    };
+    let below = |pointer: &str| told(pointer)[1..].to_vec();
+    for member in ["scope", "valid"] {
+        let (tools_of, objects_of) = (format!("/{member}/tools"), format!("/{member}/objects"));
+        assert_eq!(below(&tools_of), [json!(tools), json!(tools[1..])], "{member}");
+        assert_eq!(below(&objects_of), [json!(orders), json!(orders[..1])], "{member}");
+        assert_eq!(told(&tools_of)[0], json!(["canary/*"]), "{member}");
+    }
+    // Who began it was given whatever there is; what there is, the purpose says.
+    let root = ["/scope/objects", "/valid/objects"].map(|pointer| told(pointer)[0].clone());
+    assert_eq!(root, [Value::Null, json!(["canary/order-*"])]);
+    assert!(told("/data").iter().all(|data| *data == json!(["orders"])), "{chain}");
+
+    assert_eq!(worker.call("slow", "order-1").code(), "unknown_tool");
+    assert_eq!(worker.call("touch", "order-2").code(), "denied");
+    assert_eq!(stage.decision()["reason"], "outside_purpose");
+    assert!(middle.call("touch", "order-2").is_done());
+    assert_eq!(middle.call("touch", "order-3").code(), "denied");
+    assert!(lead.call("touch", "order-3").is_done());
+
+    // What is taken from the purpose is valid at no hop any more, whatever was handed on.
+    deployment.run(&[&narrow[..], &["canary/order-1"]].concat());
+    assert_eq!(middle.call("touch", "order-2").code(), "denied");
+    let hop = &stage.chain()["chain"][1];
+    let objects = ["scope", "valid"].map(|member| hop[member]["objects"].clone());
+    assert_eq!(objects, [json!(orders), json!(orders[..1])]);
+    let effects = stage.canary.effects();
+    let done: Vec<_> = effects.iter().map(|effect| effect.mark.as_str()).collect();
+    assert_eq!(done, ["order-1", "order-2", "order-3"]);
+}
+
 /// What is handed on ends with whatever is above it: the task, the holder, who answers for it.
 #[test]
 fn n_033_what_was_handed_on_ends_with_what_is_above() {

@@ -22,6 +22,11 @@ const STRICTNESS: &str = "
 tokens: [{ description: The bot is looked at every minute, agents: [bot], lasts_s: 60 }]
 ";
 
+/// At medium risk what reads goes on, and no token is renewed.
+const RENEWING: &str = r#"
+@id("renewing") forbid (principal, action == Action::"token/issue", resource) when { context.risk == "medium" };
+"#;
+
 /// How many calls `chancery mcp` gets at once.
 const AT_ONCE: usize = 6;
 
@@ -149,4 +154,37 @@ fn a_token_that_is_good_for_one_call_is_asked_for_by_the_shim_itself() {
     let calls = records.iter().filter(permitted).filter(|it| it["action"] == "canary/touch");
     assert_eq!(calls.count(), 2 + 3 * AT_ONCE);
     assert!(deployment.run(&["log", "replay"]).contains("decisions agree"));
+}
+
+/// A renewal that is refused stops the work, and nothing else: each call is answered by `chancery mcp`, none
+/// reaches the tool, and it goes on with the next token that it is given.
+#[test]
+fn r_9_a_refused_renewal_stops_the_work_of_the_shim_cleanly() {
+    let canary = Canary::start();
+    let options = Options { policy: format!("{POLICY}{RENEWING}"), ..Options::default() };
+    let deployment = Deployment::with_canary(canary.port, "reads-data", options);
+    deployment.put_in_force("strictness.yaml", "calls: [{ description: x, token: once }]");
+    let (mut shim, url) = e2e::listen(&deployment, ("bot", "canary"));
+    let told = |mark: &str| {
+        let answer = touch(&url, mark);
+        let result = &answer["result"];
+        (result["isError"].clone(), result["structuredContent"]["code"].clone())
+    };
+    let (done, stopped) = ((json!(false), Value::Null), (json!(true), json!("unavailable")));
+    assert_eq!(["one", "two"].map(told), [done.clone(), done.clone()], "renewed between them");
+
+    deployment.run(&["risk", "raise", "agent/bot", "medium", "--reason", "test"]);
+    assert_eq!(["three", "four"].map(told), [stopped.clone(), stopped]);
+    let (key, url) = (deployment.path("bob.pem").display().to_string(), deployment.url());
+    let lower = ["risk", "lower", "agent/bot", "none", "--reason", "test", "--as", "bob"];
+    deployment.run(&[&lower[..], &["--key", &key, "--url", &url]].concat());
+    assert_eq!(told("five"), done);
+    assert!(shim.ended().is_none(), "it runs until its client goes away");
+
+    let marks: Vec<_> = canary.effects().into_iter().map(|effect| effect.mark).collect();
+    assert_eq!(marks, ["one", "two", "five"]);
+    let records = deployment.records();
+    let refused =
+        |it: &&Value| it["action"] == "token/issue" && it["policies"] == json!(["renewing"]);
+    assert_eq!(records.iter().filter(refused).count(), 2, "each renewal is asked for, and decided");
 }

@@ -6,8 +6,8 @@ use authority::{Effect, LogEntry};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
 use model::{
-    DecisionId, Elevation, FactKey, Hop, MandateBasis, Person, PersonId, RecordId, ResourceRef,
-    Standing,
+    Bounds, DecisionId, Elevation, FactKey, Hop, MandateBasis, Person, PersonId, RecordId,
+    ResourceRef, Standing,
 };
 use serde_json::{Value, json};
 use tlog::{LeafIndex, TreeSize};
@@ -388,9 +388,12 @@ fn elevation<'a>(decision: &DecisionRecord, standing: &'a Standing) -> Option<&'
 }
 
 /// The delegation chain, the holder of the root task first: who held which task, who answers for
-/// them and for their agents, and what was valid there.
+/// them and for their agents, what was handed on to them, and what of that was valid there: within
+/// everything above, the ceilings, the mandate and the purpose, on data of its categories.
 fn hops(standing: &Standing) -> Vec<Value> {
-    let hop = |hop: Hop<'_>| {
+    let Standing { mandate, purpose, .. } = standing;
+    let hop = |(nth, hop): (usize, Hop<'_>)| {
+        let within = Bounds::of(standing.hops().skip(nth), hop.agent, (mandate, purpose));
         json!({
             "agent": hop.agent.name,
             "instance": hop.instance.id,
@@ -403,8 +406,12 @@ fn hops(standing: &Standing) -> Vec<Value> {
             "task": hop.task.id,
             "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),
             "scope": hop.task.scope,
+            "valid": within.map(|bounds| bounds.widest()),
+            "data": purpose.data,
             "until": hop.task.deadline.to_string(),
         })
     };
-    standing.hops().rev().map(hop).collect()
+    let mut told: Vec<_> = standing.hops().enumerate().map(hop).collect();
+    told.reverse();
+    told
 }

@@ -1,11 +1,12 @@
 //! Each way in which a token is got by another: what stops one stops all, and nothing that is shown
 //! says more than the register does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Agent, AgentState, Clock as _, FactKey, Instance, InstanceState, Mandate, PersonState, Task,
-    TaskEnd, TaskState, Withdrawn,
+    Agent, AgentState, Clock as _, FactKey, Instance, InstanceState, Mandate, PersonState, Risk,
+    RiskLevel, Task, TaskEnd, TaskState, Withdrawn,
 };
 use oauth::access_token::AccessTokenClaims;
 use oauth::exchange;
@@ -19,14 +20,29 @@ use crate::delegation::{
     task_of,
 };
 use crate::resume::{GONE_AFTER, resumes, task_id};
+use crate::support::POLICY;
 use crate::support::stores::OnCommit;
+
+/// What policy makes of risk, beside what else it says.
+const AT_RISK: &str = r#"
+@id("at-risk")
+forbid (principal, action in [Action::"token/issue", Action::"delegate", Action::"task/resume"], resource)
+when { context.risk == "high" };
+"#;
+
+/// What there is [`before`], and a policy that looks at risk.
+async fn watched() -> (Arc<Sts>, Holder, Party) {
+    let (sts, lead, reader) = before().await;
+    sts.world.publish(&format!("{POLICY}{AT_RISK}")).await;
+    (sts, lead, reader)
+}
 
 /// Something that ends what rests on the instance of `Holder`.
 type Change = (&'static str, AsyncChange);
 type AsyncChange = for<'a> fn(&'a Sts, &'a Holder) -> futures::future::BoxFuture<'a, ()>;
 
 /// Each of them.
-const CHANGES: [Change; 6] = [
+const CHANGES: [Change; 8] = [
     ("the instance is quarantined", |sts, lead| {
         Box::pin(async {
             let place = FactKey::instance(lead.instance());
@@ -74,6 +90,21 @@ const CHANGES: [Change; 6] = [
             sts.world
                 .publish(r#"@id("delegate") permit (principal, action == Action::"delegate", resource);"#)
                 .await;
+        })
+    }),
+    ("the agent is at high risk", |sts, lead| {
+        Box::pin(async {
+            let place = FactKey::agent(&lead.of.name.parse().expect("an agent"));
+            let mut agent: Agent = sts.fact(place.clone()).await;
+            agent.risk = Some(Risk { level: RiskLevel::High, since: sts.world.clock.now() });
+            sts.world.put(place, &agent).await;
+        })
+    }),
+    ("the purpose is narrowed to nothing", |sts, _| {
+        Box::pin(async {
+            let mut purpose = sts.world.standing.purpose.clone();
+            purpose.scope.tools.clear();
+            sts.world.put(FactKey::purpose(&purpose.id), &purpose).await;
         })
     }),
 ];
@@ -129,11 +160,11 @@ impl Exchange {
 #[tokio::test]
 async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
     for way in EXCHANGES {
-        let (sts, lead, reader) = before().await;
+        let (sts, lead, reader) = watched().await;
         let given = way.after(|_, _| Box::pin(async {}), (&sts, &lead, &reader)).await;
         assert!(given.is_ok(), "{way:?}, nothing has happened: {given:?}");
         for (what, change) in CHANGES {
-            let (sts, lead, reader) = before().await;
+            let (sts, lead, reader) = watched().await;
             let issued = sts.world.records("issuance").await.len();
             let refused = way.after(change, (&sts, &lead, &reader)).await;
             // A delegation is no token: what it is taken up for is decided then.
@@ -141,6 +172,34 @@ async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
             assert_eq!(refused.is_ok(), is_left, "{way:?}, {what}: {refused:?}");
             assert_eq!(sts.world.records("issuance").await.len(), issued, "{way:?}, {what}");
         }
+    }
+}
+
+/// A renewal is a decision of its own, on the sponsor, the risk and the purpose of that moment. What they were when
+/// the task began, or at the renewal before, helps nobody.
+#[tokio::test]
+async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
+    for (what, reason) in [
+        ("the sponsor leaves", "sponsor_not_active"),
+        ("the agent is at high risk", "forbidden"),
+        ("the purpose is narrowed to nothing", "outside_mandate"),
+    ] {
+        let (sts, lead, _) = watched().await;
+        let scope = task_of(&sts, &lead).await.scope;
+        sts.send(sts.request(&lead.key)).await.expect("nothing has happened");
+        assert_eq!(task_of(&sts, &lead).await.scope, scope, "it never grows");
+        let (_, change) = CHANGES.into_iter().find(|(it, _)| *it == what).expect(what);
+        change(&sts, &lead).await;
+        let issued = sts.world.records("issuance").await.len();
+        let refused = sts.send(sts.request(&lead.key)).await.expect_err(what);
+        assert_eq!(refused.code, ErrorCode::AccessDenied, "{what}: {refused}");
+        let decision = sts.world.records("decision").await.pop().expect("it is decided");
+        assert_eq!(
+            (decision.text_of("action"), decision.text_of("reason")),
+            ("token/issue", reason),
+            "{what}"
+        );
+        assert_eq!(sts.world.records("issuance").await.len(), issued, "{what}");
     }
 }
 
