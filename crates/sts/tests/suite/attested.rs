@@ -1,12 +1,14 @@
 //! R6, R20: who hands work on, and what a platform says anew.
 
-use model::InstanceState;
+use std::time::Duration;
+
+use model::{Agent, Clock as _, FactKey, InstanceState};
 use oauth::ErrorCode;
 use serde_json::json;
 
 use crate::client::{Request, key};
 use crate::delegation::{Holder, Party, calls, delegates, hands_over, part, party, takes_up};
-use crate::platforms::{ACCOUNT, CLUSTER, Platforms, Way, merged, rule};
+use crate::platforms::{ACCOUNT, CLUSTER, DOMAIN, Platforms, SVID, WAYS, Way, merged, rule};
 use crate::support::POLICY;
 use crate::workloads::{admit, disclosed, instance, refused};
 
@@ -141,4 +143,99 @@ async fn r_20_a_claim_of_any_value_is_kept_and_its_change_is_seen() {
     // It has to be there.
     assert_eq!(refused(&platforms, shown(json!({ "name": "b" }))).await, ErrorCode::InvalidGrant);
     assert_eq!(sts.causes(1).await, ["workload_not_admitted"]);
+}
+
+/// What of an agent may change while an instance of it runs.
+#[derive(Clone, Copy, Debug)]
+enum Fact {
+    /// What the platform's token says by this claim.
+    Claim(&'static str),
+    /// Who answers for it, as the register says.
+    Owner,
+}
+
+/// Each that R20 names (`docs/workload-identity.md`).
+const FACTS: [(&str, Fact); 4] = [
+    ("image", Fact::Claim("image")),
+    ("model", Fact::Claim("model")),
+    ("tool set", Fact::Claim("tools")),
+    ("owner", Fact::Owner),
+];
+
+/// An instance goes on by another `claim`: where any value is admitted, that is on record before the decision anew;
+/// where one is prescribed, nobody vouches for another from the next act on, and it is not renewed.
+async fn claim_changes((what, claim): (&str, &str), way: Way) {
+    let (issuer, subject) = match way {
+        Way::Oidc => (CLUSTER, ACCOUNT),
+        Way::Svid | Way::Client => (DOMAIN, SVID),
+    };
+    let asking_for = |value: &str| vec![rule(issuer, subject, &[(claim, value)])];
+    let platforms = Platforms::admitting(asking_for("*")).await;
+    let (sts, own) = (&platforms.sts, key());
+    sts.world.publish(&format!("{POLICY}{ATTESTED}")).await;
+    let shown = |value: &str| {
+        let claims = merged(platforms.claims(way), &json!({ claim: value }));
+        platforms.request(&own, way, &platforms.token(&claims))
+    };
+    let token = sts.send(shown("one")).await.expect("any value is admitted");
+    let claims = sts.verified(&token);
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    let holder = Holder { of, key: own.clone(), token: token.access_token, claims };
+    assert_eq!(calls(sts, &holder, "lookup").await, Ok(()), "{what} {way:?}");
+
+    sts.send(shown("two")).await.expect("any value is admitted");
+    let log = sts.world.log().await;
+    let last = |kind: &str| log.iter().rfind(|entry| entry.is(kind)).expect("it is recorded");
+    let (signal, decision) = (last("signal"), last("decision"));
+    assert_eq!(signal.text_of("signal"), "workload_changed", "{what} {way:?}");
+    assert_eq!(decision.text_of("action"), "token/issue", "{what} {way:?}");
+    assert!(signal.index < decision.index, "{what} {way:?}: it was not decided on what changed");
+    let said = async |member| disclosed(sts, "signal", member).await["claims"][claim].clone();
+    assert_eq!([said("first").await, said("second").await], ["one", "two"], "{what} {way:?}");
+
+    admit(sts, asking_for("three")).await;
+    let called = calls(sts, &holder, "lookup").await;
+    assert_eq!(called, Err("forbidden".to_owned()), "{what} {way:?}");
+    let expected = match way {
+        Way::Oidc | Way::Svid => ErrorCode::InvalidGrant,
+        Way::Client => ErrorCode::InvalidClient,
+    };
+    assert_eq!(refused(&platforms, shown("two")).await, expected, "{what} {way:?}");
+    assert_eq!(sts.causes(1).await, ["workload_not_admitted"], "{what} {way:?}");
+    sts.send(shown("three")).await.expect("it is what is prescribed");
+    assert_eq!(calls(sts, &holder, "lookup").await, Ok(()), "{what} {way:?}");
+}
+
+/// Another person takes the agent over: what it was given before is over, and is not renewed.
+async fn owner_changes() {
+    let (platforms, lead, _) = stage(Some(Way::Oidc)).await;
+    let sts = &platforms.sts;
+    assert_eq!(calls(sts, &lead, "lookup").await, Ok(()));
+    sts.world.clock.advance(Duration::from_secs(1));
+    let place = FactKey::agent(&sts.world.standing.agent.name);
+    let mut agent: Agent = sts.fact(place.clone()).await;
+    agent.sponsor = sts.world.standing.other.id.clone();
+    agent.registered = sts.world.clock.now();
+    sts.world.put(place, &agent).await;
+    assert_eq!(calls(sts, &lead, "lookup").await, Err("taken_over".to_owned()));
+    let renewal = platforms.fresh(&lead.key, Way::Oidc);
+    assert_eq!(refused(&platforms, renewal).await, ErrorCode::AccessDenied);
+    let decision = sts.world.records("decision").await.pop().unwrap();
+    let told = (decision.text_of("action"), decision.text_of("reason"));
+    assert_eq!(told, ("token/issue", "taken_over"));
+}
+
+/// Image, model, tool set or owner of an instance that runs becomes another: it is decided anew, on record.
+#[tokio::test]
+async fn r_20_an_image_model_tool_set_or_owner_that_changes_reopens_the_decision() {
+    for (what, fact) in FACTS {
+        match fact {
+            Fact::Claim(claim) => {
+                for way in WAYS {
+                    claim_changes((what, claim), way).await;
+                }
+            }
+            Fact::Owner => owner_changes().await,
+        }
+    }
 }
