@@ -37,7 +37,7 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     let stage = Stage::set("carla");
     let mut caller = stage.caller();
     let refused = caller.obtain().expect_err("it has no standing mandate");
-    assert_eq!(refused.code(), "invalid_grant", "{refused:?}");
+    assert_eq!(refused.code(), "unauthorized_client", "{refused:?}");
     assert!(refused.body["error_description"].to_string().contains("/oauth/par"), "{refused:?}");
     assert_eq!(caller.push(&task(&["other/*"], 1)).code(), "invalid_scope");
 

@@ -258,7 +258,7 @@ fn n_007_a_stolen_token_is_exchanged_for_nothing() {
     assert_eq!(answer.code(), "invalid_request", "{answer:?}");
     // Policy says who hands on to whom, and nothing wider comes of it.
     let answer = lead.delegate(&mut accomplice, &stage.part(&[]));
-    assert_eq!(answer.code(), "access_denied", "{answer:?}");
+    assert_eq!(answer.code(), "invalid_request", "{answer:?}");
     let mut reader = Caller::of(&stage.deployment, "reader", "canary");
     let wider = stage.part(&[("tools", json!(["canary/*", "other/*"]))]);
     assert_eq!(lead.delegate(&mut reader, &wider).code(), "invalid_scope");

@@ -10,7 +10,7 @@ use model::{
     Timestamp,
 };
 use pdp::Snapshot;
-use store::{CommitError, Committed, OnceScope, Unit};
+use store::{CommitError, Committed, Once, OnceScope, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock_guard::ClockGuard;
@@ -68,9 +68,9 @@ pub enum NotPermitted {
     /// The decision could not be made durable.
     #[error("could not record the decision")]
     Unrecorded(#[source] CommitError),
-    /// What the request proves itself with was used before.
+    /// What the request proves itself with was used before: this, as far as the store says.
     #[error("the proof was used before")]
-    Replayed,
+    Replayed(Option<Once>),
     /// The facts kept changing.
     #[error("the facts kept changing while it was decided")]
     Contended,
@@ -310,7 +310,9 @@ impl Authority {
                 }
                 Err(CommitError::Changed { .. } | CommitError::Exists { .. }) => {}
                 Err(CommitError::OverLimit { counter }) => used_up = Some(UsedUp::Limit(counter)),
-                Err(CommitError::Used(Some(OnceScope::Token))) => used_up = Some(UsedUp::Token),
+                Err(CommitError::Used(Some(Once { scope: OnceScope::Token, .. }))) => {
+                    used_up = Some(UsedUp::Token);
+                }
                 Err(error) => return Err(unrecorded(error)),
             }
             place = place.or(opening.pop().map(|opening| opening.place));
@@ -402,7 +404,7 @@ impl Authority {
 pub(crate) fn unrecorded(error: CommitError) -> NotPermitted {
     match error {
         CommitError::Changed { .. } | CommitError::Exists { .. } => NotPermitted::Contended,
-        CommitError::Used(_) => NotPermitted::Replayed,
+        CommitError::Used(used) => NotPermitted::Replayed(used),
         other => NotPermitted::Unrecorded(other),
     }
 }

@@ -93,5 +93,5 @@ pub use watch::{Cut, Watch};
 // journal or the store.
 pub use journal::{DataKey, entry};
 pub use store::{
-    CommitError, CounterKey, Effect, LogEntry, NewEntry, NotKept, OnceScope, Unit, Urgency,
+    CommitError, CounterKey, Effect, LogEntry, NewEntry, NotKept, Once, OnceScope, Unit, Urgency,
 };

@@ -203,7 +203,7 @@ impl Refusal {
                 Self::OutcomeUnknown { decision }
             }
             NotPermitted::Denied { denial, decision } => Self::Denied { denial, decision },
-            NotPermitted::Replayed => replayed(),
+            NotPermitted::Replayed(_) => replayed(),
             other => Self::Unavailable(other.to_string()),
         }
     }

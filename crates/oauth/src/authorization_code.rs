@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::consent;
 use crate::error::{ErrorCode, OAuthError};
-use crate::form::{Parameters, invalid};
+use crate::form::{Parameters, invalid, missing};
 use crate::redirect_uri::RedirectUri;
 
 /// The `grant_type` under which a code is redeemed.
@@ -194,7 +194,7 @@ pub(crate) fn redeemed(form: &mut Parameters) -> Result<Option<ClientRequest>, O
     let client_id = public_client(form)?;
     let resource = form.take("resource");
     if resource.is_none() && is_by_code {
-        return Err(invalid("`resource` is missing"));
+        return Err(missing("resource"));
     }
     Ok(Some(ClientRequest { client_id, resource, by }))
 }

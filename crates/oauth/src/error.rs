@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// An error code of RFC 6749 §5.2, RFC 8628, RFC 8707 or RFC 9449.
+/// An error code of RFC 6749 §5.2, RFC 8628, RFC 8707, RFC 9396 or RFC 9449: docs/token-errors.md says which of them
+/// tells what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request is malformed.
@@ -11,6 +12,8 @@ pub enum ErrorCode {
     InvalidClient,
     /// The renewal does not follow the last token (RFC 6749 §5.2).
     InvalidGrant,
+    /// The client may not ask by this grant (RFC 6749 §5.2).
+    UnauthorizedClient,
     /// The grant is not known.
     UnsupportedGrantType,
     /// What an authorization request wants back is not offered (RFC 6749 §4.1.2.1).
@@ -44,6 +47,7 @@ impl ErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",

@@ -100,8 +100,17 @@ fn plain(pair: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     Some((name.into(), value.into()))
 }
 
-fn missing(name: &str) -> OAuthError {
-    invalid(&format!("`{name}` is missing"))
+pub(crate) fn missing(name: &str) -> OAuthError {
+    OAuthError::new(code_of(name), format!("`{name}` is missing"))
+}
+
+/// The code for the parameter `name` that is missing or stands twice (RFC 6749 §5.2). Of what the token is for, several
+/// may be named (RFC 8707 §2, RFC 8693 §2.1): more than one is no target here, and none is none.
+fn code_of(name: &str) -> ErrorCode {
+    match name {
+        "audience" | "resource" => ErrorCode::InvalidTarget,
+        _ => ErrorCode::InvalidRequest,
+    }
 }
 
 /// The parameters of a form that nobody has taken yet.
@@ -121,8 +130,9 @@ impl Parameters {
             if [&name, &value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER)) {
                 return Err(invalid("the form is not UTF-8"));
             }
+            let code = code_of(&name);
             if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
-                return Err(invalid("a parameter stands twice"));
+                return Err(OAuthError::new(code, "a parameter stands twice"));
             }
         }
         Ok(Self(parameters))

@@ -7,7 +7,7 @@ use crate::access_token::{self, AgentTask};
 use crate::authorization_code::{self, ClientRequest};
 use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::MayAct;
-use crate::form::{Client, Parameters, Signed, invalid};
+use crate::form::{Client, Parameters, Signed, invalid, missing};
 use crate::initiation::AskedTask;
 use crate::signals::{self, ReceiverRequest};
 use crate::{consent, exchange, initiation};
@@ -170,10 +170,12 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
     let client = form.client()?;
     let workload = workload(form, client.by)?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
-    let resource = match grant {
-        Grant::Delegate { .. } | Grant::Bare(_) => None,
-        _ => Some(form.need("resource")?),
-    };
+    let resource = target(form, &grant)?;
+    if form.take("scope").is_some() {
+        let why =
+            "`scope` is not granted here: what a token is for stands in `authorization_details`";
+        return Err(OAuthError::new(ErrorCode::InvalidScope, why));
+    }
     Ok(TokenRequest {
         client,
         resource,
@@ -183,6 +185,24 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
         voucher: form.take("voucher"),
         workload,
     })
+}
+
+/// The one service that a token is asked for; an `audience` (RFC 8693 §2.1) may say it once more.
+fn target(form: &mut Parameters, grant: &Grant) -> Result<Option<String>, OAuthError> {
+    let (resource, audience) = (form.take("resource"), form.take("audience"));
+    let refuse = |why: &str| Err(OAuthError::new(ErrorCode::InvalidTarget, why));
+    match grant {
+        // Nothing is given for it, whatever for.
+        Grant::Bare(_) => Ok(None),
+        Grant::Delegate { .. } if resource.is_none() && audience.is_none() => Ok(None),
+        Grant::Delegate { .. } => {
+            refuse("a delegation is for no service: who takes it up names it")
+        }
+        _ if audience.is_some() && audience != resource => {
+            refuse("name the one service in `resource`: `audience` says the same, or is left out")
+        }
+        _ => resource.map(Some).ok_or_else(|| missing("resource")),
+    }
 }
 
 /// What a platform said of the workload, where the client did not authenticate by that already.
@@ -239,14 +259,6 @@ fn grant(form: &mut Parameters) -> Result<Grant, OAuthError> {
 
 /// What is exchanged, for what (RFC 8693 §2.1).
 fn exchanged(form: &mut Parameters) -> Result<Grant, OAuthError> {
-    if form.take("audience").is_some() {
-        let why = "name the one service in `resource`, not in `audience`";
-        return Err(OAuthError::new(ErrorCode::InvalidTarget, why));
-    }
-    if form.take("scope").is_some() {
-        let why = "say what is handed on in `authorization_details`, not in `scope`";
-        return Err(OAuthError::new(ErrorCode::InvalidScope, why));
-    }
     let (subject_token, kind) = (form.need("subject_token")?, form.need("subject_token_type")?);
     let wanted = form.take("requested_token_type");
     let wanted = wanted.as_deref().unwrap_or(exchange::ACCESS_TOKEN);

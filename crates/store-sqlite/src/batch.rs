@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use model::{FactKey, Revision, Timestamp};
 use rusqlite::{OptionalExtension as _, params};
 use store::{
-    CheckpointRow, CommitError, Committed, CounterKey, Effect, LastChanges, ONCE_MAX, Unit,
+    CheckpointRow, CommitError, Committed, CounterKey, Effect, LastChanges, ONCE_MAX, Once, Unit,
 };
 
 use crate::statements::Statements;
@@ -228,7 +228,8 @@ impl<'a, 'c> Batch<'a, 'c> {
             Effect::UseOnce { scope, id, expires } => {
                 let key = once_key(*scope as u8, id);
                 if self.used.contains(&key) || self.using.contains(&key) {
-                    return Err(Refused::Cleanly(CommitError::Used(Some(*scope))));
+                    let once = Once { scope: *scope, id: *id };
+                    return Err(Refused::Cleanly(CommitError::Used(Some(once))));
                 }
                 if (self.used.len() + self.using.len()) as u64 >= ONCE_MAX {
                     return Err(unfit("too many things used once are still remembered"));

@@ -26,6 +26,6 @@ pub use limits::{
     prefix_end,
 };
 pub use unit::{
-    CommitError, Committed, CounterKey, Effect, NewEntry, OnceScope, SealedDisclosure, Unit,
+    CommitError, Committed, CounterKey, Effect, NewEntry, Once, OnceScope, SealedDisclosure, Unit,
     Urgency,
 };

@@ -76,6 +76,15 @@ pub enum OnceScope {
     Token = 6,
 }
 
+/// One thing that is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// What kind of thing.
+    pub scope: OnceScope,
+    /// Its digest.
+    pub id: [u8; 32],
+}
+
 /// Names a counter of a session (`TASK/NAME`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CounterKey(pub String);
@@ -207,9 +216,10 @@ pub enum CommitError {
         /// The fact.
         key: FactKey,
     },
-    /// Something that may be used once was used before: a thing of this kind, or a permit that was closed.
+    /// Something that may be used once was used before: this thing, the first of the unit, or a permit that was
+    /// closed.
     #[error("it was used before")]
-    Used(Option<OnceScope>),
+    Used(Option<Once>),
     /// A counter would pass its limit.
     #[error("the limit of the counter `{}` is reached", counter.0)]
     OverLimit {

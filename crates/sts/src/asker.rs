@@ -159,7 +159,7 @@ impl TokenService {
             }
             None => "this agent works on behalf of people only: show an initiation",
         };
-        let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+        let error = OAuthError::new(ErrorCode::UnauthorizedClient, why);
         Err(TokenRefusal::of("no_standing_mandate", error, agent))
     }
 }

@@ -13,8 +13,9 @@ use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 use workload::{VerifyError, WorkloadToken};
 
+use crate::not_permitted::not_noted;
 use crate::renewal::Renewal;
-use crate::service::{Asking, TokenRefusal, TokenService, about, not_noted, unavailable};
+use crate::service::{Asking, TokenRefusal, TokenService, about, unavailable};
 
 /// Why a caller shows a token that tells nothing good of it, among the causes of refusals.
 pub(crate) const NOT_THE_WORKLOAD: [&str; 2] = ["workload_not_admitted", "workload_token_shared"];

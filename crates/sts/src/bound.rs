@@ -8,9 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::{
-    CommitError, CounterKey, Effect, FactsError, NewEntry, NotPermitted, Reader, Unit, Urgency,
-};
+use authority::{CommitError, CounterKey, Effect, FactsError, NewEntry, Reader, Unit, Urgency};
 use model::{
     Agent, AgentName, FactKey, Instance, InstanceId, InstanceState, SHOWN, Sourced, Task,
     Thumbprint, Timestamp,
@@ -19,7 +17,8 @@ use oauth::{ErrorCode, OAuthError};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Shown;
-use crate::service::{Asking, TokenRefusal, TokenService, refused, unavailable};
+use crate::not_permitted::not_committed;
+use crate::service::{Asking, TokenRefusal, TokenService, unavailable};
 
 /// How often a token is bound anew that somebody else bound meanwhile.
 const ATTEMPTS_MAX: usize = 3;
@@ -87,9 +86,8 @@ impl TokenService {
             match self.authority.journal().store().commit(unit).await {
                 Ok(_) => return Ok(Vec::new()),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used(_)) => return Err(refused(NotPermitted::Replayed, agent)),
                 Err(CommitError::OverLimit { .. }) => return Err(full(showing)),
-                Err(error) => return Err(refused(NotPermitted::Unrecorded(error), agent)),
+                Err(error) => return Err(not_committed(error, agent)),
             }
         }
         Err(unavailable(FactsError::Changed))

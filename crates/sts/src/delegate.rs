@@ -26,8 +26,9 @@ use crate::asker::not_proposed;
 use crate::client::{Credential, agent_key};
 use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::narrow;
+use crate::not_permitted::{not_exchanged, not_issued, refused};
 use crate::proposed::{NotProposed, Part, Rests, propose};
-use crate::service::{Asking, TOKEN, TokenRefusal, TokenService, once, refused, unavailable};
+use crate::service::{Asking, TOKEN, TokenRefusal, TokenService, once, unavailable};
 
 /// That an instance hands a part of its task on: what is decided.
 #[derive(Debug)]
@@ -99,7 +100,8 @@ impl TokenService {
         };
         let act = self.handing_on(asking, &claims, may_act, task).await?;
         let permit = self.authority.authorize(act).await;
-        let begun = self.begun(permit.map_err(|reason| refused(reason, asking.agent))?)?;
+        let permit = permit.map_err(|reason| not_exchanged(refused(reason, asking.agent)))?;
+        let begun = self.begun(permit)?;
         let made = async {
             self.is_new(asking, key).await?;
             let agent = self.other_agent(asking.agent, &may_act.client_id).await?;
@@ -139,7 +141,9 @@ impl TokenService {
             match self.try_hand_over(asking, parties, (&actor, &proof), task).await {
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotHandedOver::Refused(NotPermitted::Contended)) if again => again = false,
-                Err(NotHandedOver::Refused(reason)) => return Err(refused(reason, by)),
+                Err(NotHandedOver::Refused(reason)) => {
+                    return Err(not_exchanged(refused(reason, by)));
+                }
                 Err(NotHandedOver::Told(refusal)) => return Err(refusal),
                 Ok(response) => return Ok(response),
             }
@@ -244,7 +248,7 @@ impl TokenService {
         }
         match self.authority.authorize(grant).await {
             Ok(permit) => Ok(permit),
-            Err(NotPermitted::Replayed) => {
+            Err(NotPermitted::Replayed(_)) => {
                 let why = "the actor token or its proof was used before";
                 Err(not_held("actor_replayed", by, why))
             }
@@ -252,7 +256,7 @@ impl TokenService {
                 self.is_new(asking, key).await?;
                 Err(refused(NotPermitted::Contended, by))
             }
-            Err(other) => Err(refused(other, by)),
+            Err(other) => Err(not_exchanged(not_issued(other, by))),
         }
     }
 

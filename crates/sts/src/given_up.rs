@@ -6,8 +6,7 @@
 //! came with it, and a client that is known by its document gives up what it has by showing it.
 
 use authority::{
-    Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, NotStopped,
-    OnceScope, Unit,
+    Actor, Circumstances, CommitError, Effect, Ending, FactsError, NotPermitted, OnceScope, Unit,
 };
 use model::{
     AccessRequest, ActionName, Agent, Binding, FactKey, Family, Instance, InstanceId, Principal,
@@ -24,9 +23,8 @@ use crate::client::Authenticated;
 use crate::family;
 use crate::grant::{self, POINT};
 use crate::mint::token_type;
-use crate::service::{
-    TokenHttpRequest, TokenRefusal, TokenService, before, once, refused, unavailable,
-};
+use crate::not_permitted::{not_committed, not_noted};
+use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, once, unavailable};
 
 impl TokenService {
     /// Ends the task that a token belongs to (RFC 7009 §2). What is no token, or no longer one, is
@@ -78,11 +76,7 @@ impl TokenService {
         };
         let workload = shown.map(|shown| shown.identity.id());
         let ending = Ending { instance, how, uses, workload };
-        match self.authority.end_task(ending).await {
-            Ok(()) => Ok(()),
-            Err(NotStopped::Commit(error)) => Err(not_committed(error, &agent)),
-            Err(NotStopped::Facts(error)) => Err(unavailable(error)),
-        }
+        self.authority.end_task(ending).await.map_err(|error| not_noted(error, &agent))
     }
 
     /// The use of the proof that a client holds the `key` to which its token is bound: it has shown
@@ -238,11 +232,4 @@ enum Own {
 fn with(mut said: Value, name: &str, value: &str) -> Value {
     said[name] = value.into();
     said
-}
-
-fn not_committed(error: CommitError, agent: &Agent) -> TokenRefusal {
-    match error {
-        CommitError::Used(_) => refused(NotPermitted::Replayed, agent),
-        other => refused(NotPermitted::Unrecorded(other), agent),
-    }
 }

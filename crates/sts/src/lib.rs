@@ -20,6 +20,7 @@ mod grant;
 mod initiated;
 mod mint;
 mod narrow;
+mod not_permitted;
 mod possession;
 mod proposed;
 mod pushed;

@@ -19,7 +19,8 @@ use crate::attest::Shown;
 use crate::client::Authenticated;
 use crate::consented::consent_uri;
 use crate::narrow;
-use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, refused, unavailable};
+use crate::not_permitted::{not_committed, refused};
+use crate::service::{TokenHttpRequest, TokenRefusal, TokenService, before, unavailable};
 
 /// For how long a person can answer.
 const LIFETIME: Duration = Duration::from_mins(10);
@@ -90,8 +91,7 @@ impl TokenService {
             match self.keep(reader, (&asked, shown), effects).await {
                 Ok(()) => return Ok(asked),
                 Err(CommitError::Changed { .. }) => {}
-                Err(CommitError::Used(_)) => return Err(refused(NotPermitted::Replayed, agent)),
-                Err(other) => return Err(refused(NotPermitted::Unrecorded(other), agent)),
+                Err(error) => return Err(not_committed(error, agent)),
             }
         }
         Err(refused(NotPermitted::Contended, agent))

@@ -21,10 +21,11 @@ use crate::client::{Credential, is_own_key};
 use crate::consented::Consented;
 use crate::family::{self, Rotation};
 use crate::grant::{Asker, Renewing, TokenGrant};
+use crate::not_permitted::{not_noted, refused};
 use crate::proposed::{Rests, new_fact, propose};
 use crate::service::{
-    TOKEN, TokenHttpRequest, TokenRefusal, TokenService, about, before, no_such_resource,
-    not_noted, once, refused, unavailable,
+    TOKEN, TokenHttpRequest, TokenRefusal, TokenService, about, before, no_such_resource, once,
+    unavailable,
 };
 
 /// How often a request is looked at again because what it rests on changed meanwhile.
@@ -136,10 +137,10 @@ impl TokenService {
             match self.authority.authorize(grant).await {
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotPermitted::Contended) => {}
-                Err(NotPermitted::Replayed) => {
+                Err(NotPermitted::Replayed(used)) => {
                     // The code, or else the proof.
                     self.not_redeemed(redeeming, &coded.asked).await?;
-                    return Err(refused(NotPermitted::Replayed, &redeeming.agent));
+                    return Err(refused(NotPermitted::Replayed(used), &redeeming.agent));
                 }
                 answer => return answer.map_err(|reason| not_granted(reason, &redeeming.agent)),
             }

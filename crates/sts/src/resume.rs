@@ -23,9 +23,10 @@ use serde_json::json;
 use crate::bound::{self, full};
 use crate::client::Credential;
 use crate::grant::POINT;
+use crate::not_permitted::refused;
 use crate::proposed::{self, Entering};
 use crate::renewal::Renewal;
-use crate::service::{Asking, TokenRefusal, TokenService, refused, unavailable};
+use crate::service::{Asking, TokenRefusal, TokenService, unavailable};
 
 /// How long a token is good at most.
 const LIFETIME: Duration = Duration::from_secs(access_token::LIFETIME_MAX_S.cast_unsigned());

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{
-    Authority, CommitError, Effect, FactsError, NotPermitted, NotStopped, OnceScope, Permit,
-    RefusalLog, Refused,
+    Authority, Effect, FactsError, NotPermitted, Once, OnceScope, Permit, RefusalLog, Refused,
 };
 use keys::TokenKeys;
 use model::{
-    Agent, Denial, FactKey, HostProcess, Instance, InstanceId, InstanceState, KernelRule,
-    ServerName, Source, Sourced, Thumbprint, Timestamp,
+    Agent, FactKey, HostProcess, Instance, InstanceId, InstanceState, ServerName, Source, Sourced,
+    Thumbprint, Timestamp,
 };
 use oauth::exchange::Delegated;
 use oauth::nonces::Nonces;
@@ -29,6 +28,7 @@ use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
 use crate::mint::Minter;
+use crate::not_permitted::{not_exchanged, not_issued, refused};
 use crate::possession::PROOF_SKEW_S;
 use crate::redeem;
 use crate::renewal::{self, Renewal, Step};
@@ -97,6 +97,14 @@ impl Asking<'_> {
     /// The one service that the token is for, with its URL.
     pub(crate) fn audience(&self) -> (ServerName, String) {
         self.audience.clone().expect("a form without one asks for no token")
+    }
+
+    /// Whether `used` is that by which the agent or the instance shows who it is.
+    fn shows(&self, used: Option<Once>) -> bool {
+        self.uses.iter().any(|effect| match effect {
+            Effect::UseOnce { scope, id, .. } => used == Some(Once { scope: *scope, id: *id }),
+            _ => false,
+        })
     }
 
     /// Who shows what the platform says, if that is shown, and goes on with the task of `gone`.
@@ -320,26 +328,29 @@ impl TokenService {
                 }
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotPermitted::Contended) if again => again = false,
-                Err(NotPermitted::Replayed) if is_new => {
+                Err(NotPermitted::Replayed(used)) if is_new && !asking.shows(used) => {
                     let (code, cause, why) = match &asking.form.grant {
                         Grant::Initiation(_) => {
-                            let why = "the initiation, the assertion or the proof was used before";
+                            let why = "the initiation was used before";
                             (ErrorCode::InvalidGrant, "initiation_replayed", why)
                         }
                         Grant::Consent(_) => {
-                            let why = "the consent was for one task, which was begun, or the \
-                                       assertion or the proof was used before";
+                            let why = "the consent was for one task, which was begun";
                             (ErrorCode::InvalidGrant, "consent_replayed", why)
                         }
                         Grant::TakeUp(_) => {
-                            let why = "the delegation, the assertion or the proof was used before";
+                            let why = "the delegation was used before";
                             (ErrorCode::InvalidRequest, "delegation_replayed", why)
                         }
-                        _ => return Err(refused(NotPermitted::Replayed, asking.agent)),
+                        _ => return Err(refused(NotPermitted::Replayed(used), asking.agent)),
                     };
                     return Err(TokenRefusal::of(cause, OAuthError::new(code, why), asking.agent));
                 }
-                Err(reason) => return Err(refused(reason, asking.agent)),
+                Err(reason) => {
+                    let refusal = not_issued(reason, asking.agent);
+                    let is_exchanged = asking.taken.is_some();
+                    return Err(if is_exchanged { not_exchanged(refusal) } else { refusal });
+                }
             }
         }
     }
@@ -415,15 +426,6 @@ pub(crate) fn about(instance: &Instance, mut refusal: TokenRefusal) -> TokenRefu
     refusal
 }
 
-/// Why what was seen of an instance of `agent` could not be entered.
-pub(crate) fn not_noted(error: NotStopped, agent: &Agent) -> TokenRefusal {
-    match error {
-        NotStopped::Commit(CommitError::Used(_)) => refused(NotPermitted::Replayed, agent),
-        NotStopped::Commit(error) => refused(NotPermitted::Unrecorded(error), agent),
-        NotStopped::Facts(error) => unavailable(error),
-    }
-}
-
 /// A client that does not chain has a token for this server already.
 fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal {
     let why = format!("a token of this key is good until {end}: renew it in its last minute");
@@ -453,33 +455,4 @@ pub(crate) fn unavailable(error: FactsError) -> TokenRefusal {
     tracing::warn!(%error, "a token could not be decided on");
     let why = "it cannot be decided now";
     before("unavailable")(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
-}
-
-pub(crate) fn refused(reason: NotPermitted, agent: &Agent) -> TokenRefusal {
-    match reason {
-        NotPermitted::Denied { denial, decision } => {
-            let why = match *denial {
-                Denial::Kernel(KernelRule::TaskNotOpen | KernelRule::AgentKeyCompromised) => {
-                    TASK_OVER
-                }
-                Denial::Kernel(KernelRule::InstanceQuarantined) => {
-                    "an instance of this agent, or of its workload, is quarantined until an \
-                     administrator releases it"
-                }
-                Denial::LimitReached { .. } => "as many tasks were opened as may be",
-                _ => "it is not permitted",
-            };
-            let why = format!("{why} (decision {decision})");
-            TokenRefusal::decided(OAuthError::new(ErrorCode::AccessDenied, why))
-        }
-        NotPermitted::Replayed => {
-            let why = "the proof or the assertion was used before";
-            let error = OAuthError::new(ErrorCode::InvalidDpopProof, why);
-            TokenRefusal::of("replayed", error, agent)
-        }
-        other => {
-            let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, other.to_string());
-            TokenRefusal::of("unavailable", error, agent)
-        }
-    }
 }

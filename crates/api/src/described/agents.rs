@@ -76,7 +76,8 @@ pub(crate) fn mcp_delete() -> Operation {
 pub(crate) fn token() -> Operation {
     form("token", "Issues a token (RFC 6749, RFC 8693)", &TOKEN)
         .described(
-            "`docs/instances.md`, `docs/delegation.md`, `docs/consent.md`, `docs/transmitting.md`.",
+            "`docs/instances.md`, `docs/delegation.md`, `docs/consent.md`, `docs/transmitting.md`; its \
+             errors: `docs/token-errors.md`.",
         )
         .tells::<TokenResponse>(200, "the token")
 }
@@ -175,9 +176,10 @@ const CLIENT: [Field; 3] = [
 ];
 
 /// What a request for a token has beside.
-const TOKEN: [Field; 24] = [
+const TOKEN: [Field; 25] = [
     needed("grant_type", "by what it is asked for"),
     optional("resource", "the one server that it is for (RFC 8707)"),
+    optional("audience", "the same once more, if anything (RFC 8693 §2.1)"),
     optional(
         "scope",
         "`ssf.read`, `ssf.manage`, or both: it is a receiver of shared signals that asks",

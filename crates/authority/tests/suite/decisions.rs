@@ -16,7 +16,7 @@ fn reason(answer: &Result<authority::Permit<Act>, NotPermitted>) -> &'static str
         Err(NotPermitted::FactsUnavailable(_)) => "facts_unavailable",
         Err(NotPermitted::ClockUnsure(_)) => "clock_unsure",
         Err(NotPermitted::Unrecorded(_)) => "unrecorded",
-        Err(NotPermitted::Replayed) => "replayed",
+        Err(NotPermitted::Replayed(_)) => "replayed",
         Err(NotPermitted::Contended) => "contended",
         Err(NotPermitted::TimedOut) => "timed_out",
         Err(NotPermitted::Overloaded) => "overloaded",

@@ -122,10 +122,10 @@ async fn what_the_second_has_used_before_costs_the_first_nothing() {
     drop(world.authorize(using(&world, "deploy", 2)).await.expect("it is permitted"));
     let acts = (leading(&world, 1), using(&world, "refund", 2));
     let (_first, next) = both(&world, acts).await.expect("the first is permitted");
-    assert!(matches!(next, Err(NotPermitted::Replayed)));
+    assert!(matches!(next, Err(NotPermitted::Replayed(_))));
     assert_eq!(decisions(&world).await[1..], [FIRST]);
     let acts = (leading(&world, 1), using(&world, "refund", 3));
-    assert!(matches!(both(&world, acts).await, Err(NotPermitted::Replayed)));
+    assert!(matches!(both(&world, acts).await, Err(NotPermitted::Replayed(_))));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use model::{Clock as _, Sha256Digest, Timestamp};
 use pdp::Bundle;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::{OnceScope, Unit};
+use store::{Once, OnceScope, Unit};
 
 use crate::support::stores::OnCommit;
 use crate::support::{Act, POLICY, World, compiled};
@@ -190,7 +190,7 @@ async fn of_a_budget_and_a_token_that_are_used_up_the_budget_is_told() {
 #[tokio::test]
 async fn no_token_is_asked_for_that_the_set_in_force_does_not_want() {
     let world = World::strict("calls: []").await;
-    let used = CommitError::Used(Some(OnceScope::Token));
+    let used = CommitError::Used(Some(Once { scope: OnceScope::Token, id: [1; 32] }));
     world.store.on_commit([OnCommit::Refuse(used)]);
     assert_eq!(world.answer_to(world.paid(0, world.token("one"))).await, "permitted");
     assert_eq!(world.store.commits_left(), 0);

@@ -327,8 +327,12 @@ fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> Str
              agent registered there and not suspended? a device is enrolled by `chancery login`"
         }
         Some("access_denied") => "see `chancery log chain` with the id of the decision",
+        Some("unauthorized_client") => "see `chancery agent list` and `chancery mandate list`",
         Some("invalid_grant") => "see `chancery instance list` and `chancery log tail`",
-        Some("invalid_target") => "is the server's name right?",
+        Some("invalid_target") => {
+            "is the server's name right, and is the agent's work for it? `chancery log chain` tells, with \
+             the id of the decision, if it was decided"
+        }
         _ => "see the service's log",
     };
     format!("`{issuer}` gives agent `{agent}` no token: {why}; {remedy}")
@@ -384,6 +388,7 @@ mod tests {
         check("invalid_client", "suspended");
         check("access_denied", "chancery log chain");
         check("invalid_grant", "chancery instance list");
+        check("unauthorized_client", "chancery mandate list");
         check("invalid_target", "name");
     }
 }

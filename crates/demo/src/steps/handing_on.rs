@@ -57,7 +57,7 @@ pub(super) async fn sub_agent(stage: &mut Stage) -> anyhow::Result<()> {
     let pays = worker.elsewhere(deployment, "payments")?;
     let refused = pays.ask_for_token(&[("grant_type", "client_credentials")]).await?;
     say(&format!("a token for payments → {}", refused.json()));
-    ensure!(refused.json()["error"] == "access_denied", "it got a token for payments");
+    ensure!(refused.json()["error"] == "invalid_target", "it got a token for payments");
     let wider = part(&["crm/lookup", "payments/refund"], &["moves-money"], None);
     let deeper = Instance::new(deployment, (TEAM, "payments"))?;
     let refused = pays.delegates(&deeper, &wider).await?;

@@ -66,7 +66,7 @@ fn ma_04_what_cannot_be_had_is_told_to_the_client() {
     check("code_challenge_method", "", invalid);
     check("code_challenge_method", "plain", invalid);
     check("code_challenge_method", "s256", invalid);
-    check("resource", "", invalid);
+    check("resource", "", Some(ErrorCode::InvalidTarget));
     check("response_type", "", invalid);
     check("response_type", "token", Some(ErrorCode::UnsupportedResponseType));
     check("response_type", "code id_token", Some(ErrorCode::UnsupportedResponseType));
@@ -107,9 +107,10 @@ fn a_code_is_redeemed_with_all_that_it_is_bound_to() {
         let read = redeemed(&with(&right, name, value));
         assert_eq!(read, Err(expected), "{name}={value}");
     };
-    for name in ["client_id", "code", "redirect_uri", "code_verifier", "resource"] {
+    for name in ["client_id", "code", "redirect_uri", "code_verifier"] {
         check(name, "", ErrorCode::InvalidRequest);
     }
+    check("resource", "", ErrorCode::InvalidTarget);
     check("code_verifier", VERIFIER.get(1..).expect("long"), ErrorCode::InvalidRequest);
     check("code_verifier", &"v".repeat(129), ErrorCode::InvalidRequest);
     check("scope", "payments/pay", ErrorCode::InvalidScope);

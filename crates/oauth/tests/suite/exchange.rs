@@ -101,7 +101,13 @@ fn what_is_exchanged_is_said_whole() {
     assert_eq!(exchange(&[&delegating[..], &handing[..3]].concat()), invalid);
     assert_eq!(exchange(&[&handing[..], &delegating[..1]].concat()), invalid);
     assert_eq!(exchange(&[&taking[..], &handing[..]].concat()), invalid);
-    assert_eq!(exchange(&[&handing[..], &[("resource", "")]].concat()), invalid);
+    let no_target = Err(ErrorCode::InvalidTarget);
+    assert_eq!(exchange(&[&handing[..], &[("resource", "")]].concat()), no_target);
+    // A delegation is for no service: which one is said by who takes it up.
+    for name in ["resource", "audience"] {
+        let named = [(name, "https://chancery.example/mcp/crm")];
+        assert_eq!(exchange(&[&delegating[..], &named].concat()), no_target, "{name}");
+    }
     assert_eq!(exchange(&[&handing[..], &[("assertion", "x")]].concat()), invalid);
     let plain = [("grant_type", "client_credentials")];
     assert_eq!(exchange(&plain), invalid, "a subject token without an exchange");
@@ -130,8 +136,9 @@ fn n_004_tokens_of_other_types_are_not_exchanged() {
     }
     let actor = [&all[..], &[("actor_token_type", ACCESS_TOKEN)]].concat();
     assert_eq!(exchange(&actor), Err(ErrorCode::InvalidRequest));
-    let audience = [&all[..], &[("audience", "https://chancery.example/mcp/crm")]].concat();
-    assert_eq!(exchange(&audience), Err(ErrorCode::InvalidTarget));
+    let audience = |named| exchange(&[&all[..], &[("audience", named)]].concat());
+    assert!(matches!(audience("https://chancery.example/mcp/crm"), Ok(Grant::HandOver { .. })));
+    assert_eq!(audience("https://chancery.example/mcp/desk"), Err(ErrorCode::InvalidTarget));
     let scope = [&all[..], &[("scope", "everything")]].concat();
     assert_eq!(exchange(&scope), Err(ErrorCode::InvalidScope));
 }

@@ -50,10 +50,28 @@ fn the_right_form_is_read() {
     let asked = with("purpose", Some("refunds"));
     assert_eq!(parse(asked.as_bytes()), Ok(TokenRequest { purpose, ..right() }));
     // RFC 6749 §3.2: unknown parameters are ignored, and those without a value.
-    for ignored in ["&audience=x", "&purpose=", "&purpose", "&&", "&=", "&x=%C3%A9"] {
+    for ignored in ["&audience=", "&scope=", "&purpose=", "&purpose", "&&", "&=", "&x=%C3%A9"] {
         let form = format!("{}{ignored}", form(&RIGHT));
         assert_eq!(parse(form.as_bytes()), Ok(right()), "{ignored}");
     }
+}
+
+/// What is asked for and not granted is refused, not passed over (RFC 6749 §3.3, RFC 8707 §2).
+#[test]
+fn oa_01_a_scope_or_another_audience_is_not_passed_over() {
+    let with_more = |more: &str| format!("{}&{more}", form(&RIGHT));
+    for scope in ["payments/*", "openid", "payments/pay%20ssf"] {
+        check(with_more(&format!("scope={scope}")), ErrorCode::InvalidScope);
+    }
+    let same = form(&[("audience", RIGHT[4].1)]);
+    assert_eq!(parse(with_more(&same).as_bytes()), Ok(right()));
+    for other in ["payments", "https://chancery.example", "https://chancery.example/mcp/crm"] {
+        let other = form(&[("audience", other)]);
+        check(with_more(&other), ErrorCode::InvalidTarget);
+        check(with_more(&format!("{other}&{same}")), ErrorCode::InvalidTarget);
+    }
+    // It says what `resource` says, and stands for nothing by itself.
+    check(format!("{}&{same}", with("resource", None)), ErrorCode::InvalidTarget);
 }
 
 #[test]
@@ -90,9 +108,14 @@ fn a_task_is_taken_over_by_its_id() {
 
 #[test]
 fn what_is_missing_or_empty_is_refused() {
-    for name in ["client_id", "client_assertion", "resource"] {
-        check(with(name, None), ErrorCode::InvalidRequest);
-        check(with(name, Some("")), ErrorCode::InvalidRequest);
+    for (name, code) in [
+        ("client_id", ErrorCode::InvalidRequest),
+        ("client_assertion", ErrorCode::InvalidRequest),
+        // RFC 8707 §2.
+        ("resource", ErrorCode::InvalidTarget),
+    ] {
+        check(with(name, None), code);
+        check(with(name, Some("")), code);
     }
     check("", ErrorCode::UnsupportedGrantType);
     check("{}", ErrorCode::UnsupportedGrantType);
@@ -127,18 +150,22 @@ fn another_way_to_authenticate_is_refused() {
     check(with("client_secret", Some("hunter2")), ErrorCode::InvalidRequest);
 }
 
-/// RFC 6749 §3.2. For `resource` RFC 8707 allows it; a token of ours has one audience (N-006).
+/// RFC 6749 §3.2. RFC 8707 allows several of `resource`; a token of ours has one audience (N-006).
 #[test]
 fn n_006_a_parameter_that_stands_twice_is_refused() {
     for (name, value) in RIGHT {
+        let code = match name {
+            "resource" => ErrorCode::InvalidTarget,
+            _ => ErrorCode::InvalidRequest,
+        };
         for again in [value, "other", ""] {
             let again = form(&[(name, again)]);
-            check(format!("{}&{again}", form(&RIGHT)), ErrorCode::InvalidRequest);
-            check(format!("{again}&{}", form(&RIGHT)), ErrorCode::InvalidRequest);
+            check(format!("{}&{again}", form(&RIGHT)), code);
+            check(format!("{again}&{}", form(&RIGHT)), code);
         }
     }
     let escaped = format!("{}&re%73ource=x", form(&RIGHT));
-    check(escaped, ErrorCode::InvalidRequest);
+    check(escaped, ErrorCode::InvalidTarget);
     check(format!("{}&unknown=1&unknown=1", form(&RIGHT)), ErrorCode::InvalidRequest);
 }
 
@@ -171,6 +198,7 @@ fn errors_are_told_as_rfc_6749_5_2_says() {
     let table = [
         (ErrorCode::InvalidRequest, "invalid_request", 400),
         (ErrorCode::InvalidClient, "invalid_client", 401),
+        (ErrorCode::UnauthorizedClient, "unauthorized_client", 400),
         (ErrorCode::UnsupportedGrantType, "unsupported_grant_type", 400),
         (ErrorCode::InvalidScope, "invalid_scope", 400),
         (ErrorCode::InvalidTarget, "invalid_target", 400),

@@ -225,8 +225,14 @@ pub async fn what_expired_is_forgotten_and_nothing_else(back_end: &impl BackEnd)
     store.commit(other(crate::OnceScope::Assertion)).await.unwrap();
     for id in [1, 2, 3] {
         let again = store.commit(unit(vec![use_until(id, 9_000)])).await.unwrap_err();
-        assert!(matches!(again, CommitError::Used(Some(crate::OnceScope::Proof))), "{id}");
+        let used = crate::Once { scope: crate::OnceScope::Proof, id: [id; 32] };
+        assert!(matches!(again, CommitError::Used(Some(it)) if it == used), "{again:?}");
     }
+    // Of several, the first is told.
+    let both = unit(vec![use_until(9, 9_000), use_until(2, 9_000), use_until(1, 9_000)]);
+    let again = store.commit(both).await.unwrap_err();
+    assert!(matches!(again, CommitError::Used(Some(it)) if it.id == [2; 32]), "{again:?}");
+    store.commit(unit(vec![use_until(9, 9_000)])).await.unwrap();
 }
 
 /// Whoever asked may go at any moment.

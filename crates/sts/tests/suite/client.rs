@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use authority::{Effect, Unit};
 use keys::{KeyAlgorithm, Signer, SigningKey, TokenKeys};
 use model::{Clock as _, FactKey};
 use oauth::access_token::{self, AccessTokenClaims};
@@ -228,6 +229,14 @@ impl Sts {
         self.world.put(FactKey::agent(&agent.name), &agent).await;
         self.world.put(FactKey::mandate(mandate.id), &mandate).await;
         self.world.put(standing_key, &mandate.id).await;
+    }
+
+    /// Takes the agent its standing mandate: it works on behalf of people only.
+    pub(crate) async fn works_for_people_only(&self) {
+        let standing = &self.world.standing;
+        let key = FactKey::standing_mandate(&standing.agent.name, &standing.purpose.id);
+        let unit = Unit { effects: vec![Effect::Remove { key }], ..Unit::default() };
+        self.world.store.commit(unit).await.expect("it commits");
     }
 
     /// What the register says under `key`.

@@ -385,9 +385,9 @@ async fn n_011_a_token_is_not_exchanged_in_a_loop() {
     let child = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.expect("a token");
     for way in WAYS {
         let back = hand_on(&sts, &child, (&lead.of, way), &asked).await.map(drop);
-        assert_eq!(back.unwrap_err().code, ErrorCode::AccessDenied);
+        assert_eq!(back.unwrap_err().code, ErrorCode::InvalidRequest);
         let own = hand_on(&sts, &child, (&reader, way), &asked).await.map(drop);
-        assert_eq!(own.unwrap_err().code, ErrorCode::AccessDenied);
+        assert_eq!(own.unwrap_err().code, ErrorCode::InvalidRequest);
     }
     let records = sts.world.records("decision").await;
     assert_eq!(records.last().expect("a decision").value["reason"], "delegation_cycle");
@@ -448,9 +448,9 @@ async fn i_21_nobody_learns_of_agents_that_they_may_not_hand_on_to() {
         wide.harm = model::Harm::ALL.map(|harm| harm.to_string()).to_vec();
         for task in [&part(&sts), &wide] {
             let refused = sts.send(delegates(&sts, &lead, (to, &key()), task)).await.unwrap_err();
-            assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+            assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
             let refused = sts.send(hands_over(&sts, &lead, (to, &key()), task)).await.unwrap_err();
-            assert_eq!(refused.code, ErrorCode::AccessDenied, "{refused}");
+            assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
         }
     }
 }

@@ -23,7 +23,7 @@ async fn policy_reads_the_agent_that_work_is_handed_on_to() {
         let own = key();
         let made = sts.send(delegates(&sts, &lead, (&reader, &own), &part(&sts))).await;
         let code = made.err().map(|refused| refused.code);
-        let expected = (!permitted).then_some(ErrorCode::AccessDenied);
+        let expected = (!permitted).then_some(ErrorCode::InvalidRequest);
         assert_eq!(code, expected, "{condition}");
     }
 }

@@ -139,7 +139,8 @@ async fn n_142_an_enrolment_is_good_once() {
     let enrolment = enrolment(&sts, &laptop, &own, "billing");
     sts.send(shown(sts.request(&own), &enrolment)).await.expect("a token");
     let again = sts.send(shown(sts.request(&own), &enrolment)).await.unwrap_err();
-    assert_eq!(again.description, "the proof or the assertion was used before");
+    assert_eq!(again.code, ErrorCode::InvalidClient);
+    assert_eq!(again.description, "the assertion was used before");
     assert_eq!(sts.causes(1).await, ["replayed"]);
 }
 

@@ -65,12 +65,12 @@ async fn r_54_no_token_outlives_the_elevation_that_it_rests_on() {
     narrow.scope.tools = ["desk/*".parse().expect("a pattern")].into();
     sts.world.put(FactKey::task(task.id), &narrow).await;
     let renewed = async || sts.send(sts.request(&lead.key)).await;
-    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
+    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::InvalidTarget));
     elevate(&sts, &lead, &["refund"]).await;
     sts.world.clock.advance(Duration::from_secs(18));
     assert_eq!(renewed().await.expect("a token").expires_in, 42);
     sts.world.clock.advance(Duration::from_secs(42));
-    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::AccessDenied));
+    assert_eq!(renewed().await.map(drop).map_err(|it| it.code), Err(ErrorCode::InvalidTarget));
 }
 
 /// Names two owners for the agent `name` who stand behind nothing else.

@@ -262,7 +262,7 @@ async fn n_010_a_token_that_ends_while_it_is_exchanged_is_exchanged_for_nothing(
         let end = sts.world.sponsor_leaves();
         sts.world.store.on_commit([OnCommit::After(end)]);
         let refused = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.map(drop);
-        assert_eq!(refused.unwrap_err().code, ErrorCode::AccessDenied, "{way:?}");
+        assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest, "{way:?}");
         assert_eq!(sts.world.records("issuance").await.len(), issued, "{way:?}");
     }
 }

@@ -119,7 +119,7 @@ async fn oa_07_only_the_client_that_holds_a_token_gives_it_up() {
     let form = asked(&sts, of, "no token", &[]);
     sts.service.revoke(http(&sts, &form)).await.expect("as good as revoked");
     let replayed = sts.service.revoke(http(&sts, &form)).await.unwrap_err();
-    assert_eq!(replayed.code, ErrorCode::InvalidDpopProof);
+    assert_eq!(replayed.code, ErrorCode::InvalidClient);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn i_11_an_agent_that_is_stopped_is_handed_nothing_until_it_is_started() {
     let what = format!("agent/{}", reader.name);
     assert_eq!(answer().await, Ok(()));
     sts.world.store.commit(sts.world.stopping(&what)).await.expect("it is stopped");
-    assert_eq!(answer().await, Err(ErrorCode::AccessDenied));
+    assert_eq!(answer().await, Err(ErrorCode::InvalidRequest));
     let key = FactKey::stop(&what.parse().expect("it can be stopped"));
     let started = Unit { effects: vec![Effect::Remove { key }], ..Unit::default() };
     sts.world.store.commit(started).await.expect("it is started");

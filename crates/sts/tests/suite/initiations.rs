@@ -181,12 +181,9 @@ async fn n_005_no_initiation_is_longer_than_a_task_and_the_systems_key() {
 #[tokio::test]
 async fn an_agent_without_a_standing_mandate_works_for_people_only() {
     let (sts, portal) = before().await;
-    let standing = &sts.world.standing;
-    let place = FactKey::standing_mandate(&standing.agent.name, &standing.purpose.id);
-    let effects = vec![Effect::Remove { key: place }];
-    sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
+    sts.works_for_people_only().await;
     let refused = sts.send(sts.request(&key())).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::InvalidGrant, "{refused}");
+    assert_eq!(refused.code, ErrorCode::UnauthorizedClient, "{refused}");
     assert_eq!(sts.causes(1).await, ["no_standing_mandate"]);
     let presented = signed(&sts, "portal", &portal, &said(&sts));
     let beside = sts.request(&key()).with("assertion", &presented);

@@ -15,6 +15,7 @@ mod delegation_policy;
 mod devices;
 mod elevations;
 mod ends;
+mod errors;
 mod exchanges;
 mod given_up;
 mod handing_over;

@@ -81,7 +81,7 @@ async fn a_part_is_a_task_of_its_own_agent() {
     asked.until += 3_600;
     hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.expect("there is room");
     let refused = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.map(drop);
-    assert_eq!(refused.unwrap_err().code, ErrorCode::AccessDenied);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest);
     assert_eq!(reason(&sts).await, "limit_reached");
     sts.world.clock.advance(Duration::from_mins(10));
     let task = lead.claims.authorization_details[0].task.clone();

@@ -23,7 +23,9 @@ async fn r_63_what_is_refused_before_a_decision_is_a_refusal_record() {
     use ErrorCode::{InvalidClient, InvalidRequest, InvalidScope, InvalidTarget};
     check(|it| it.with("client_assertion", ""), InvalidRequest, "malformed").await;
     check(|it| it.with("client_assertion_type", "other"), InvalidClient, "malformed").await;
-    check(|it| it.with("resource", ""), InvalidRequest, "malformed").await;
+    check(|it| it.with("resource", ""), InvalidTarget, "malformed").await;
+    check(|it| it.and("scope", "crm/*"), InvalidScope, "malformed").await;
+    check(|it| it.and("audience", "crm"), InvalidTarget, "malformed").await;
     let grant = ErrorCode::UnsupportedGrantType;
     check(|it| it.with("grant_type", "password"), grant, "malformed").await;
     check(|it| it.with("client_id", "Not A Name"), InvalidClient, "client_unknown").await;
@@ -35,10 +37,10 @@ async fn r_63_what_is_refused_before_a_decision_is_a_refusal_record() {
 
 #[tokio::test]
 async fn n_006_a_resource_is_one_and_one_of_ours() {
-    use ErrorCode::{InvalidRequest, InvalidTarget};
-    check(|it| it.and("resource", RESOURCE), InvalidRequest, "malformed").await;
+    use ErrorCode::InvalidTarget;
+    check(|it| it.and("resource", RESOURCE), InvalidTarget, "malformed").await;
     let other = format!("{ISSUER}/mcp/other");
-    check(|it| it.and("resource", &other), InvalidRequest, "malformed").await;
+    check(|it| it.and("resource", &other), InvalidTarget, "malformed").await;
     for wrong in [
         format!("{ISSUER}/mcp/"),
         format!("{ISSUER}/mcp/CRM"),
@@ -54,9 +56,25 @@ async fn n_006_a_resource_is_one_and_one_of_ours() {
     // One of ours in form, and nothing that the agent has to do with: a decision says no.
     let sts = Sts::new().await;
     let error = sts.send(sts.request(&key()).with("resource", &other)).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::AccessDenied);
+    assert_eq!(error.code, InvalidTarget);
     let decision = sts.world.records("decision").await.pop().unwrap();
     assert_eq!(decision.text_of("reason"), "outside_mandate");
+}
+
+/// Of a server beyond its work an agent is told the same, whether there is one or not.
+#[tokio::test]
+async fn i_21_a_server_that_is_denied_is_told_as_one_that_there_is_not() {
+    let sts = Sts::with(|facts| facts.purpose.scope.tools.clear()).await;
+    let mut told = std::collections::BTreeSet::new();
+    for server in ["crm", "nowhere"] {
+        let wanted = format!("{ISSUER}/mcp/{server}");
+        let error = sts.send(sts.request(&key()).with("resource", &wanted)).await.unwrap_err();
+        let decision = sts.world.records("decision").await.pop().unwrap();
+        assert_eq!(decision.text_of("reason"), "outside_mandate", "{server}");
+        let said = error.body().to_string().replace(decision.text_of("id"), "…");
+        told.insert((error.status(), said));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 /// Who cannot authenticate learns nothing: an unknown agent, a wrong key, a suspended agent.
@@ -89,11 +107,11 @@ async fn i_21_every_failure_to_authenticate_is_the_same_answer() {
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
-/// Denied for `reason`, as a decision in the log says.
-async fn check_decided(change: impl FnOnce(&mut Facts), reason: &str) {
+/// Denied for `reason`, as a decision in the log says, and told by `code`.
+async fn check_decided(change: impl FnOnce(&mut Facts), reason: &str, code: ErrorCode) {
     let sts = Sts::with(change).await;
     let error = sts.token(&key()).await.expect_err(reason);
-    assert_eq!(error.code, ErrorCode::AccessDenied);
+    assert_eq!(error.code, code);
     let decision = sts.world.records("decision").await.pop().unwrap();
     assert_eq!(decision.text_of("reason"), reason);
     assert!(error.description.contains(decision.text_of("id")));
@@ -107,10 +125,11 @@ async fn check_decided(change: impl FnOnce(&mut Facts), reason: &str) {
 async fn n_012_nobody_behind_it_no_token() {
     let since = Sts::new().await.world.standing.task.opened;
     let inactive = PersonState::Inactive { since };
-    check_decided(|it| it.sponsor.state = inactive, "sponsor_not_active").await;
-    check_decided(|it| it.mandate.valid_until = since, "task_not_open").await;
-    check_decided(|it| it.purpose.scope.tools.clear(), "outside_mandate").await;
-    check_decided(|it| it.agent.ceiling.tools.clear(), "outside_ceiling").await;
+    let (denied, target) = (ErrorCode::AccessDenied, ErrorCode::InvalidTarget);
+    check_decided(|it| it.sponsor.state = inactive, "sponsor_not_active", denied).await;
+    check_decided(|it| it.mandate.valid_until = since, "task_not_open", denied).await;
+    check_decided(|it| it.purpose.scope.tools.clear(), "outside_mandate", target).await;
+    check_decided(|it| it.agent.ceiling.tools.clear(), "outside_ceiling", target).await;
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn n_142_a_replayed_renewal_quarantines_nobody() {
     sts.token(&own).await.unwrap();
     let latest = sts.request(&own);
     let error = sts.send(overheard).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::InvalidDpopProof);
+    assert_eq!(error.code, ErrorCode::InvalidClient);
     assert!(sts.world.records("signal").await.is_empty());
     assert!(sts.send(latest).await.is_ok(), "the holder goes on");
 }
