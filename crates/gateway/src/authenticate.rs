@@ -54,6 +54,8 @@ pub struct Caller {
     pub(crate) token: ShownToken,
     /// The proof that was shown; none with a token that is bound to no key.
     proof: Option<Proved>,
+    /// By the keys of which era the token was verified.
+    era: u64,
 }
 
 /// A token of ours in other hands than its instance's.
@@ -119,6 +121,7 @@ pub struct Tokens {
     nonces: Arc<Nonces>,
     /// Whether there are clients that may show a token alone.
     takes_bearer: bool,
+    pub(crate) keys: Arc<TokenKeys>,
     pub(crate) verified: Arc<VerifiedTokens>,
     proofs: Proofs,
 }
@@ -132,9 +135,9 @@ impl Tokens {
         nonces: Arc<Nonces>,
     ) -> Self {
         let started = clock.monotonic();
-        let verified = Arc::new(VerifiedTokens::new(keys));
+        let verified = Arc::new(VerifiedTokens::new(keys.clone()));
         let proofs = Proofs::new(PROOFS_MAX);
-        Self { issuer, clock, started, nonces, takes_bearer: false, verified, proofs }
+        Self { issuer, clock, started, nonces, takes_bearer: false, keys, verified, proofs }
     }
 
     /// The same, which says that some clients may show a token alone, as far as `takes` says so.
@@ -163,6 +166,8 @@ impl Tokens {
         url: &str,
     ) -> Result<Caller, Refusal> {
         let refuse = |cause, error| self.unauthenticated(cause, error, url);
+        // Read first: what is verified by keys that are exchanged meanwhile counts as by the last ones.
+        let era = self.keys.era();
         let (scheme, token) = presented(headers).map_err(|cause| refuse(cause, "invalid_token"))?;
         let claims = self.claims(token, url).map_err(|cause| refuse(cause, "invalid_token"))?;
         let proof = match (scheme, claims.bound_to()) {
@@ -185,7 +190,7 @@ impl Tokens {
             issued: Timestamp::from_seconds(claims.iat),
             expires: Timestamp::from_seconds(claims.exp),
         };
-        Ok(Caller { instance, agent, sub, act, mandate, token, proof })
+        Ok(Caller { instance, agent, sub, act, mandate, token, proof, era })
     }
 
     /// The proof that whoever shows `token` holds the key that it is bound to.
@@ -244,6 +249,14 @@ impl Tokens {
             Seen::Before => Err(self.replayed(url)),
             Seen::NoRoom => Err(Refusal::TooMany("proofs")),
         }
+    }
+
+    /// Refuses a caller whose token was verified by keys that have turned out since to be in other hands.
+    pub(crate) fn counts(&self, caller: &Caller, url: &str) -> Result<(), Refusal> {
+        if self.keys.counts(caller.era) {
+            return Ok(());
+        }
+        Err(self.unauthenticated("token_invalid", "invalid_token", url))
     }
 
     /// The refusal of a proof that was used before.
@@ -329,4 +342,39 @@ fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), &'static str> {
     let known = [("dpop", Scheme::Dpop), ("bearer", Scheme::Bearer)];
     let scheme = known.into_iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
     scheme.map(|(_, scheme)| (scheme, token.trim_start())).ok_or("not_dpop")
+}
+
+#[cfg(test)]
+mod tests {
+    use keys::{KeyAlgorithm, RetiredKey, SigningKey};
+    use testkit::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_counts_until_the_keys_were_in_other_hands() {
+        let key = || Arc::new(SigningKey::generate(KeyAlgorithm::Es256).expect("a key"));
+        let (issuer, first) = ("https://issuer.example".to_owned(), key());
+        let keys = Arc::new(TokenKeys::new(first.clone(), Vec::new()));
+        let (clock, nonces) = (Arc::new(ManualClock::new()), Arc::new(Nonces::new(&[1; 32])));
+        let tokens = Tokens::new(issuer, keys.clone(), clock, nonces);
+        let caller = Caller {
+            instance: InstanceId::from_bytes([1; 16]),
+            agent: "bot".parse().expect("an agent"),
+            sub: "somebody".to_owned(),
+            act: None,
+            token: ShownToken {
+                jti: Sha256Digest::of(b"its id"),
+                issued: Timestamp::from_seconds(0),
+                expires: Timestamp::from_seconds(300),
+            },
+            proof: None,
+            era: keys.era(),
+        };
+        let counts = || tokens.counts(&caller, "https://issuer.example/mcp/crm");
+        keys.replace(key(), vec![RetiredKey { key: first.verifying().clone(), until: 3_600 }]);
+        assert!(counts().is_ok());
+        keys.replace(key(), Vec::new());
+        assert!(matches!(counts(), Err(Refusal::Unauthenticated { .. })));
+    }
 }

@@ -94,6 +94,10 @@ impl Gateway {
         let kept = (recorder.clone(), rooms.clone(), parts.tasks.clone());
         let links = Links::new(client, parts.environment, limits, kept);
         let (clock, entropy) = (parts.authority.clock().clone(), parts.authority.entropy().clone());
+        // All of it rests on tokens that count no longer: nobody can tell which of them are forged.
+        let under_way = CallsUnderWay::default();
+        let all = under_way.clone();
+        parts.tokens.keys.on_loss(move || all.cancel_all());
         Ok(Self {
             authority: parts.authority,
             tokens: parts.tokens,
@@ -102,7 +106,7 @@ impl Gateway {
             pins: parts.pins,
             recorder,
             links,
-            under_way: CallsUnderWay::default(),
+            under_way,
             turns: Turns::new(parts.limits.threads),
             requests: Tally::new(parts.limits.requests_per_agent),
             rooms,
@@ -370,6 +374,9 @@ impl Gateway {
         about: &About,
     ) -> Result<Reply, Refusal> {
         let asker = self.asker(passage, &conversation, about, &permit);
+        let under_way = self.under_way.enter(passage.call_key(about.id.to_string()));
+        // Entered first: whatever counts here is found by who cuts it when it counts no longer.
+        self.tokens.counts(&passage.caller, &passage.url)?;
         let way = Way {
             conversation,
             assertions: self.assertions.clone(),
@@ -377,7 +384,7 @@ impl Gateway {
             way_back: passage.way_back.clone(),
             _room: passage.room.clone(),
             about: about.clone(),
-            under_way: self.under_way.enter(passage.call_key(about.id.to_string())),
+            under_way,
             asker,
             states: self.states.clone(),
         };

@@ -49,6 +49,12 @@ impl CallsUnderWay {
         let all = self.all.lock().expect("no panic while it is held");
         all.get(key).into_iter().flatten().for_each(|(_, token)| token.cancel());
     }
+
+    /// Cancels all that is under way.
+    pub(crate) fn cancel_all(&self) {
+        let all = self.all.lock().expect("no panic while it is held");
+        all.values().flatten().for_each(|(_, token)| token.cancel());
+    }
 }
 
 impl UnderWay {

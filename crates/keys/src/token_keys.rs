@@ -1,7 +1,8 @@
 //! The keys that sign tokens: the one that does, and those before it that still verify; and likewise those that
 //! sign events, by which we verify nothing.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
@@ -26,6 +27,17 @@ pub struct TokenKeys {
     tokens: ArcSwap<Held>,
     /// None, if no receiver ever asked for such a key.
     events: ArcSwap<Option<HeldForEvents>>,
+    told: ToldOfLoss,
+}
+
+/// Who is told that nothing verifies any more of what was verified before.
+#[derive(Default)]
+struct ToldOfLoss(RwLock<Vec<Box<dyn Fn() + Send + Sync>>>);
+
+impl fmt::Debug for ToldOfLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ToldOfLoss")
+    }
 }
 
 #[derive(Debug)]
@@ -41,28 +53,53 @@ struct Held {
     /// By name, the newest first.
     verifying: Vec<(String, RetiredKey)>,
     era: u64,
+    /// The first era whose signer verifies still.
+    since: u64,
 }
 
 impl Held {
-    fn new(signer: Arc<SigningKey>, retired: Vec<RetiredKey>, era: u64) -> Self {
+    fn new(signer: Arc<SigningKey>, retired: Vec<RetiredKey>) -> Self {
         let current = RetiredKey { key: signer.public().clone(), until: i64::MAX };
         let all = std::iter::once(current).chain(retired);
         let verifying = all.map(|it| (it.key.thumbprint_text(), it)).collect();
-        Self { signer, verifying, era }
+        Self { signer, verifying, era: 0, since: 0 }
+    }
+
+    /// The same, in place of `before`: a signer that does not verify any more was in other hands.
+    fn after(self, before: &Self) -> Self {
+        let era = before.era + 1;
+        let last = before.signer.public().thumbprint_text();
+        let verifies = self.verifying.iter().any(|(known, _)| *known == last);
+        Self { era, since: if verifies { before.since } else { era }, ..self }
     }
 }
 
 impl TokenKeys {
     /// The keys of which `signer` signs; those in `retired` still verify.
     pub fn new(signer: Arc<SigningKey>, retired: Vec<RetiredKey>) -> Self {
-        let tokens = ArcSwap::from_pointee(Held::new(signer, retired, 0));
-        Self { tokens, events: ArcSwap::from_pointee(None) }
+        let tokens = ArcSwap::from_pointee(Held::new(signer, retired));
+        Self { tokens, events: ArcSwap::from_pointee(None), told: ToldOfLoss::default() }
     }
 
-    /// From now on `signer` signs, and nothing verifies but it and those in `retired`.
+    /// From now on `signer` signs, and nothing verifies but it and those in `retired`. Where the last one is
+    /// not among these, whoever asked for it is told.
     pub fn replace(&self, signer: Arc<SigningKey>, retired: Vec<RetiredKey>) {
-        let next = |held: &Arc<Held>| Held::new(signer.clone(), retired.clone(), held.era + 1);
-        self.tokens.rcu(next);
+        let next = |held: &Arc<Held>| Held::new(signer.clone(), retired.clone()).after(held);
+        let last = self.tokens.rcu(next);
+        if !self.counts(last.era) {
+            let told = self.told.0.read().expect("no panic while it is held");
+            told.iter().for_each(|tell| tell());
+        }
+    }
+
+    /// Has `tell` told when what was verified before counts no longer: by then nothing of it does.
+    pub fn on_loss(&self, tell: impl Fn() + Send + Sync + 'static) {
+        self.told.0.write().expect("no panic while it is held").push(Box::new(tell));
+    }
+
+    /// Whether what was verified in the era `era` counts still: no key that signed then was in other hands.
+    pub fn counts(&self, era: u64) -> bool {
+        era >= self.tokens.load().since
     }
 
     /// From now on `signer` signs events, and nobody is to verify them by another than it and those in

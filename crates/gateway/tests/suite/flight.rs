@@ -304,3 +304,31 @@ async fn a_request_counts_until_its_answer_is_taken() {
         assert_eq!(client.ask("ping", json!({})).await.status, 200, "{streams}");
     }
 }
+
+/// Nobody can tell which tokens of a key are forged that was in other hands: what was begun by any is cut. By a key that is
+/// exchanged nothing is.
+#[tokio::test]
+async fn r_36_what_was_begun_by_tokens_of_a_compromised_key_is_cut() {
+    for act in [held(), Act::Silent] {
+        let up = upstream(Era::Session).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", Era::Session).await;
+        up.on("tools/call", act);
+        let call = client.call("pay", json!({ "amount": 1 }));
+        let rotates = async {
+            until("the call arrives", || async {
+                (up.seen_of("tools/call").len() == 1).then_some(())
+            })
+            .await;
+            for compromised in [false, true] {
+                assert_eq!(up.hung_up(), 0, "{compromised}");
+                world.run(Command::KeysRotate { reason: "due".to_owned(), compromised }).await;
+            }
+        };
+        let (answer, ()) = tokio::join!(call, rotates);
+        assert_eq!(answer.refused().as_deref(), Some("outcome_unknown"), "{answer:?}");
+        assert_eq!(world.outcome("up/pay").await, "cut");
+        until("the server's connection is closed", || async { (up.hung_up() == 1).then_some(()) })
+            .await;
+    }
+}

@@ -1,6 +1,7 @@
 //! Public keys as JWK: the vectors of the RFCs, what is refused, and thumbprints.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keys::{JwkError, KeyAlgorithm, RetiredKey, Signer as _, SigningKey, TokenKeys, VerifyingKey};
 use proptest::prelude::*;
@@ -222,6 +223,34 @@ fn a_key_set_names_keys_by_thumbprint_and_has_no_private_member() {
         assert_eq!((&jwk["use"], &jwk["alg"]), (&json!("sig"), &json!(key.algorithm().as_str())));
         assert!(jwk.get("d").is_none());
     }
+}
+
+/// An exchange leaves what was verified as it is; where the signer of before verifies no longer, all of it is lost, and who
+/// asked for that is told once.
+#[test]
+fn what_was_verified_counts_until_its_signer_was_in_other_hands() {
+    let keys = [(); 4].map(|()| Arc::new(SigningKey::generate(KeyAlgorithm::Es256).unwrap()));
+    let [first, second, third, fourth] = keys;
+    let retired = |key: &SigningKey| vec![RetiredKey { key: key.verifying().clone(), until: 100 }];
+    let set = TokenKeys::new(first.clone(), Vec::new());
+    let told = Arc::new(AtomicUsize::new(0));
+    let tell = told.clone();
+    set.on_loss(move || {
+        tell.fetch_add(1, Ordering::SeqCst);
+    });
+    let check = |counts: &[bool], times: usize| {
+        let eras = 0..=set.era();
+        assert_eq!(eras.map(|era| set.counts(era)).collect::<Vec<_>>(), counts);
+        assert_eq!(told.load(Ordering::SeqCst), times, "{counts:?}");
+    };
+    check(&[true], 0);
+    set.replace(second.clone(), retired(&first));
+    check(&[true, true], 0);
+    set.replace(third, Vec::new());
+    check(&[false, false, true], 1);
+    // Of two exchanges the first was not heard of: the key that signed here was in other hands by then.
+    set.replace(fourth, retired(&second));
+    check(&[false, false, false, true], 2);
 }
 
 #[test]
