@@ -1,5 +1,5 @@
-//! What calls and opened tasks are counted against, all in the commit of what permits them. Nothing is given
-//! back, however the call ends: a call whose outcome nobody knows may have used what it took.
+//! What calls and opened tasks are counted against, all in the commit of what permits them. What a call took
+//! is given back where it is sure that nothing happened ([`crate::Reserved`]); a task that was opened counts.
 //!
 //! INVARIANT: nobody begins anew what is used up: what has a limit for a day is counted by names that
 //! outlive instances and tasks (`n_088_…`).
@@ -17,10 +17,11 @@ use crate::Limits;
 
 /// What one call is counted against: the elevation that it rests on, if it does; the mandate, the
 /// person on whose behalf it is and every agent of the chain for this day, if they have a limit; every
-/// task of the chain that has a limit, which holds over all its branches; and last the session.
+/// task of the chain that has a limit, which holds over all its branches; last the session, and in that
+/// the `tool`, if policy looks at how often it was called.
 pub(crate) fn call(
     standing: &Standing,
-    elevation: Option<ElevationId>,
+    (elevation, tool): (Option<ElevationId>, Option<&ToolRef>),
     (now, limits): (Timestamp, &Limits),
 ) -> Vec<Effect> {
     let today = |who: String, most: Option<u64>| of_day((who, "calls"), most, now);
@@ -38,7 +39,8 @@ pub(crate) fn call(
     let tasks = standing.hops().map(|hop| hop.task);
     let counted = tasks.filter(|task| task.id == root || task.scope.max_calls.is_some());
     let tasks = counted.map(|task| one(calls_counter(task.id, None), task.scope.max_calls));
-    elevation.chain(own).chain(person).chain(agents).chain(tasks).collect()
+    let of_tool = tool.map(|tool| one(calls_counter(root, Some(tool)), None));
+    elevation.chain(own).chain(person).chain(agents).chain(tasks).chain(of_tool).collect()
 }
 
 /// The limits of calls that hold for `standing`: what each is counted by, and the most.
@@ -47,7 +49,7 @@ pub fn limits_of_calls(
     now: Timestamp,
     limits: &Limits,
 ) -> Vec<(CounterKey, i64)> {
-    let counted = call(standing, None, (now, limits)).into_iter();
+    let counted = call(standing, (None, None), (now, limits)).into_iter();
     let limited = counted.filter_map(|effect| {
         let Effect::Count { counter, limit, .. } = effect else { return None };
         Some((counter, limit?))

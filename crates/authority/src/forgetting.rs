@@ -139,7 +139,8 @@ impl Authority {
         for (counter, value) in listed {
             let Some(counts) = counted::counts(&counter) else { continue };
             if is_past(counts, &mut reader, now).await? {
-                // What comes to nothing is kept no longer; nothing is ever given back that could make it less.
+                // What comes to nothing is kept no longer; what is given back of it at the same time, or later,
+                // leaves no less.
                 effects.push(Effect::Count { counter, amount: -value, limit: None });
             }
         }

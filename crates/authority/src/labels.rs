@@ -17,7 +17,6 @@ use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
 
 use crate::Authority;
-use crate::counted::calls_counter;
 use crate::memory::Memory;
 use crate::pip::{FactsError, Gathered};
 use crate::reader::Reader;
@@ -210,14 +209,10 @@ pub(crate) fn joined(gathered: &Gathered, request: &AccessRequest) -> Vec<Effect
     let mut effects = gathered.flowing.kept_with(&labels);
     let (root, remembered) = (gathered.standing.root().id, gathered.snapshot.remembered());
     effects.extend(gathered.flowing.memory.with(root, &labels));
-    if let ResourceRef::Tool(tool) = &request.resource {
-        if remembered.used_tools {
-            used_tools.insert(tool.clone());
-        }
-        if remembered.counted.contains(tool) {
-            let counter = calls_counter(root, Some(tool));
-            effects.push(Effect::Count { counter, amount: 1, limit: None });
-        }
+    if let ResourceRef::Tool(tool) = &request.resource
+        && remembered.used_tools
+    {
+        used_tools.insert(tool.clone());
     }
     if labels != session.labels || used_tools != session.used_tools {
         let session = SessionFacts { labels, used_tools, ..SessionFacts::default() };

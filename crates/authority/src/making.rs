@@ -20,6 +20,7 @@ use crate::outcomes::Closing;
 use crate::permit::{Actor, Circumstances, Entailed, Governed, PermitContext, ShownToken};
 use crate::pip::{FactsError, Gathered};
 use crate::records::{self, Decided, DecisionEntry, FactsLeaf};
+use crate::reserved::Reserved;
 
 /// The act that a token is issued by, which ends no later than the policy set lets tokens last.
 const TOKENS: &str = "token/issue";
@@ -238,14 +239,16 @@ impl Authority {
             }
             Decision::Permit(grant) => {
                 unit.reads = read_set(question);
-                unit.effects.extend(self.effects_of(question, &grant));
+                let (effects, reserved) = self.effects_of(question, &grant);
+                unit.effects.extend(effects);
                 if let Actor::Proposed { entries, .. } = &circumstances.actor {
                     unit.entries.extend(entries.iter().cloned());
                 }
-                unit.effects.push(Effect::OpenPermit { entry });
+                unit.effects.push(Effect::OpenPermit { entry, body: reserved.body() });
                 let is_counted = is_counted(request);
+                let granted = (&grant, reserved);
                 Answer::Permit(Box::new(Permitting {
-                    closing: closing_of((question, &unit.reads), &grant, (id, people)),
+                    closing: closing_of((question, &unit.reads), granted, (id, people)),
                     grant,
                     entry,
                     counted: counted::of_session(&unit, gathered.standing.root().id),
@@ -303,21 +306,37 @@ impl Authority {
         }
     }
 
-    fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
+    /// What a permit by `grant` does in its commit, and what of that it may give back.
+    fn effects_of(&self, question: &Question<'_>, grant: &Grant) -> (Vec<Effect>, Reserved) {
         let mut effects = labels::joined(&question.gathered, question.request);
         if let Actor::Proposed { effects: enter, .. } = &question.circumstances.actor {
             effects.extend(enter.iter().cloned());
         }
-        effects.extend(counted::spent(&grant.spends));
+        let spent: Vec<_> = counted::spent(&grant.spends).collect();
+        let calls = self.calls_of(question, grant);
+        let reserved = Reserved::by(spent.iter().chain(&calls));
+        effects.extend(spent);
         let shown = question.circumstances.token.filter(|_| grant.uses_token);
         effects.extend(shown.as_ref().map(ShownToken::used));
+        effects.extend(calls);
         if is_counted(question.request) {
-            let Question { gathered, facts, .. } = question;
-            let day = (facts.now, &self.limits);
-            effects.extend(counted::call(&gathered.standing, grant.elevation, day));
-            effects.extend(accounts::joined(gathered));
+            effects.extend(accounts::joined(&question.gathered));
         }
-        effects
+        (effects, reserved)
+    }
+
+    /// What it is counted against, if it counts as a call.
+    fn calls_of(&self, question: &Question<'_>, grant: &Grant) -> Vec<Effect> {
+        let Question { request, gathered, facts, .. } = question;
+        if !is_counted(request) {
+            return Vec::new();
+        }
+        let looked_at = &gathered.snapshot.remembered().counted;
+        let tool = match &request.resource {
+            ResourceRef::Tool(tool) => Some(tool).filter(|tool| looked_at.contains(*tool)),
+            _ => None,
+        };
+        counted::call(&gathered.standing, (grant.elevation, tool), (facts.now, &self.limits))
     }
 }
 
@@ -343,10 +362,11 @@ fn lost(question: &Question<'_>, decision: &Decision) -> Option<Stranger> {
     })
 }
 
-/// What closes the permit that a decision opens which rests on what it `read`, but for its place in the log.
+/// What closes the permit that a decision opens which rests on what it `read`, but for its place in the log;
+/// with what the permit has taken.
 fn closing_of(
     (question, read): (&Question<'_>, &[FactKey]),
-    grant: &Grant,
+    (grant, reserved): (&Grant, Reserved),
     (decision, people): (DecisionId, PeopleCommitments),
 ) -> Closing {
     let Question { request, gathered, facts, .. } = question;
@@ -367,7 +387,7 @@ fn closing_of(
         people,
     };
     let consequential = facts.is_consequential();
-    Closing { context, consequential }
+    Closing { context, consequential, reserved }
 }
 
 fn read_set(question: &Question<'_>) -> Vec<FactKey> {

@@ -17,10 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::changes::Changes;
 use crate::committing::Abandoned;
+use crate::known_calls::KnownCalls;
 use crate::making::Permitting;
 use crate::permit::PermitContext;
 use crate::pip::Unknown;
 use crate::refusals::{FOLDED_FOR, RefusalLog};
+use crate::reserved::{Reserved, UnknownOutcome};
 
 /// The most permits whose outcome is not yet in the log; beyond that nothing is permitted.
 pub const OUTCOMES_OPEN_MAX: usize = 8_192;
@@ -33,6 +35,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 pub(crate) struct Closing {
     pub(crate) context: PermitContext,
     pub(crate) consequential: bool,
+    /// What the permit has taken, which is kept with it.
+    pub(crate) reserved: Reserved,
 }
 
 /// A permit that a commit under way will open, with its place in the queue.
@@ -41,6 +45,36 @@ pub(crate) struct Opening {
     pub(crate) place: OwnedSemaphorePermit,
     /// Whether the act begins with the commit: so it does where that enters what the act leads to.
     pub(crate) begins: bool,
+}
+
+/// How a permitted act ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) outcome: OutcomeKind,
+    pub(crate) result: Option<Sha256Digest>,
+    /// Whether it is sure that nothing happened: then what was taken for it is given back.
+    pub(crate) is_nothing: bool,
+}
+
+impl End {
+    /// It ended so, and something happened, or may have.
+    pub(crate) const fn of(outcome: OutcomeKind, result: Option<Sha256Digest>) -> Self {
+        Self { outcome, result, is_nothing: false }
+    }
+
+    /// Whoever was to do it has not heard of it.
+    pub(crate) const fn unsent() -> Self {
+        Self { outcome: OutcomeKind::Failed, result: None, is_nothing: true }
+    }
+
+    /// Nobody says how it ended.
+    const fn left(has_begun: bool) -> Self {
+        if has_begun {
+            Self::of(OutcomeKind::Unknown, None)
+        } else {
+            Self { outcome: OutcomeKind::NotStarted, result: None, is_nothing: true }
+        }
+    }
 }
 
 /// A permit that is open, with its place in the queue.
@@ -62,11 +96,17 @@ pub(crate) enum Queued {
 #[derive(Debug)]
 pub(crate) struct Closed {
     closing: Closing,
-    outcome: OutcomeKind,
-    result: Option<Sha256Digest>,
+    end: End,
     at: Timestamp,
     /// Freed when the outcome is written.
     _place: OwnedSemaphorePermit,
+}
+
+impl Closed {
+    /// Whether something was taken for what surely did not happen.
+    fn gives_back(&self) -> bool {
+        self.end.is_nothing && !self.closing.reserved.is_empty()
+    }
 }
 
 /// The open end of one permit.
@@ -101,16 +141,16 @@ impl OutcomeSlot {
         }
     }
 
-    pub(crate) fn close(&mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {
+    pub(crate) fn close(&mut self, end: End) {
         let Some((closing, place)) = self.open.take() else { return };
-        if leaves_unknown(outcome, &closing) {
+        if leaves_unknown(end.outcome, &closing) {
             // From now on, not only once it is recorded.
             let mark = FactKey::unknown_outcome(&closing.context.act);
             let mut unknown = self.unknown.write().expect("no panic while it is held");
             unknown.insert(mark, Revision(u64::MAX));
         }
         let at = self.clock.now();
-        let closed = Closed { closing, outcome, result, at, _place: place };
+        let closed = Closed { closing, end, at, _place: place };
         // The receiver lives as long as the process: if it is gone, the restart writes *unknown*.
         let _ = self.queue.send(Queued::Closed(closed));
     }
@@ -118,13 +158,8 @@ impl OutcomeSlot {
 
 impl Drop for OutcomeSlot {
     fn drop(&mut self) {
-        self.close(left(self.has_begun), None);
+        self.close(End::left(self.has_begun));
     }
-}
-
-/// How an act ended of which nobody says it.
-const fn left(has_begun: bool) -> OutcomeKind {
-    if has_begun { OutcomeKind::Unknown } else { OutcomeKind::NotStarted }
 }
 
 /// Writes outcomes into the log, in the background, until the process ends.
@@ -138,6 +173,7 @@ pub(crate) struct Pen {
     pub(crate) journal: Journal,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) calls: KnownCalls,
 }
 
 impl OutcomeWriter {
@@ -177,10 +213,13 @@ impl Pen {
         loop {
             let unit = unit_of(closed, self.entropy.as_ref());
             match self.journal.store().commit(unit).await {
-                Ok(_) | Err(CommitError::Used(_)) => return,
+                Ok(_) | Err(CommitError::Used(_)) => break,
                 Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
             }
             tokio::time::sleep(RETRY_AFTER).await;
+        }
+        if closed.gives_back() {
+            self.calls.forget(&closed.closing.reserved);
         }
     }
 
@@ -189,8 +228,8 @@ impl Pen {
         let Ok(committed) = commit.await else { return };
         for Opening { permitting, place, begins } in openings {
             let closing = permitting.opened(&committed).closing;
-            let (outcome, at) = (left(begins), self.clock.now());
-            let closed = Closed { closing, outcome, result: None, at, _place: place };
+            let (end, at) = (End::left(begins), self.clock.now());
+            let closed = Closed { closing, end, at, _place: place };
             self.write_outcome(&closed).await;
         }
     }
@@ -203,11 +242,15 @@ impl Pen {
 }
 
 fn unit_of(closed: &Closed, entropy: &dyn Entropy) -> Unit {
-    let Closed { closing, outcome, result, at, .. } = closed;
-    let record = outcome_record(closing, (*outcome, *result), *at, entropy);
+    let Closed { closing, end, .. } = closed;
+    let record = outcome_record(closed, entropy);
     let mut effects = vec![Effect::ClosePermit { index: closing.context.index }];
-    if leaves_unknown(*outcome, closing) {
-        effects.push(unknown_mark(&closing.context));
+    if leaves_unknown(end.outcome, closing) {
+        let (decision, reserved) = (closing.context.decision, closing.reserved.clone());
+        effects.push(UnknownOutcome { decision, reserved }.mark(&closing.context.act));
+    }
+    if closed.gives_back() {
+        effects.extend(closing.reserved.given_back());
     }
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
     Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() }
@@ -218,34 +261,23 @@ fn leaves_unknown(outcome: OutcomeKind, closing: &Closing) -> bool {
     closing.consequential && matches!(outcome, OutcomeKind::Unknown | OutcomeKind::Cut)
 }
 
-/// What makes an equal act be refused until somebody settles this one.
-fn unknown_mark(context: &PermitContext) -> Effect {
-    Effect::Put {
-        key: FactKey::unknown_outcome(&context.act),
-        body: json::canonical(&serde_json::json!({ "decision": context.decision })),
-    }
-}
-
-fn outcome_record(
-    closing: &Closing,
-    (outcome, result): (OutcomeKind, Option<Sha256Digest>),
-    at: Timestamp,
-    entropy: &dyn Entropy,
-) -> OutcomeRecord {
-    let standing = &closing.context.standing;
+fn outcome_record(closed: &Closed, entropy: &dyn Entropy) -> OutcomeRecord {
+    let Closed { closing, end: End { outcome, result, .. }, at, .. } = closed;
+    let (at, standing) = (*at, &closing.context.standing);
     OutcomeRecord {
         agent: standing.agent.name.clone(),
         commitments: closing.context.people.into(),
         decision: closing.context.decision,
         duration_ms: u64::try_from(at.since(closing.context.decided).as_millis())
             .unwrap_or(u64::MAX),
+        given_back: closed.gives_back(),
         id: RecordId::new(at, entropy),
         instance: standing.instance.id,
         kind: "outcome".to_owned(),
         mandate: Some(standing.task.mandate_digest),
-        outcome,
+        outcome: *outcome,
         purpose: standing.purpose.id.clone(),
-        result,
+        result: *result,
         task: standing.task.id,
         time: at,
         v: VERSION,

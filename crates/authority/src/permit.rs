@@ -12,7 +12,7 @@ use serde_json::Value;
 use store::{Effect, NewEntry, OnceScope};
 
 use crate::labels::Marking;
-use crate::outcomes::OutcomeSlot;
+use crate::outcomes::{End, OutcomeSlot};
 
 /// A permit that was not begun within this time is not begun.
 pub const BEGIN_WITHIN: Duration = Duration::from_secs(1);
@@ -289,6 +289,12 @@ pub struct Running {
 impl Running {
     /// Says how the act ended, with the digest of what came back if anything did.
     pub fn finish(mut self, outcome: OutcomeKind, result: Option<Sha256Digest>) {
-        self.slot.close(outcome, result);
+        self.slot.close(End::of(outcome, result));
+    }
+
+    /// Says that nothing was sent, so whoever was to do it has not heard of it: it failed, and what it took of
+    /// limits and budgets is given back.
+    pub fn unsent(mut self) {
+        self.slot.close(End::unsent());
     }
 }

@@ -4,7 +4,6 @@
 //! not changed; the commit checks the same once more. A missing fact is an error, never a default.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use journal::Journal;
@@ -16,16 +15,18 @@ use model::{
 };
 use moka::sync::Cache;
 use pdp::{Remembered, Snapshot};
-use store::{CounterKey, Store, StoreError};
+use store::{Store, StoreError};
 
 use crate::changes::Changes;
 use crate::counted::{calls_counter, counter_name};
 use crate::handed_to::HandedTo;
 use crate::in_force::{Activating, InForce, PolicyInForce};
 use crate::known::KnownFacts;
+use crate::known_calls::KnownCalls;
 use crate::labels::Flowing;
 use crate::observing::{Observation, Observing};
 use crate::reader::{self, Pages, Reader};
+use crate::reserved::Reserved;
 use crate::standing::read_standing;
 
 /// The most instances, tools and sessions whose facts are kept.
@@ -103,9 +104,7 @@ pub struct Pip {
     /// What is stopped of all that an instance needs, whatever it does: who is in its delegation
     /// chain never changes.
     stops: Cache<InstanceId, Shared<Stops>>,
-    /// The permitted calls of each session, of all tools and of one, as the newest commit that counted one
-    /// left them.
-    calls: Cache<CounterKey, Arc<AtomicI64>>,
+    pub(crate) calls: KnownCalls,
     unknown: Arc<Unknown>,
     /// By its codes it is remembered what results said.
     pub(crate) saying: Arc<SealingKey>,
@@ -148,7 +147,7 @@ impl Pip {
             handed_to: Cache::new(CACHED_MAX),
             sessions: Cache::new(CACHED_MAX),
             stops: Cache::new(CACHED_MAX),
-            calls: Cache::new(CACHED_MAX),
+            calls: KnownCalls::new(CACHED_MAX),
             unknown,
             saying: Arc::new(journal.sealer().saying()),
         })
@@ -450,25 +449,23 @@ impl Pip {
         let (mut counters, mut unread) = (BTreeMap::new(), Vec::new());
         for tool in tools {
             let (name, counter) = (counter_name(tool), calls_counter(session, tool));
-            match self.calls.get(&counter) {
-                Some(known) => drop(counters.insert(name, known.load(Ordering::Acquire))),
+            match self.calls.of(&counter) {
+                Some(known) => drop(counters.insert(name, known)),
                 None => unread.push((name, counter)),
             }
         }
         if !unread.is_empty() {
             let (names, unread): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
             let stored = self.store.counters(&unread).await?;
-            let noted = unread.into_iter().zip(stored).map(|(key, it)| self.note_calls(key, it));
+            let noted = unread.into_iter().zip(stored).map(|(key, it)| self.calls.note(key, it));
             counters.extend(names.into_iter().zip(noted));
         }
         Ok(counters)
     }
 
-    /// Takes note that the store says `calls` for `counter`; calls are never given back, so the
-    /// most that anybody was told is the newest. Gives that.
-    pub(crate) fn note_calls(&self, counter: CounterKey, calls: i64) -> i64 {
-        let known = self.calls.get_with(counter, || Arc::new(AtomicI64::new(calls)));
-        known.fetch_max(calls, Ordering::AcqRel).max(calls)
+    /// Takes note that this was given back, in a commit that is made.
+    pub fn note_given_back(&self, reserved: &Reserved) {
+        self.calls.forget(reserved);
     }
 }
 

@@ -1,13 +1,15 @@
-//! Recovery: what was permitted before a crash and never closed ends as *unknown*.
+//! Recovery: what was permitted before a crash and never closed ends as *unknown*, and what it took stays
+//! taken: it may have happened.
 
 use std::sync::Arc;
 
 use journal::{DisclosureError, Journal};
 use model::record::{DecisionRecord, Disclosure, OutcomeKind, OutcomeRecord, VERSION};
-use model::{ActDigest, Clock, Entropy, FactKey, Harm, RecordId};
-use store::{CommitError, Effect, Unit};
+use model::{ActDigest, Clock, Entropy, Harm, RecordId};
+use store::{CommitError, Effect, OpenPermit, Unit};
 
 use crate::NotPermitted;
+use crate::reserved::{Reserved, UnknownOutcome};
 
 /// Closes every permit that is still open in `journal` and returns how many there were. Nothing is
 /// done again; a consequential act equal to one of them is refused until somebody settles it.
@@ -33,7 +35,7 @@ pub async fn recover(
                 None
             }
         };
-        let unit = closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
+        let unit = closing_unit((permit, &decision, disclosure.as_ref()), clock, entropy);
         match journal.store().commit(unit).await {
             Ok(_) | Err(CommitError::Used(_)) => {}
             Err(error) => return Err(NotPermitted::Unrecorded(error)),
@@ -43,7 +45,7 @@ pub async fn recover(
 }
 
 fn closing_unit(
-    (index, decision, disclosure): (u64, &DecisionRecord, Option<&Disclosure>),
+    (permit, decision, disclosure): (&OpenPermit, &DecisionRecord, Option<&Disclosure>),
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> Unit {
@@ -53,6 +55,7 @@ fn closing_unit(
         commitments: decision.commitments.people().into(),
         decision: decision.id,
         duration_ms: u64::try_from(now.since(decision.time).as_millis()).unwrap_or(u64::MAX),
+        given_back: false,
         id: RecordId::new(now, entropy.as_ref()),
         instance: decision.instance,
         kind: "outcome".to_owned(),
@@ -64,14 +67,23 @@ fn closing_unit(
         time: now,
         v: VERSION,
     };
-    let mut effects = vec![Effect::ClosePermit { index }];
+    let mut effects = vec![Effect::ClosePermit { index: permit.index }];
     let consequential = decision.harm.iter().any(|class| *class != Harm::ReadsData);
     if let (true, Some(act)) = (consequential, act_of(decision, disclosure)) {
-        let body = json::canonical(&serde_json::json!({ "decision": decision.id }));
-        effects.push(Effect::Put { key: FactKey::unknown_outcome(&act), body });
+        let outcome = UnknownOutcome { decision: decision.id, reserved: reserved(permit) };
+        effects.push(outcome.mark(&act));
     }
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
     Unit { entries, effects, ..Unit::default() }
+}
+
+/// What the permit has taken; nothing, if that cannot be read: then it stays taken.
+fn reserved(permit: &OpenPermit) -> Reserved {
+    let read = permit.body.as_deref().map(Reserved::read);
+    if matches!(read, Some(None)) {
+        tracing::error!(index = permit.index, "what an open permit has taken cannot be read");
+    }
+    read.flatten().unwrap_or_default()
 }
 
 /// The act that a recorded decision was about, rebuilt from its disclosure.

@@ -144,8 +144,8 @@ async fn asked(command: Command) -> anyhow::Result<(PathBuf, Asked, NewKey)> {
         Command::Device(device) => plain(of_device(device)),
         Command::Server(server) => plain(of_server(server)),
         Command::Tool(tool) => plain(of_tool(tool)),
-        Command::Outcome(Outcome::Settle { decision, reason, socket }) => {
-            (socket.socket, Asked::OutcomeSettle { decision, reason }, None)
+        Command::Outcome(Outcome::Settle { decision, did_not_happen, reason, socket }) => {
+            (socket.socket, Asked::OutcomeSettle { decision, did_not_happen, reason }, None)
         }
         Command::Clock(Clock::Trust { reason, socket }) => {
             (socket.socket, Asked::ClockTrust { reason }, None)

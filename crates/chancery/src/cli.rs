@@ -378,6 +378,9 @@ pub(crate) enum Outcome {
     Settle {
         /// The decision.
         decision: String,
+        /// It surely did not happen: what it took of limits and budgets is given back.
+        #[arg(long)]
+        did_not_happen: bool,
         /// What was found.
         #[arg(long)]
         reason: String,

@@ -72,8 +72,20 @@ pub(crate) enum Heard {
     Withheld(Sha256Digest),
     /// No answer.
     Nothing(LinkError),
+    /// Nothing of the call was sent.
+    Unsent(LinkError),
     /// It was stopped: by the client, or because it is no longer permitted.
     Cut,
+}
+
+impl Heard {
+    /// The same of the first that was to be sent: where the server has not seen that, it has seen nothing.
+    fn of_first(self) -> Self {
+        match self {
+            Self::Nothing(error @ LinkError::Unreached(_)) => Self::Unsent(error),
+            heard => heard,
+        }
+    }
 }
 
 /// Why a call is stopped before it is answered.
@@ -192,7 +204,7 @@ impl Way {
         let eras = (self.conversation.link.era, self.about.era);
         let params = act.params.as_deref();
         let Ok(params) = translate::params(params, eras, self.conversation.declares) else {
-            return Heard::Nothing(LinkError::Unreached("nothing to send".to_owned()));
+            return Heard::Unsent(LinkError::Unreached("nothing to send".to_owned()));
         };
         let stop = async {
             tokio::select! {
@@ -202,7 +214,8 @@ impl Way {
         };
         tokio::pin!(stop);
         let way = (asserted, messages);
-        let mut heard = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
+        let first = self.exchange(act, params.as_deref(), way, stop.as_mut()).await;
+        let mut heard = first.of_first();
         heard = self.labelled(heard, act).await;
         for _ in 0..ROUNDS_MAX {
             let Some(result) = self.asks_through_us(&heard, act) else { break };
@@ -324,6 +337,10 @@ impl Way {
             Heard::Withheld(digest) => {
                 running.finish(OutcomeKind::Withheld, Some(digest));
                 Ended::Refused(Refusal::OutcomeUnknown { decision })
+            }
+            Heard::Unsent(source) => {
+                running.unsent();
+                Ended::Refused(Refusal::UpstreamFailed { source, decision: Some(decision) })
             }
             Heard::Nothing(source @ (LinkError::Unreached(_) | LinkError::Refused(_))) => {
                 running.finish(OutcomeKind::Failed, None);

@@ -77,6 +77,7 @@ fn outcome() -> OutcomeRecord {
         commitments,
         decision: id,
         duration_ms: 12,
+        given_back: false,
         id: RecordId::from_bytes([4; 16]),
         instance,
         kind: "outcome".to_owned(),

@@ -344,8 +344,13 @@ pub enum Command {
     MandateList,
     /// Withdraws a mandate.
     MandateWithdraw { id: String, reason: String },
-    /// Settles an unknown outcome.
-    OutcomeSettle { decision: String, reason: String },
+    /// Settles an unknown outcome. What did not happen gives back what it took of limits and budgets.
+    OutcomeSettle {
+        decision: String,
+        #[serde(default)]
+        did_not_happen: bool,
+        reason: String,
+    },
     /// Says that the clock is right as it is.
     ClockTrust { reason: String },
     /// Exchanges the key that signs tokens; a compromised one verifies none any more.

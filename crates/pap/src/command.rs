@@ -373,8 +373,8 @@ impl Administration {
             Command::ToolDescribe { tool, said } => self.tool_describe(by, &tool, said).await,
             Command::ToolDiff { tool } => self.tool_diff(by, &tool).await,
             Command::ToolPin { tool, digest } => self.tool_pin(by, &tool, &digest).await,
-            Command::OutcomeSettle { decision, reason } => {
-                self.settle(by, &decision, &reason).await
+            Command::OutcomeSettle { decision, did_not_happen, reason } => {
+                self.settle(by, (&decision, did_not_happen), &reason).await
             }
             Command::ClockTrust { reason } => self.trust_clock(by, &reason).await,
             Command::KeysRotate { reason, compromised } => {

@@ -3,7 +3,8 @@
 //!
 //! Each is decided with the tools as they were pinned then, on the facts and with the built-in rules that
 //! it was decided by; only the policies and schema parts are others. What is left of budgets is what would have
-//! been left, had the set come into force then. What other state that the commit checks denied (a limit that was
+//! been left, had the set come into force then; what did not happen then was given back by its permit, and is by the
+//! other set's. What other state that the commit checks denied (a limit that was
 //! reached) is denied by any set; a token that was used up only by one that wants a token of its own there, and which
 //! others had been used before nobody took note of.
 
@@ -12,7 +13,9 @@ use std::sync::Arc;
 
 use authority::SharedCompiler;
 use model::record::Verdict;
-use model::{AccessRequest, Decision, Denial, Facts, PolicyDigest, PrincipalFacts, Timestamp};
+use model::{
+    AccessRequest, Decision, DecisionId, Denial, Facts, PolicyDigest, PrincipalFacts, Timestamp,
+};
 use pdp::{
     BUDGETS_FILE, Before, Budgets, Bundle, CompileErrors, LABELS_FILE, STRICTNESS_FILE, Snapshot,
 };
@@ -171,6 +174,7 @@ impl Administration {
         while let Some((recorded, question)) =
             self.recalled(&mut decisions, &mut tried.recall).await?
         {
+            tried.gave_back(&mut decisions.given_back);
             let is_asked = tried.is_asked(&recorded);
             let is_any_set = recorded.is_by_commit() && recorded.before() != Before::TokenUsed;
             if is_any_set || !(is_asked || tried.counts(&recorded)) {
@@ -196,12 +200,12 @@ impl Administration {
             let (request, facts) = known.as_ref();
             if !is_asked {
                 if let Decision::Permit(grant) = then.decide(request, facts) {
-                    tried.used.uses(&grant);
+                    tried.used.uses(recorded.id, &grant);
                 }
                 continue;
             }
             let now = tried.with_tools_of(&then).await?;
-            match tried.answer((&now, &then), recorded.before(), (request, facts)) {
+            match tried.answer((&now, &then), &recorded, (request, facts)) {
                 Ok(decision) => {
                     let otherwise = owed::otherwise(&recorded, &decision, (&now, &then), request);
                     page.note((&recorded, otherwise), &decision, (request, facts));
@@ -210,6 +214,7 @@ impl Administration {
                 Err(Unknown::Token) => page.needs_token += 1,
             }
         }
+        tried.gave_back(&mut decisions.given_back);
         // A page that is not full is the last: that it was asked for is itself a record.
         let next = (decisions.records == PAGE).then(|| from + PAGE as u64);
         Ok(page.told(next))
@@ -261,25 +266,31 @@ impl Tried {
         Ok(Self { files, budgets, ..Self::default() })
     }
 
-    /// What the set, compiled as `now`, answers to an act to which `then` answered `before`; what that uses up, or may
-    /// use up, is used up from then on.
+    /// Takes note that these permits gave back what they took.
+    fn gave_back(&mut self, permits: &mut Vec<DecisionId>) {
+        permits.drain(..).for_each(|permit| self.used.gave_back(&permit));
+    }
+
+    /// What the set, compiled as `now`, answers to an act to which `then` answered as it is `recorded`; what that uses
+    /// up, or may use up, is used up from then on.
     fn answer(
         &mut self,
         (now, then): (&Snapshot, &Snapshot),
-        before: Before,
+        recorded: &Recorded,
         (request, facts): (&AccessRequest, &Facts),
     ) -> Result<Decision, Unknown> {
         let decision = if now.looks_beyond(then, request, facts) {
             Err(Unknown::Unnoted)
         } else {
             let decision = now.decide(request, facts);
+            let before = recorded.before();
             let settled = now.strictness().settled(decision, (then.strictness(), before));
             settled.ok_or(Unknown::Token)
         };
         if decision.is_err() {
             self.used.doubt(now.budgets().counters_of(request, facts));
         }
-        self.used.counted(decision?)
+        self.used.counted(recorded.id, decision?)
     }
 
     /// Whether it is asked of the decision.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::{Effect, LogEntry};
+use authority::{Effect, LogEntry, Reserved, UnknownOutcome};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
 use model::{
@@ -315,24 +315,37 @@ impl Administration {
         Ok(json!({ "proof": proof }))
     }
 
-    /// Says that somebody looked: an act equal to this decision's may be done again.
+    /// Says that somebody looked: an act equal to this decision's may be done again. If it did not happen, what
+    /// it took of limits and budgets is given back.
     pub(crate) async fn settle(
         &self,
         by: &PersonId,
-        decision: &str,
+        (decision, did_not_happen): (&str, bool),
         reason: &str,
     ) -> Result<Value, AdminError> {
         let mut draft = self.draft(by, "outcome/settle", ResourceRef::Deployment).await?;
         let mark = self.unknown_mark(decision).await?;
-        // Read, so that of two who settle it at once one is told that it was settled.
-        let found = draft.reader.find::<Value>(mark.clone()).await;
+        // Read, so that of two who settle it at once one is told that it was settled, and gives nothing back.
+        let found = draft.reader.find::<UnknownOutcome>(mark.clone()).await;
         let found = found.map_err(AdminError::unavailable)?;
-        if found.is_none_or(|found| found["decision"] != decision) {
+        let found = found.filter(|found| found.decision.to_string() == decision);
+        let Some(UnknownOutcome { reserved, .. }) = found else {
             return Err(AdminError::Missing(format!("unknown outcome of `{decision}`")));
-        }
-        let change = json!({ "decision": decision, "reason": reason });
-        let done = draft.make(change, vec![Effect::Remove { key: mark }]).await?;
-        Ok(json!({ "settled": decision, "decision": done.decision }))
+        };
+        // Whoever finds that it happened leaves taken what it took.
+        let given_back = if did_not_happen { reserved } else { Reserved::default() };
+        let mut effects = vec![Effect::Remove { key: mark }];
+        effects.extend(given_back.given_back());
+        let change = json!({
+            "decision": decision,
+            "did_not_happen": did_not_happen,
+            "given_back": !given_back.is_empty(),
+            "reason": reason,
+        });
+        let done = draft.make(change, effects).await?;
+        self.authority.pip().note_given_back(&given_back);
+        let given_back = !given_back.is_empty();
+        Ok(json!({ "settled": decision, "given_back": given_back, "decision": done.decision }))
     }
 
     async fn unknown_mark(&self, decision: &str) -> Result<FactKey, AdminError> {

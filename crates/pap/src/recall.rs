@@ -7,7 +7,8 @@ use std::sync::Arc;
 use authority::{LogEntry, SharedCompiler};
 use journal::DisclosureError;
 use model::record::{
-    AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, ObservedSet, Verdict,
+    AdministrationRecord, DECISION_VERSION, DecisionRecord, Disclosure, ObservedSet, OutcomeRecord,
+    Verdict,
 };
 use model::{
     AccessRequest, ActionName, Answers, Binding, BudgetName, DecisionId, Directory, ElevationId,
@@ -68,6 +69,9 @@ const LEAVES_MAX: usize = 1_024;
 /// only of a decision there is an action.
 const BEGINS: &[u8] = br#"{"action":"#;
 
+/// What the bytes of an outcome have that gave back what its permit took.
+const GIVES_BACK: &[u8] = br#""given_back":true"#;
+
 /// How many records are gone through before others are served: to serve them is to leave the thread, which costs some
 /// microseconds, and so many records take less than a millisecond.
 const TURN: usize = 16;
@@ -89,6 +93,8 @@ pub(crate) struct Decisions {
     entries: std::vec::IntoIter<LogEntry>,
     /// What they disclose, by index.
     disclosures: BTreeMap<u64, Result<Disclosure, DisclosureError>>,
+    /// The permits of which the records that were gone through say that they gave back what they took.
+    pub(crate) given_back: Vec<DecisionId>,
 }
 
 /// What a facts leaf discloses, for decisions that differ in their time and circumstances.
@@ -163,7 +169,8 @@ impl Administration {
         let records = entries.len();
         let disclosures = journal.disclosures(index, records).await;
         let disclosures = disclosures.map_err(AdminError::unavailable)?;
-        Ok(Decisions { records, entries: entries.into_iter(), disclosures })
+        let entries = entries.into_iter();
+        Ok(Decisions { records, entries, disclosures, given_back: Vec::new() })
     }
 
     /// The next of `decisions`, with what was asked; none, if that was the last one.
@@ -176,7 +183,10 @@ impl Administration {
             if decisions.entries.len().is_multiple_of(TURN) {
                 tokio::task::yield_now().await;
             }
-            let Some(read) = read(&entry) else { continue };
+            let Some(read) = read(&entry) else {
+                decisions.given_back.extend(given_back(&entry));
+                continue;
+            };
             let disclosure = decisions.disclosures.remove(&entry.index).transpose();
             let question = match &read {
                 Read::Act(record) => {
@@ -185,7 +195,10 @@ impl Administration {
                 }
                 Read::Administration(record) => {
                     match held_against(disclosure, &record.commitments)? {
-                        Disclosed::Values(own) => administrative_question(record, &own).into(),
+                        Disclosed::Values(own) => {
+                            decisions.given_back.extend(settled_as_nothing(record, &own));
+                            administrative_question(record, &own).into()
+                        }
                         other => Question::without(other),
                     }
                 }
@@ -284,6 +297,23 @@ impl From<Result<(AccessRequest, Facts), String>> for Question {
             Err(why) => Self::Damaged(why),
         }
     }
+}
+
+/// The permit of which the outcome at `entry` says that it gave back what it took.
+fn given_back(entry: &LogEntry) -> Option<DecisionId> {
+    if !entry.bytes.windows(GIVES_BACK.len()).any(|it| it == GIVES_BACK) {
+        return None;
+    }
+    let outcome: OutcomeRecord = serde_json::from_slice(&entry.bytes).ok()?;
+    outcome.given_back.then_some(outcome.decision)
+}
+
+/// The permit of which somebody found that what it permitted did not happen, so that it gave back what it took.
+fn settled_as_nothing(record: &AdministrationRecord, own: &Disclosure) -> Option<DecisionId> {
+    let is_settled = record.action == "outcome/settle" && record.decision == Verdict::Permit;
+    let change = own.value("change").filter(|_| is_settled)?;
+    let decision = change.get("decision").filter(|_| change["given_back"] == true);
+    decision?.as_str()?.parse().ok()
 }
 
 fn read(entry: &LogEntry) -> Option<Read> {

@@ -183,7 +183,7 @@ async fn r_35_what_for_and_after_what_can_change_the_answer_and_is_recorded() {
     check(labels, call, (world, call), ("own/session/labels", json!(["private"]))).await;
 
     let world = with(|_| {}).await;
-    drop(world.authorize(call(&world)).await.expect("it is permitted"));
+    world.done(call(&world)).await.expect("it is permitted");
     let calls = (CALL, "context.session.counters.calls >= 1");
     check(calls, call, (world, call), ("own/session/counters/calls", json!(1))).await;
 

@@ -21,9 +21,7 @@ async fn n_088_a_limit_is_never_passed_by_parallel_calls() {
         let world = Arc::new(world);
         let calls = (0..PARALLEL).map(|_| {
             let world = world.clone();
-            tokio::spawn(
-                async move { world.authorize(world.call("lookup", json!({}))).await.map(drop) },
-            )
+            tokio::spawn(async move { world.done(world.call("lookup", json!({}))).await })
         });
         let answers = join_all(calls).await;
         let permitted = answers.iter().filter(|it| matches!(it, Ok(Ok(())))).count();
@@ -47,9 +45,7 @@ async fn the_counters_that_policy_sees_lose_no_parallel_call() {
     for round in 1..=4 {
         let calls = (0..16).map(|_| {
             let world = world.clone();
-            tokio::spawn(
-                async move { world.authorize(world.call("lookup", json!({}))).await.map(drop) },
-            )
+            tokio::spawn(async move { world.done(world.call("lookup", json!({}))).await })
         });
         assert!(join_all(calls).await.into_iter().all(|it| it.unwrap().is_ok()));
         drop(world.authorize(world.method("tools/list")).await.unwrap());
@@ -71,7 +67,7 @@ async fn the_counters_that_policy_sees_lose_no_parallel_call() {
 #[tokio::test]
 async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
     let world = World::new().await;
-    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(world.done(world.call("lookup", json!({}))).await.is_ok());
     let twice = r#"@id("twice") forbid (principal, action == Action::"crm/lookup", resource)
         when { context.session.counters["crm/lookup"] >= 2 };"#;
     let policy = format!("{POLICY}{twice}");
@@ -80,10 +76,10 @@ async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
     world.clock.advance(Duration::from_millis(1));
     let later = world.another(1).await;
     let lookup = |world: &World| of(later, world.call("lookup", json!({})));
-    assert!(world.authorize(lookup(&world)).await.is_ok());
+    assert!(world.done(lookup(&world)).await.is_ok());
     world.drained().await;
     let world = world.restarted_by(&policy).await;
-    assert!(world.authorize(lookup(&world)).await.is_ok());
+    assert!(world.done(lookup(&world)).await.is_ok());
     let read = world.store.counters_read();
     let third = world.authorize(lookup(&world)).await;
     assert_eq!(world.store.counters_read(), read, "what was counted is known");
@@ -102,7 +98,7 @@ async fn what_is_called_while_a_set_comes_into_force_nobody_takes_for_not_called
         when { context.session.counters["crm/lookup"] >= 1 };"#;
     let snapshot = world.compile(&format!("{POLICY}{once}")).await;
     let pip = world.authority.pip();
-    let lookup = |instance| world.authorize(of(instance, world.call("lookup", json!({}))));
+    let lookup = |instance| world.done(of(instance, world.call("lookup", json!({}))));
     let tick = || world.clock.advance(Duration::from_millis(1));
     let active = pip.activating(&snapshot).await.expect("it is read");
     tick();
@@ -136,7 +132,7 @@ async fn what_is_no_permitted_call_does_not_count() {
     let world = World::with(|facts| facts.task.scope.max_calls = Some(1)).await;
     drop(world.authorize(world.method("tools/list")).await.unwrap());
     assert!(world.authorize(world.call("refund", json!({ "amount": 500 }))).await.is_err());
-    assert!(world.authorize(world.call("lookup", json!({}))).await.is_ok());
+    assert!(world.done(world.call("lookup", json!({}))).await.is_ok());
     assert!(world.authorize(world.call("lookup", json!({}))).await.is_err());
     assert!(world.authorize(world.method("tools/list")).await.is_ok());
 }
@@ -153,8 +149,8 @@ async fn n_088_reading_counts_as_a_call() {
     let resource = || ResourceRef::Resource { server: server.clone(), uri: uri.clone() };
     let prompt = ResourceRef::Prompt { server: server.clone(), name: "summary".to_owned() };
     let act = |name: &str, resource| world.act(ActionName::method(name), resource, Value::Null);
-    assert!(world.authorize(act("resources/read", resource())).await.is_ok());
-    assert!(world.authorize(act("prompts/get", prompt)).await.is_ok());
+    assert!(world.done(act("resources/read", resource())).await.is_ok());
+    assert!(world.done(act("prompts/get", prompt)).await.is_ok());
     let third = world.authorize(act("resources/read", resource())).await;
     let NotPermitted::Denied { denial, .. } = third.expect_err("two are used up") else {
         panic!("it is a denial")

@@ -64,7 +64,7 @@ impl World {
 #[tokio::test]
 async fn what_was_counted_in_a_day_that_is_past_is_forgotten() {
     let world = World::budgeted(BUDGETS).await;
-    let call = || world.authorize(world.call("lookup", json!({})));
+    let call = || world.done(world.call("lookup", json!({})));
     for expected in ["permitted", "permitted", "budget_exceeded"] {
         assert_eq!(told(&call().await), expected);
     }
@@ -143,7 +143,7 @@ async fn what_results_said_is_forgotten_once_the_task_is_over() {
 async fn a_clock_that_ran_ahead_and_is_set_back_gives_nothing_back() {
     const AHEAD: i64 = 3 * 24 * 60 * 60 * 1_000;
     let world = World::budgeted(BUDGETS).await;
-    let call = || world.authorize(world.call("lookup", json!({})));
+    let call = || world.done(world.call("lookup", json!({})));
     for expected in ["permitted", "permitted", "budget_exceeded"] {
         assert_eq!(told(&call().await), expected);
     }
@@ -167,7 +167,7 @@ async fn a_clock_that_ran_ahead_and_is_set_back_gives_nothing_back() {
     assert_eq!(told(&call().await), "permitted");
 }
 
-/// Nothing that counts in it is given back after that.
+/// What is given back after that leaves no less than nothing.
 #[tokio::test]
 async fn what_was_counted_for_work_is_forgotten_once_that_is_over() {
     let world = World::new().await;

@@ -2,6 +2,7 @@
 //! whatever is kept meanwhile.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -150,7 +151,7 @@ pub(crate) fn assert_forbidden(answer: Result<Permit<Act>, NotPermitted>) {
 }
 
 #[track_caller]
-pub(crate) fn assert_denied(answer: Result<Permit<Act>, NotPermitted>, reason: &str) {
+pub(crate) fn assert_denied<T: Debug>(answer: Result<T, NotPermitted>, reason: &str) {
     let Err(NotPermitted::Denied { denial, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!(denial.code(), reason);
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod accounts;
 mod administration;
+mod budget_places;
 mod budget_sums;
 mod budgets;
 mod circumstances;
@@ -29,6 +30,7 @@ mod privacy;
 mod provenance;
 mod refusals;
 mod revocation;
+mod settled;
 mod stops;
 mod streams;
 mod strictness;

@@ -17,6 +17,7 @@ use authority::{
 };
 use journal::{Journal, Sealer};
 use keys::SealingKey;
+use model::record::OutcomeKind;
 use model::{
     AccessRequest, ActionName, Agent, AgentReview, AgentState, Attestation, Binding, Clock,
     Enforcement, FactKey, GroupName, Harm, InitiatingSystem, Instance, InstanceId, InstanceState,
@@ -199,6 +200,14 @@ impl World {
 
     pub(crate) async fn authorize(&self, act: Act) -> Result<Permit<Act>, NotPermitted> {
         self.authority.authorize(act).await
+    }
+
+    /// The same; what is permitted is done, and returns.
+    pub(crate) async fn done(&self, act: Act) -> Result<(), NotPermitted> {
+        let permit = self.authorize(act).await?;
+        let begun = permit.begin(self.clock.as_ref()).expect("it begins");
+        begun.running.finish(OutcomeKind::Returned, None);
+        Ok(())
     }
 
     /// Writes a fact, as an administrator's act would.

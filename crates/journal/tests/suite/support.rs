@@ -256,6 +256,7 @@ pub(crate) fn outcome(number: u64) -> OutcomeRecord {
         commitments,
         decision: decided,
         duration_ms: 12,
+        given_back: false,
         id: RecordId::from_bytes(id(number, 4)),
         instance,
         kind: "outcome".to_owned(),

@@ -57,6 +57,9 @@ pub struct OutcomeRecord {
     pub decision: DecisionId,
     /// Milliseconds from the decision to the outcome.
     pub duration_ms: u64,
+    /// Whether what the permit took of limits and budgets was given back: it is sure that nothing happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_back: bool,
     /// Names this record.
     pub id: RecordId,
     /// The instance that acted.

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use model::{Clock as _, Timestamp};
 use pap::{Command, PolicyFiles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::Store as _;
+use store::{CommitError, Store as _};
 
 use crate::desk::{Desk, files};
 use crate::support::POLICY;
+use crate::support::stores::OnCommit;
 
 /// Not enough for two refunds of five.
 const BUDGETS: &str = "
@@ -48,8 +50,8 @@ impl Desk {
 async fn what_is_left_is_shown_for_the_time_that_is_now() {
     let desk = desk().await;
     assert_eq!(desk.left("refunds").await, json!([]));
-    assert_eq!(desk.call("refund").await, "permitted");
-    assert_eq!(desk.call("refund").await, "budget_exceeded");
+    assert_eq!(desk.called("refund").await, "permitted");
+    assert_eq!(desk.called("refund").await, "budget_exceeded");
     let used = json!([{ "by": "agent/billing", "used": "5", "left": "2.5" }]);
     assert_eq!(desk.left("refunds").await, used);
     let task = format!("task/{}", desk.world.standing.task.id);
@@ -60,11 +62,11 @@ async fn what_is_left_is_shown_for_the_time_that_is_now() {
 }
 
 impl Desk {
-    /// What becomes of a refund of `amount`, unlike any other.
+    /// What becomes of a refund of `amount`, unlike any other; it returns, if it is permitted.
     async fn refund(&self, number: usize, amount: i64) -> String {
         let input = json!({ "account": format!("account-{number}"), "amount": amount });
-        match self.world.authorize(self.world.call("refund", input)).await {
-            Ok(_) => "permitted".to_owned(),
+        match self.world.done(self.world.call("refund", input)).await {
+            Ok(()) => "permitted".to_owned(),
             Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
             Err(other) => panic!("{other}"),
         }
@@ -91,6 +93,46 @@ impl Desk {
         let told = self.run(Command::LogReplay).await.expect("it is replayed");
         assert_eq!((&told["differ"], &told["erased"]), (&json!([]), &json!(0)));
         told["agreed"].as_u64().expect("a number")
+    }
+}
+
+/// Whoever finds that it did not happen has it given back, once, whatever fails meanwhile; who finds that it did, or
+/// does not say, has it stay used up. Another set that is tried sees the same.
+#[tokio::test]
+async fn n_088_what_somebody_found_not_to_have_happened_is_given_back_once() {
+    let used = json!([{ "by": "agent/billing", "used": "5", "left": "2.5" }]);
+    for (did_not_happen, is_lost) in [(false, false), (true, false), (true, true)] {
+        let desk = desk().await;
+        let decision = desk.lose().await;
+        let settle = || Command::OutcomeSettle {
+            decision: decision.clone(),
+            did_not_happen,
+            reason: "looked".to_owned(),
+        };
+        assert_eq!(desk.left("refunds").await, used);
+        desk.world.store.on_commit([OnCommit::Refuse(CommitError::Overloaded)]);
+        assert!(desk.run(settle()).await.is_err());
+        assert_eq!(
+            (desk.left("refunds").await, desk.world.store.commits_left()),
+            (used.clone(), 0)
+        );
+        if is_lost {
+            desk.world.store.on_commit([OnCommit::WrittenButLost]);
+            assert!(desk.run(settle()).await.is_err());
+        } else {
+            let racers = join_all((0..4).map(|_| desk.run(settle()))).await;
+            let told: Vec<_> = racers.into_iter().flatten().collect();
+            assert_eq!(told.len(), 1);
+            assert_eq!(told[0]["given_back"], did_not_happen);
+        }
+        let left = if did_not_happen { json!([]) } else { used.clone() };
+        assert_eq!(desk.left("refunds").await, left);
+        assert!(desk.run(settle()).await.is_err(), "it is settled");
+        assert_eq!(desk.left("refunds").await, left);
+        let answer = if did_not_happen { "permitted" } else { "budget_exceeded" };
+        assert_eq!(desk.called("refund").await, answer);
+        assert_eq!(desk.flips(Some(BUDGETS), None).await, Vec::<String>::new());
+        desk.agreed().await;
     }
 }
 
@@ -151,7 +193,7 @@ async fn what_another_budget_would_have_denied_is_listed() {
 #[tokio::test]
 async fn what_is_unknown_may_have_used_up_what_it_is_for() {
     let desk = desk().await;
-    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_eq!(desk.called("lookup").await, "permitted");
     assert_eq!(desk.refund(1, 3).await, "permitted");
     assert_eq!(desk.refund(2, 3).await, "permitted");
     // Which tools were called nobody took note of, and so not of whether this would have been a call.
@@ -212,6 +254,8 @@ async fn what_is_forgotten_changes_no_decision_of_the_past() {
 #[derive(Clone, Debug)]
 enum Step {
     Refund(i64),
+    /// One that is not begun, if it is permitted.
+    Leave(i64),
     Cap(u8),
     Later(u64),
 }
@@ -219,6 +263,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (-1_i64..6).prop_map(Step::Refund),
+        2 => (-1_i64..6).prop_map(Step::Leave),
         1 => (0_u8..15).prop_map(Step::Cap),
         1 => (1_u64..5_000).prop_map(Step::Later),
     ]
@@ -238,6 +283,10 @@ proptest! {
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Refund(amount) => drop(desk.refund(number, amount).await),
+                    Step::Leave(amount) => {
+                        let input = json!({ "account": format!("left-{number}"), "amount": amount });
+                        drop(desk.world.authorize(desk.world.call("refund", input)).await);
+                    }
                     Step::Later(seconds) => desk.world.clock.advance(Duration::from_secs(seconds)),
                     Step::Cap(cap) => {
                         desk.world.clock.advance(Duration::from_secs(1));

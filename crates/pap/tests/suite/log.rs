@@ -200,8 +200,11 @@ async fn r_66_the_chain_leads_from_a_decision_to_everything_behind_it() {
 #[tokio::test]
 async fn an_unknown_outcome_is_settled_once_and_the_act_may_be_done_again() {
     let (desk, decision) = busy().await;
-    let settle =
-        |id: &str| Command::OutcomeSettle { decision: id.to_owned(), reason: "seen".to_owned() };
+    let settle = |id: &str| Command::OutcomeSettle {
+        decision: id.to_owned(),
+        did_not_happen: false,
+        reason: "seen".to_owned(),
+    };
     assert_eq!(word(&desk.run(settle(&format!("dec_{}", "0".repeat(32)))).await), "missing");
     assert_eq!(desk.call("refund").await, "outcome_unknown");
     let racers = futures::future::join_all((0..4).map(|_| desk.run(settle(&decision)))).await;

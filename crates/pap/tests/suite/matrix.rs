@@ -308,7 +308,7 @@ fn commands(desk: &Desk, decision: &str) -> Vec<Command> {
         Command::ElevationList,
         Command::MandateList,
         Command::MandateWithdraw { id: facts.mandate.id.to_string(), reason: reason() },
-        Command::OutcomeSettle { decision: id(), reason: reason() },
+        Command::OutcomeSettle { decision: id(), did_not_happen: false, reason: reason() },
         Command::BudgetList,
         Command::FindingList,
         Command::FindingClose { id: finding().id.to_string(), reason: reason() },
@@ -468,8 +468,12 @@ async fn i_21_who_may_not_administer_learns_nothing_of_what_there_is() {
         ),
         (Command::LogShow { id: decision.clone() }, Command::LogShow { id: nothing.clone() }),
         (
-            Command::OutcomeSettle { decision, reason: String::new() },
-            Command::OutcomeSettle { decision: nothing, reason: String::new() },
+            Command::OutcomeSettle { decision, did_not_happen: false, reason: String::new() },
+            Command::OutcomeSettle {
+                decision: nothing,
+                did_not_happen: false,
+                reason: String::new(),
+            },
         ),
         (
             Command::FounderRedeem { code: CODE.to_owned(), key: jwk() },

@@ -256,7 +256,7 @@ async fn a_recorded_decision_is_a_case_that_is_answered_alike() {
         ("permitted", "permit", json!(["reading", "sponsored"])),
         ("forbidden", "deny", json!(["guard"])),
     ] {
-        assert_eq!(desk.call("lookup").await, answer);
+        assert_eq!(desk.called("lookup").await, answer);
         let (id, told) = as_case(&desk).await;
         let mut told = told.expect("it is told");
         let case = told["case"].clone();

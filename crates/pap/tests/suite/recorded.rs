@@ -129,8 +129,8 @@ async fn what_only_the_commit_found_is_a_case_where_cases_say_it() {
     desk.world.clock.advance(Duration::from_mins(1));
     assert_eq!(desk.call_with("refund", &token).await, "token_too_old");
     assert_eq!(desk.is_case(&set).await["token_age_s"], 69);
-    assert_eq!(desk.call("lookup").await, "permitted");
-    assert_eq!(desk.call("lookup").await, "limit_reached");
+    assert_eq!(desk.called("lookup").await, "permitted");
+    assert_eq!(desk.called("lookup").await, "limit_reached");
     let why = as_case(&desk).await.1.expect_err("no case has limits of tasks");
     assert!(why.contains("no policy is asked about, and no case says: `limit_reached`"), "{why}");
 }

@@ -20,8 +20,8 @@ impl Desk {
     pub(crate) async fn call_with(&self, tool: &str, token: &ShownToken) -> String {
         let mut act = self.world.call(tool, json!({ "amount": 5 }));
         act.circumstances.token = Some(*token);
-        match self.world.authorize(act).await {
-            Ok(_) => "permitted".to_owned(),
+        match self.world.done(act).await {
+            Ok(()) => "permitted".to_owned(),
             Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
             Err(other) => other.to_string(),
         }

@@ -1,0 +1,143 @@
+//! What a permit has taken of limits and budgets: known for as long as it may be given back.
+//!
+//! It is kept with the open permit, and with the mark of an unknown outcome until somebody settles that. So
+//! a crash neither loses nor doubles it.
+//!
+//! INVARIANT: it is given back in the commit that closes the permit, or that settles its outcome, and in no
+//! other: once, and only where it is sure that nothing happened (`n_088_what_is_reserved_…`).
+
+use std::collections::BTreeMap;
+
+use model::{ActDigest, DecisionId, FactKey};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use store::{CounterKey, Effect};
+
+/// How much was taken of each counter. Written as texts: a number would be exact up to 2^53 only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reserved(BTreeMap<String, i64>);
+
+/// What is kept of an act of which nobody knows whether it happened, until somebody settles that.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct UnknownOutcome {
+    /// The decision that permitted it.
+    pub decision: DecisionId,
+    /// What it has taken; of an outcome that became unknown before this was kept, nothing is known.
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    pub reserved: Reserved,
+}
+
+impl Reserved {
+    /// What `effects` count.
+    pub(crate) fn by<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> Self {
+        let mut reserved = BTreeMap::<String, i64>::new();
+        for effect in effects {
+            if let Effect::Count { counter, amount, .. } = effect {
+                *reserved.entry(counter.0.clone()).or_default() += amount;
+            }
+        }
+        Self(reserved)
+    }
+
+    /// What was kept of it; none, if that cannot be read.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// As it is kept with an open permit; nothing, if nothing was taken.
+    pub(crate) fn body(&self) -> Option<Vec<u8>> {
+        (!self.is_empty()).then(|| json::canonical_of(self))
+    }
+
+    /// Whether nothing was taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The counters that it was taken of.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = CounterKey> {
+        self.0.keys().cloned().map(CounterKey)
+    }
+
+    /// What gives it back: to the hour or day in which it was taken, for a counter has that in its name.
+    pub fn given_back(&self) -> impl Iterator<Item = Effect> {
+        self.0.iter().map(|(counter, amount)| Effect::Count {
+            counter: CounterKey(counter.clone()),
+            amount: -amount,
+            limit: None,
+        })
+    }
+}
+
+impl UnknownOutcome {
+    /// What makes an act equal to `act` be refused until somebody settles this one.
+    pub(crate) fn mark(self, act: &ActDigest) -> Effect {
+        Effect::Put { key: FactKey::unknown_outcome(act), body: json::canonical_of(&self) }
+    }
+}
+
+impl Serialize for Reserved {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(counter, amount)| (counter, amount.to_string())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Reserved {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let amount = |(counter, amount): (String, String)| {
+            // More than was taken is never given back, and less than nothing would take.
+            let amount = amount.parse().ok().filter(|amount: &i64| *amount >= 0);
+            let amount = amount.map(|amount| (counter, amount));
+            amount.ok_or_else(|| D::Error::custom("expected an amount as digits"))
+        };
+        written.into_iter().map(amount).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(counter: &str, amount: i64) -> Effect {
+        Effect::Count { counter: CounterKey(counter.to_owned()), amount, limit: Some(9) }
+    }
+
+    /// Exactly as much as was taken, however much that is, and all that one counter was taken of.
+    #[test]
+    fn what_is_kept_is_what_was_taken() {
+        let taken = [counted("a", i64::MAX), counted("b", 1), counted("c", 2), counted("c", 3)];
+        let reserved = Reserved::by(&taken);
+        let body = reserved.body().expect("something was taken");
+        assert_eq!(Reserved::read(&body), Some(reserved.clone()));
+        let given_back: Vec<_> = reserved
+            .given_back()
+            .map(|effect| match effect {
+                Effect::Count { counter, amount, limit: None } => (counter.0, amount),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = [("a", -i64::MAX), ("b", -1), ("c", -5)];
+        assert_eq!(given_back, expected.map(|(counter, amount)| (counter.to_owned(), amount)));
+        assert_eq!(Reserved::by(&[]).body(), None);
+    }
+
+    /// Nothing is made of what is damaged, and nobody takes by giving back.
+    #[test]
+    fn what_cannot_be_read_gives_nothing_back() {
+        for body in ["", "[]", r#"{"a":1}"#, r#"{"a":"-1"}"#, r#"{"a":"1.5"}"#, r#"{"a":"x"}"#] {
+            assert_eq!(Reserved::read(body.as_bytes()), None, "{body}");
+        }
+        assert_eq!(Reserved::read(b"{}"), Some(Reserved::default()));
+    }
+
+    /// What was written before it was kept is read as that.
+    #[test]
+    fn a_mark_of_before_is_read() {
+        let decision = DecisionId::from_bytes([1; 16]);
+        let before = json::canonical(&serde_json::json!({ "decision": decision }));
+        let read: UnknownOutcome = serde_json::from_slice(&before).expect("it is read");
+        let now = UnknownOutcome { decision, reserved: Reserved::default() };
+        assert_eq!((&read, json::canonical_of(&now)), (&now, before));
+    }
+}
