@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
-    Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId,
-    Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
-    Stops, Task, Timestamp, Tool, ToolRef, UnitName,
+    Agent, AgentName, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation,
+    ElevationId, Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person,
+    PersonId, Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest,
+    SourceName, Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
