@@ -87,7 +87,7 @@ pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
 pub use reserved::{Reserved, UnknownOutcome};
 pub use shown::{HUMAN_CREDENTIAL, Shown};
-pub use standing::{delegators, heard, initiator, read_standing};
+pub use standing::{delegators, heard, initiator, read_standing, sharing};
 pub use steady_clock::SteadyClock;
 pub use telling::{Messenger, News};
 pub use watch::{Cut, Watch};

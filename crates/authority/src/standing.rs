@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    DELEGATIONS_MAX, Delegator, FactKey, Heard, Initiator, InstanceId, MandateBasis, Person,
-    SourceName, Standing, TaskId, TaskSubject, Timestamp,
+    AgentName, DELEGATIONS_MAX, Delegator, FactKey, Heard, Initiator, InstanceId, MandateBasis,
+    Person, SourceName, Standing, TaskId, TaskSubject, Timestamp,
 };
 
 use crate::elevations::elevations;
@@ -43,7 +43,9 @@ pub async fn read_standing(
         purpose,
         owners: BTreeMap::new(),
         heard,
+        sharing: BTreeSet::new(),
     };
+    standing.sharing = sharing(reader, &standing).await?;
     let named: Vec<_> = standing.named_owners().into_iter().cloned().collect();
     for id in named {
         let owner: Option<Person> = reader.find(FactKey::person(&id)).await?;
@@ -64,6 +66,25 @@ pub async fn heard(
     for source in sources {
         let heard = reader.find::<Heard>(FactKey::heard(source)).await?;
         all.extend(heard.and_then(|heard| heard.until()).map(|until| (source.clone(), until)));
+    }
+    Ok(all)
+}
+
+/// The agents that share a workload with the instance that acts in `standing`, or with one that handed the work on:
+/// as whose instances it was entered, with this one, where those are several.
+pub async fn sharing(
+    reader: &mut Reader<'_>,
+    standing: &Standing,
+) -> Result<BTreeSet<AgentName>, FactsError> {
+    let mut all = BTreeSet::new();
+    for hop in standing.hops() {
+        let Some(workload) = &hop.instance.workload else { continue };
+        let names: Option<BTreeSet<AgentName>> = reader.find(FactKey::agents_of(workload)).await?;
+        let mut names = names.unwrap_or_default();
+        names.insert(hop.instance.agent.clone());
+        if names.len() > 1 {
+            all.extend(names);
+        }
     }
     Ok(all)
 }

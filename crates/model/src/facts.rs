@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation, ElevationId,
-    Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person, PersonId,
-    Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest, SourceName,
-    Stops, Task, Timestamp, Tool, ToolRef, UnitName,
+    Agent, AgentName, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation,
+    ElevationId, Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person,
+    PersonId, Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest,
+    SourceName, Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -70,6 +70,10 @@ pub struct Standing {
     /// it is, where silence is bounded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub heard: BTreeMap<SourceName, Timestamp>,
+    /// The agents that share a workload behind it: as whose instances it was entered, where those are
+    /// several.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sharing: BTreeSet<AgentName>,
 }
 
 /// An instance that handed on a part of its task, with who answers for it.

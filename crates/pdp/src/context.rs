@@ -183,6 +183,9 @@ impl Members<'_> {
         self.add("confirmed", || {
             Some(RestrictedExpression::new_bool(standing.is_confirmed(facts.now)))
         });
+        self.add("shared_workload", || {
+            Some(RestrictedExpression::new_bool(!standing.sharing.is_empty()))
+        });
         self.add("risk", || Some(text(standing.risk(facts.now).map_or("none", RiskLevel::as_str))));
     }
 }

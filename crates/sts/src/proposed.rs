@@ -204,7 +204,9 @@ pub(crate) async fn propose(
         purpose,
         owners: BTreeMap::new(),
         heard,
+        sharing: BTreeSet::new(),
     };
+    standing.sharing = authority::sharing(&mut reader, &standing).await?;
     standing.owners = forgetting(&mut reader, &standing).await?;
     effects.extend(authority::opening(&standing, now, authority.limits()));
     Ok(Proposed { standing: reader.sourced(Arc::new(standing)), effects, others })

@@ -122,7 +122,9 @@ impl TokenService {
             resource: ResourceRef::Task(task.id),
             input: json!({ "from": former }),
         };
-        let standing = Standing { instance, device, task, ..standing };
+        let mut standing = Standing { instance, device, task, ..standing };
+        let sharing = authority::sharing(&mut reader, &standing).await;
+        standing.sharing = sharing.map_err(unavailable)?;
         let standing = Box::new(reader.sourced(Arc::new(standing)));
         let circumstances = Circumstances {
             actor: Actor::Proposed { standing, effects, entries },

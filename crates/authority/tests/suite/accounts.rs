@@ -1,10 +1,12 @@
-//! R11: accounts of ours at servers, and agents that share one: found, and a fact for policy.
+//! R11: accounts of ours at servers, and agents that share one, or a workload: found, and a fact for policy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use authority::Cut;
 use model::{
     AgentName, FactKey, Finding, Instance, InstanceId, Principal, Server, ServerName, Sha256Digest,
-    Task, TaskId,
+    Task, TaskId, WorkloadIdentity,
 };
 use serde_json::json;
 use store::Store as _;
@@ -103,4 +105,38 @@ async fn r_11_an_account_is_one_whatever_server_it_is_used_at() {
     elsewhere.account = None;
     world.put(FactKey::server(&elsewhere.name), &elsewhere).await;
     assert!(permitted(&world, &own).await && permitted(&world, &other).await);
+}
+
+/// Whom a platform vouches for under the names of two agents: whatever is under way when that becomes so is cut.
+#[tokio::test]
+async fn r_11_policy_forbids_what_agents_of_one_workload_do() {
+    let (issuer, subject) = ("https://platform.example".to_owned(), "pod".to_owned());
+    let workload = WorkloadIdentity { issuer, subject, claims: BTreeMap::new() };
+    let own = Some(workload.clone());
+    let world = World::with(|facts| facts.instance.workload = own).await;
+    let apart = r#"@id("workloads-apart") forbid (principal, action in Action::"tools/call", resource is Tool)
+                   when { context.shared_workload };"#;
+    world.publish(&format!("{POLICY} {apart}")).await;
+    let agents = async |names: &[&str]| {
+        let names: Vec<AgentName> =
+            names.iter().map(|name| name.parse().expect("an agent")).collect();
+        world.put(FactKey::agents_of(&workload), &names).await;
+    };
+    let act = world.call("lookup", json!({}));
+    // Also where it is not kept who entered, as it was not at first.
+    assert!(permitted(&world, &act).await);
+    agents(&["billing"]).await;
+    assert!(permitted(&world, &act).await);
+    let permit = world.authorize(act.clone()).await.expect("it is permitted");
+    let watch = world.authority.watch(&permit);
+    let _begun = permit.begin(world.clock.as_ref()).expect("it begins");
+    agents(&["billing", "second"]).await;
+    let Cut::Denied(denial) = watch.no_longer_permitted().await else { panic!("it is denied") };
+    assert_eq!(denial.code(), "forbidden");
+    assert!(!permitted(&world, &act).await, "it shares");
+    let denied = world.records("decision").await.pop().expect("it is decided");
+    assert_eq!(denied.value["policies"], json!(["workloads-apart"]));
+    let standing = world.disclosure(&world.records("facts").await.pop().expect("a leaf")).await;
+    let standing = standing.value("standing").expect("it is in it");
+    assert_eq!(standing["sharing"], json!(["billing", "second"]));
 }

@@ -16,6 +16,7 @@ use super::{NOW, Tools, point_in_time, then};
 /// What an instance asks for, and in which circumstances.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of a case by itself")]
 pub(super) struct ByInstance {
     /// A call of a tool, or else
     pub(super) call: Option<Call>,
@@ -54,6 +55,9 @@ pub(super) struct ByInstance {
     /// Whether other agents have called it with the same account.
     #[serde(default)]
     pub(super) shared_account: bool,
+    /// Whether a workload behind it was entered as an instance of another agent, too.
+    #[serde(default)]
+    pub(super) shared_workload: bool,
     /// How often the work was handed on.
     #[serde(default)]
     pub(super) depth: u8,

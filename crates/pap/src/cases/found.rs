@@ -95,6 +95,7 @@ impl Found<'_> {
         let mut add = |member: &str, value: Option<Value>| {
             case.extend(value.map(|value| (member.to_owned(), value)));
         };
+        add("shared_workload", (context["shared_workload"] == true).then(|| true.into()));
         add("risk", Some(context["risk"].clone()).filter(|risk| risk != "none"));
         add("purpose", name::<PurposeId>(&context["purpose"]));
         add("agent", self.agent());

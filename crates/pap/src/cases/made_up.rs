@@ -211,6 +211,12 @@ fn standing(case: &ByInstance, instance: InstanceId, server: Option<&ServerName>
         purpose,
         owners,
         heard: BTreeMap::from([(source, if case.unconfirmed { case.now } else { later })]),
+        sharing: case
+            .shared_workload
+            .then(|| [case.agent.clone(), lead(0)])
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }
 

@@ -118,6 +118,9 @@ fn circumstances(standing: &Standing, facts: &Facts) -> Map<String, Value> {
     if ends != Ends::default() {
         members.insert("ends".to_owned(), json!(ends));
     }
+    if !standing.sharing.is_empty() {
+        members.insert("shared_workload".to_owned(), true.into());
+    }
     // Most sets look at neither.
     let of_tools = session.counters.iter().filter(|(name, n)| *name != "calls" && **n != 0);
     let of_tools: BTreeMap<_, _> = of_tools.collect();

@@ -192,6 +192,7 @@ fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
             { "name": "own", "enforcement": "mandatory", "expect": "deny", "by": ["around"] },
             { "name": "shared", "shared_account": true, "expect": "deny", "by": ["account"] },
             { "name": "both", "enforcement": "cooperative", "shared_account": true, "expect": "deny", "by": ["around"] },
+            { "name": "workload", "shared_workload": true, "expect": "deny", "by": ["workload"] },
         ],
     });
     let file: CaseFile = serde_json::from_value(file).expect("it is a file of cases");
@@ -200,7 +201,9 @@ fn what_is_given_is_given_to_every_case_that_does_not_say_otherwise() {
         @id("around") forbid (principal, action in Action::"tools/call", resource is Tool)
         when { resource.enforcement != "bypassable" };
         @id("account") forbid (principal, action in Action::"tools/call", resource is Tool)
-        when { resource.account == "shared" };"#;
+        when { resource.account == "shared" };
+        @id("workload") forbid (principal, action in Action::"tools/call", resource is Tool)
+        when { context.shared_workload };"#;
     let results = file.run(&set(guards), &Tools::new()).expect("the set compiles");
     assert!(results.iter().all(|it| it.held.is_ok()), "{results:?}");
 }

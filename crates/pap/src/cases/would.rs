@@ -49,6 +49,7 @@ fn lifts(case: &Map<String, Value>, permits: impl Fn(&Map<String, Value>) -> boo
     let better = [
         ("binding", json!("dpop")),
         ("unconfirmed", json!(false)),
+        ("shared_workload", json!(false)),
         ("risk", Value::Null),
         ("calls", json!(0)),
         ("labels", json!([])),

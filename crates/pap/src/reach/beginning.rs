@@ -144,6 +144,7 @@ fn begun(
             purpose: purpose.clone(),
             owners: BTreeMap::new(),
             heard: BTreeMap::new(),
+            sharing: BTreeSet::new(),
         });
         match pdp::stands::standing(&standing, &world.stops, (binding(&standing), world.now)) {
             Ok(()) => all.push(Arc::new(standing)),

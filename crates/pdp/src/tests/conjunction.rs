@@ -105,7 +105,7 @@ fn r_35_each_circumstance_can_change_the_answer() {
         context.sponsor == Person::"sam" && context.sponsor.active
           && context.sponsor in Group::"staff"
           && context.purpose == "care" && context.depth == 0 && context.binding == "dpop"
-          && context.attestation == "user" && context.risk == "none"
+          && context.attestation == "user" && context.risk == "none" && !context.shared_workload
           && context.session.counters.calls < 3 && context.now < context.task.deadline
           && context.now >= datetime("2027-01-15") && context.task.id like "tsk_*"
           && !(context has subject) && !(context has approval)
@@ -141,6 +141,7 @@ fn r_35_each_circumstance_can_change_the_answer() {
         case.standing.instance.workload =
             Some(model::WorkloadIdentity { issuer, subject, claims: [].into() });
     });
+    vary(|case| case.standing.sharing = ["bot", "other"].map(|it| it.parse().unwrap()).into());
     vary(|case| case.facts.session.counters = [("calls".to_owned(), 3)].into());
     vary(|case| case.facts.server = None);
     vary(|case| case.request.input = json!({ "id": 1, "extra": 1 }));

@@ -146,6 +146,7 @@ pub(crate) fn standing() -> Standing {
         purpose: purpose(),
         owners: [person("sam", &["staff"])].map(|owner| (owner.id.clone(), owner)).into(),
         heard: BTreeMap::new(),
+        sharing: BTreeSet::new(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! R2, R11: one token of a platform, one key; one workload, one agent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use authority::{CounterKey, Effect, Signal, Unit};
 use keys::SigningKey;
-use model::{Clock as _, FactKey, Finding, SHOWN, Task, TaskEnd, TaskState, Timestamp};
+use model::{AgentName, Clock as _, FactKey, Finding, SHOWN, Task, TaskEnd, TaskState, Timestamp};
 use oauth::token_endpoint::RESUME;
 use oauth::{ErrorCode, OAuthError, client_assertion};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use sts::{SHOWN_OF_AGENT_MAX, TokenHttpRequest};
 
 use crate::client::{Sts, key};
 use crate::platforms::{ACCOUNT, CLUSTER, Platforms, WAYS, Way, rule};
-use crate::support::until;
+use crate::support::{POLICY, until};
 use crate::workloads::{instance, refused};
 
 /// The state of a task that ended so.
@@ -148,6 +149,30 @@ async fn r_11_a_workload_of_two_agents_is_found() {
     let workload = instance(sts, &first.sub).await.workload.unwrap();
     assert_eq!(stranger.credential, Some(workload.id()));
     keeping.abort();
+}
+
+/// Policy that forbids it keeps a workload to the first agent that it enters for, and that one goes on.
+#[tokio::test]
+async fn r_11_policy_keeps_the_second_agent_from_the_workload() {
+    let platforms = Platforms::new().await;
+    let (sts, second) = (&platforms.sts, key());
+    sts.another_agent("second", &second).await;
+    let apart = r#"@id("workloads-apart") forbid (principal, action == Action::"token/issue", resource)
+                   when { context.shared_workload };"#;
+    sts.world.publish(&format!("{POLICY}{apart}")).await;
+    let first = sts.verified(&sts.send(platforms.fresh(&key(), Way::Oidc)).await.unwrap());
+    let as_second = |way: Way| {
+        let request = sts.request_of(("second", &second), &key());
+        way.show(request, &platforms.token(&platforms.claims(way)))
+    };
+    assert_eq!(refused(&platforms, as_second(Way::Oidc)).await, ErrorCode::AccessDenied);
+    let denied = sts.world.records("decision").await.pop().expect("it is decided");
+    assert_eq!(denied.value["policies"], json!(["workloads-apart"]));
+    sts.send(as_second(Way::Svid)).await.expect("a workload of its own");
+    sts.send(platforms.fresh(&key(), Way::Oidc)).await.expect("nobody else's it is");
+    let workload = instance(sts, &first.sub).await.workload.expect("it has one");
+    let agents: BTreeSet<AgentName> = sts.fact(FactKey::agents_of(&workload)).await;
+    assert_eq!(agents, BTreeSet::from(["billing".parse().expect("an agent")]));
 }
 
 /// Asks at `path`, authenticated by `svid` and with a proof by `key`, if with one.
