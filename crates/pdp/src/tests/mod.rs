@@ -35,6 +35,7 @@ mod lint;
 mod listing;
 mod observe;
 mod observed;
+mod openings;
 mod parts;
 mod provable;
 mod remedies;
