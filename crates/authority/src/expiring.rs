@@ -91,7 +91,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Round, FactsError> {
         if from.settled.is_none() {
-            from.written = match self.pip.reader().find(FactKey::tasks_settled()).await {
+            let found = self.pip.reader().find::<Timestamp>(FactKey::tasks_settled()).await;
+            from.written = match found {
                 Err(FactsError::Damaged { .. }) => None,
                 found => found?,
             };

@@ -127,7 +127,7 @@ pub use stop::{StartWish, Stop, StopTarget, Stops, WISH_LIFETIME};
 pub use stream::{Heard, SignalMark, SignalRef, Speaker, Stream, StreamTells, Taken, TakenUntil};
 pub use system::{InitiatingSystem, Initiator, SystemState};
 pub use task::{
-    DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Purpose, Task, TaskEnd, TaskState,
+    DELEGATIONS_MAX, Delegation, Mandate, MandateBasis, Opens, Purpose, Task, TaskEnd, TaskState,
     TaskSubject, Withdrawn,
 };
 pub use time::{CLOCK_STEP_MAX, Clock, InvalidTime, Timestamp};

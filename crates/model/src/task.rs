@@ -251,6 +251,27 @@ pub struct Task {
     pub state: TaskState,
 }
 
+/// What is opened by the first token that an instance is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opens {
+    /// A root task.
+    Task,
+    /// A part of another one, which was handed on.
+    Part,
+}
+
+impl Opens {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Task, Self::Part];
+}
+
+impl From<&Task> for Opens {
+    fn from(task: &Task) -> Self {
+        if task.delegation.is_some() { Self::Part } else { Self::Task }
+    }
+}
+
 /// What made a task a part of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

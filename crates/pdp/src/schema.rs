@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaError, SchemaFragment};
 use miette::Diagnostic as _;
-use model::{Sha256Digest, ToolRef};
+use model::{Opens, Sha256Digest, ToolRef};
 use serde_json::{Map, Value, json};
 
 use crate::Bundle;
@@ -36,8 +36,11 @@ pub(crate) const CALLERS: [&str; 2] = ["Person", "Instance"];
 /// What hands a part of a task on to another agent.
 pub(crate) const DELEGATE: &str = "delegate";
 
-/// What a server asks of its client: the one method whose parameters are input to policy.
+/// What a server asks of its client: its parameters are input to policy.
 pub(crate) const SERVER_REQUEST: &str = "server/request";
+
+/// What a token is issued by: what that opens is input to policy.
+const TOKEN_ISSUE: &str = "token/issue";
 
 /// The name of the stand-in for arguments that are not known yet.
 pub(crate) const UNKNOWN_INPUT: &str = "UnknownInput";
@@ -383,14 +386,19 @@ fn line_in(text: &str, error: &SchemaError) -> Option<usize> {
     is_here.then(|| line_of(text, from))
 }
 
-/// The input of a method, as a schema of arguments.
-fn method_input(name: &str) -> Members {
+/// The input of a method.
+fn method_input(name: &str) -> Input {
     let text = json!({ "type": "string" });
-    let asked = json!({
-        "properties": { "method": text, "mode": text, "host": text, "params": text },
-        "required": ["method", "mode"],
-    });
-    if name == SERVER_REQUEST { shape::of_arguments(&asked) } else { Members::new() }
+    let schema = match name {
+        SERVER_REQUEST => json!({
+            "properties": { "method": text, "mode": text, "host": text, "params": text },
+            "required": ["method", "mode"],
+        }),
+        // Builds that did not say it decided without.
+        TOKEN_ISSUE => json!({ "properties": { "opens": { "enum": Opens::ALL } } }),
+        _ => return Members::new().into(),
+    };
+    Input::of(&schema, false)
 }
 
 /// The types that a declaration lists as `key`.
@@ -400,12 +408,12 @@ fn applies_to<'a>(declaration: &'a Value, key: &str) -> Vec<&'a str> {
 }
 
 fn method(name: &str, declaration: &Value) -> Action {
-    let (input, mut declaration) = (method_input(name), declaration.clone());
+    let (Input { members: input, notes, form }, mut declaration) =
+        (method_input(name), declaration.clone());
     if !input.is_empty() {
         declaration["appliesTo"]["context"] = circumstances(&input);
     }
     let resources = applies_to(&declaration, "resourceTypes");
-    let Input { members: input, notes, form } = input.into();
     Action {
         placed: Placed { uid: action_uid(name), ancestors: Vec::new() },
         asked_by: AskedBy::of(&applies_to(&declaration, "principalTypes")),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use authority::{Actor, Circumstances, Effect, Entailed, Governed, PermitContext};
 use model::{
-    AccessRequest, ActionName, Agent, AgentName, Binding, Entropy, FactKey, Instance, Principal,
-    RecordId, ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
+    AccessRequest, ActionName, Agent, AgentName, Binding, Entropy, FactKey, Instance, Opens,
+    Principal, RecordId, ResourceRef, Revision, ServerName, Source, Sourced, Thumbprint, Timestamp,
 };
+use serde_json::{Value, json};
 
 use crate::client::Credential;
 use crate::family::Rotation;
@@ -118,20 +119,23 @@ impl TokenGrant {
         (uses, arrived): (Vec<Effect>, Duration),
         drawn: Drawn,
     ) -> Self {
-        let (instance, actor) = match asker {
-            Asker::Known(instance) => (instance.id, Actor::Known(instance.id)),
+        let (instance, actor, input) = match asker {
+            // Whose task is there opens nothing.
+            Asker::Known(instance) => (instance.id, Actor::Known(instance.id), Value::Null),
             Asker::New(proposed) => {
                 let Proposed { standing, effects, .. } = *proposed;
                 let instance = standing.value.instance.id;
+                let opens = Opens::from(&standing.value.task);
                 let (standing, entries) = (Box::new(standing), Vec::new());
-                (instance, Actor::Proposed { standing, effects, entries })
+                let actor = Actor::Proposed { standing, effects, entries };
+                (instance, actor, json!({ "opens": opens }))
             }
         };
         let request = AccessRequest {
             principal: Principal::Instance(instance),
             action: ActionName::method("token/issue"),
             resource: ResourceRef::Server(server.clone()),
-            input: serde_json::Value::Null,
+            input,
         };
         let circumstances = Circumstances {
             actor,

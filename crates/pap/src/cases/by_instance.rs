@@ -127,7 +127,7 @@ pub(super) struct Method {
     pub(super) prompt: Option<String>,
     /// The agent to which work is handed on.
     pub(super) agent: Option<AgentName>,
-    /// What a `server/request` asks.
+    /// What a `server/request` asks, or a `token/issue` opens.
     #[serde(default)]
     pub(super) input: Value,
 }

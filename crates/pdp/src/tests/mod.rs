@@ -36,6 +36,7 @@ mod lint;
 mod listing;
 mod observe;
 mod observed;
+mod openings;
 mod parts;
 mod provable;
 mod remedies;

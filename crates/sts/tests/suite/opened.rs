@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use oauth::token_endpoint::RESUME;
 use oauth::{ErrorCode, OAuthError};
+use serde_json::json;
 
 use crate::client::{Sts, key};
-use crate::delegation::{Holder, Party, Way, calls, hand_on, part, party};
+use crate::delegation::{Holder, Party, WAYS, Way, calls, hand_on, part, party};
 use crate::initiations::{before_with, redeems, said, signed};
-use crate::support::Facts;
+use crate::support::{Facts, POLICY};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -65,6 +66,76 @@ async fn n_088_no_limit_of_tasks_is_passed_by_who_asks_at_once() {
     });
     let opened = join_all(asked).await.into_iter().filter(|it| matches!(it, Ok(true))).count();
     assert_eq!(opened, 5);
+}
+
+/// Whether whoever has no task gets one, whether one that has hands on of it, and, in any case, that this one goes on,
+/// also by who takes it over, where nothing may be opened of which `condition` holds.
+async fn check(condition: &str, (begins, hands_on): (bool, bool)) {
+    let sts = Sts::new().await;
+    let lead = opens(&sts).await.expect("nothing forbids it");
+    let reader = party(&sts, "reader").await;
+    let forbid = format!(
+        "@id(\"frozen\") forbid (principal, action == Action::\"token/issue\", resource) when {{ {condition} }};"
+    );
+    sts.world.publish(&format!("{POLICY}\n{forbid}")).await;
+    let forbidden = async |answer: Result<Holder, OAuthError>| {
+        let Err(error) = answer else { return false };
+        assert_eq!(
+            (error.code, reason(&sts).await.as_str()),
+            (ErrorCode::AccessDenied, "forbidden")
+        );
+        true
+    };
+    assert_eq!(forbidden(opens(&sts).await).await, !begins, "{condition}");
+    for way in WAYS {
+        let handed = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await;
+        assert_eq!(forbidden(handed).await, !hands_on, "{condition} {way:?}");
+    }
+    sts.send(sts.request(&lead.key)).await.expect("it goes on");
+    assert_eq!(calls(&sts, &lead, "lookup").await, Ok(()));
+    sts.world.clock.advance(Duration::from_mins(11));
+    let task = lead.claims.authorization_details[0].task.clone();
+    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
+    sts.send(resumes).await.expect("it is open already");
+}
+
+/// Opening is decided for what it is: a policy that forbids it takes no token from whoever has a task.
+#[tokio::test]
+async fn what_opens_a_task_is_told_apart_from_what_goes_on() {
+    let of = |opens| format!("context.input has opens && context.input.opens == \"{opens}\"");
+    for (condition, may) in [
+        ("context.input has opens".to_owned(), (false, false)),
+        (of("task"), (false, true)),
+        (of("part"), (true, false)),
+    ] {
+        Box::pin(check(&condition, may)).await;
+    }
+}
+
+/// Whoever has the log decides again on it.
+#[tokio::test]
+async fn what_is_opened_is_in_the_record_of_the_decision() {
+    let sts = Sts::new().await;
+    let told = async || {
+        let records = sts.world.records("decision").await;
+        let mut issued = records.iter().rev().filter(|it| it.text_of("action") == "token/issue");
+        let newest = issued.next().expect("a token was issued");
+        sts.world.disclosure(newest).await.value("arguments").cloned()
+    };
+    let lead = opens(&sts).await.expect("a token");
+    assert_eq!(told().await, Some(json!({ "opens": "task" })));
+    sts.send(sts.request(&lead.key)).await.expect("a token");
+    assert_eq!(told().await, None);
+    let reader = party(&sts, "reader").await;
+    for way in WAYS {
+        hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
+        assert_eq!(told().await, Some(json!({ "opens": "part" })), "{way:?}");
+    }
+    sts.world.clock.advance(Duration::from_mins(11));
+    let task = lead.claims.authorization_details[0].task.clone();
+    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
+    sts.send(resumes).await.expect("a token");
+    assert_eq!(told().await, None);
 }
 
 /// A part counts against the agent that takes it up, and against nobody else; a takeover opens none.
