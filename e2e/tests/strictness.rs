@@ -170,7 +170,7 @@ fn r_9_a_refused_renewal_stops_the_work_of_the_shim_cleanly() {
         let result = &answer["result"];
         (result["isError"].clone(), result["structuredContent"]["code"].clone())
     };
-    let (done, stopped) = ((json!(false), Value::Null), (json!(true), json!("unavailable")));
+    let (done, stopped) = ((json!(false), Value::Null), (json!(true), json!("denied")));
     assert_eq!(["one", "two"].map(told), [done.clone(), done.clone()], "renewed between them");
 
     deployment.run(&["risk", "raise", "agent/bot", "medium", "--reason", "test"]);

@@ -1,12 +1,16 @@
 //! I-02, I-03, I-04: without a durable record of a permit there is no permit.
 
+use std::collections::BTreeSet;
+
 use authority::NotPermitted;
-use model::{Denial, FactKey, InstanceId, KernelRule, Principal, ToolState};
+use model::record::OutcomeKind;
+use model::{Denial, FactKey, Harm, InstanceId, KernelRule, Principal, ToolState};
 use serde_json::json;
 use store::{CommitError, Store as _};
 
+use crate::support::elevations::revoking;
 use crate::support::stores::{OnCommit, OnLoad};
-use crate::support::{Act, World};
+use crate::support::{Act, POLICY, World, tool};
 
 /// The reason, in one word.
 fn reason(answer: &Result<authority::Permit<Act>, NotPermitted>) -> &'static str {
@@ -247,4 +251,54 @@ async fn a_permit_tells_what_it_owes_and_so_does_its_record() {
     assert!(permit.begin(world.clock.as_ref()).is_err(), "nobody can discharge it");
     let permit = world.authorize(world.call("lookup", json!({}))).await.unwrap();
     assert!(permit.context().obligations.is_empty());
+}
+
+/// Lets the step be done that a test adds.
+const STEP: &str = r#"@id("step") permit (principal, action == Action::"crm/step", resource);"#;
+
+/// R37: in a session that two people approved, each step that does more than read is decided for itself, on what
+/// holds by then. That the same was permitted a step before is no answer.
+#[tokio::test]
+async fn r_37_in_an_approved_session_each_step_is_decided_for_itself() {
+    for harm in Harm::ALL.into_iter().filter(|harm| *harm != Harm::ReadsData) {
+        let world = World::with(|facts| {
+            let owner = facts.sponsor.id.clone();
+            facts.tools.push(tool("step", harm, &owner));
+            facts.task.scope.tools = BTreeSet::from(["crm/lookup".parse().expect("a pattern")]);
+        })
+        .await;
+        let step = async |amount: u64| {
+            let answer = world.authorize(world.call("step", json!({ "amount": amount }))).await;
+            let told = reason(&answer);
+            if let Ok(permit) = answer {
+                let Ok(begun) = permit.begin(world.clock.as_ref()) else { panic!("it begins") };
+                begun.running.finish(OutcomeKind::Returned, None);
+                world.drained().await;
+            }
+            told
+        };
+        world.publish(&format!("{POLICY}{STEP}")).await;
+        let approved = world.elevate(&world.standing.task, &["step"]).await;
+        for amount in [1, 1, 2] {
+            assert_eq!(step(amount).await, "permitted", "{harm}");
+        }
+        world.publish(POLICY).await;
+        assert_eq!(step(2).await, "not_granted", "{harm}");
+        world.publish(&format!("{POLICY}{STEP}")).await;
+        assert_eq!(step(2).await, "permitted", "{harm}");
+        world.store.commit(revoking(&approved)).await.expect("it commits");
+        assert_eq!(step(2).await, "outside_scope", "{harm}");
+
+        let decisions = world.records("decision").await;
+        let answers: Vec<_> = decisions.iter().map(|it| it.text_of("decision")).collect();
+        assert_eq!(answers, ["permit", "permit", "permit", "deny", "permit", "deny"], "{harm}");
+        let own: BTreeSet<_> = decisions.iter().map(|it| it.text_of("id")).collect();
+        assert_eq!(own.len(), decisions.len(), "{harm}");
+        let approvals: BTreeSet<_> = decisions
+            .iter()
+            .filter(|it| it.text_of("decision") == "permit")
+            .map(|it| it.text_of("elevation").to_owned())
+            .collect();
+        assert_eq!(approvals, BTreeSet::from([approved.id.to_string()]), "{harm}");
+    }
 }

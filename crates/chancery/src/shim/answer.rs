@@ -1,7 +1,7 @@
 //! What a client reads whose message has no answer of the gateway's: the same words as a refusal.
 //!
-//! It says `unavailable` only where the gateway cannot have seen the message; everything else may
-//! have taken effect, and is `outcome_unknown`.
+//! It says `denied` where the instance is given no token, and `unavailable` only where the gateway cannot have
+//! seen the message; everything else may have taken effect, and is `outcome_unknown`.
 
 use bytes::Bytes;
 use mcp::{DenialStyle, Era, RefusalCode};
@@ -60,9 +60,10 @@ impl Message {
     /// The answer that tells why there is none; nothing if the message wants none.
     pub(super) fn unanswered(&self, why: &SendError) -> Option<Bytes> {
         let (id, method) = (self.id.as_ref()?, self.method.as_deref()?);
-        let code = match why {
-            SendError::Unreached(_) => RefusalCode::Unavailable,
-            SendError::Unanswered(_) => RefusalCode::OutcomeUnknown,
+        let (code, text) = match why {
+            SendError::NoToken(_) => (RefusalCode::Denied, "this agent is given no token"),
+            SendError::Unreached(_) => (RefusalCode::Unavailable, ""),
+            SendError::Unanswered(_) => (RefusalCode::OutcomeUnknown, ""),
         };
         let refusal = mcp::Refusal {
             code,
@@ -70,7 +71,7 @@ impl Message {
             policies: Vec::new(),
             retry_after_ms: (code == RefusalCode::Unavailable).then_some(RETRY_AFTER_MS),
             requestable: false,
-            text: String::new(),
+            text: text.to_owned(),
         };
         let era = if self.version().is_some() { Era::Stateless } else { Era::Session };
         let is_call = method == "tools/call";
@@ -108,6 +109,28 @@ mod tests {
         check(list, &unreached, &[("/id", 7.into()), (code, "unavailable".into())]);
         let note = Message::read(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         assert!(note.unanswered(&unreached).is_none(), "who wants no answer gets none");
+    }
+
+    #[test]
+    fn r_9_where_no_token_is_given_a_client_is_told_not_to_try_again() {
+        let why = SendError::NoToken(anyhow::anyhow!("it is not permitted (decision dec_1)"));
+        let said = "Denied: this agent is given no token. It cannot be requested. Do not retry.";
+        let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+        check(
+            call,
+            &why,
+            &[
+                ("/result/isError", true.into()),
+                ("/result/structuredContent/code", "denied".into()),
+                ("/result/content/0/text", said.into()),
+            ],
+        );
+        let list = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+        check(
+            list,
+            &why,
+            &[("/error/data/code", "denied".into()), ("/error/message", said.into())],
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::codec::{Framed, LinesCodec};
 
 use super::credentials::Shown;
+use super::instance::NoToken;
 use super::{Initiation, Options, Platform};
 use crate::socket;
 
@@ -48,7 +49,9 @@ pub(super) enum Told {
     Shown(String, String),
     /// It is done.
     Done,
-    /// It cannot be done, for this reason.
+    /// There is no token, for this reason.
+    NoToken(String),
+    /// It cannot be done now, for this reason.
     Refused(String),
 }
 
@@ -56,6 +59,7 @@ impl From<anyhow::Result<Shown>> for Told {
     fn from(shown: anyhow::Result<Shown>) -> Self {
         match shown {
             Ok(shown) => Self::Shown(shown.token, shown.proof),
+            Err(error) if error.is::<NoToken>() => Self::NoToken(error.to_string()),
             Err(error) => Self::Refused(format!("{error:#}")),
         }
     }
@@ -116,6 +120,7 @@ impl Held {
     async fn shown(&self, ask: Ask) -> anyhow::Result<Shown> {
         match self.ask(&ask).await? {
             Told::Shown(token, proof) => Ok(Shown { token, proof }),
+            Told::NoToken(why) => Err(NoToken(why).into()),
             Told::Refused(why) => bail!("{why}"),
             Told::Done => bail!("the holder of the key has nothing to show"),
         }
@@ -258,6 +263,17 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&own, &link).unwrap();
         assert!(private(&link).is_err(), "a link leads who knows where");
+    }
+
+    #[test]
+    fn that_there_is_no_token_is_told_apart_from_what_may_work_later() {
+        let told = |error: anyhow::Error| {
+            let line = serde_json::to_string(&Told::from(Err(error))).unwrap();
+            let told = serde_json::from_str::<Told>(&line).unwrap();
+            matches!(told, Told::NoToken(why) if why == "no")
+        };
+        assert!(told(NoToken("no".to_owned()).into()));
+        assert!(!told(anyhow::anyhow!("no")));
     }
 
     #[test]

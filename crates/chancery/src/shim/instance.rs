@@ -29,6 +29,11 @@ const RENEW_BEFORE_S: i64 = 30;
 /// The largest answer of a token endpoint that is read, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;
 
+/// The token service was asked and gives no token: to ask the same again is of no use.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoToken(pub(super) String);
+
 /// A token and when it ends, in seconds since the epoch.
 struct Token {
     text: String,
@@ -202,7 +207,12 @@ impl Instance {
         if !status.is_success() {
             let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
             self.over.fetch_or(why.starts_with(sts::TASK_OVER), Ordering::Relaxed);
-            bail!("{}", refused((&self.agent, &self.issuer), text("error"), why));
+            let said = refused((&self.agent, &self.issuer), text("error"), why);
+            // Whatever else answers with such a status says no `error`.
+            if status.is_client_error() && text("error").is_some() {
+                return Err(NoToken(said).into());
+            }
+            bail!("{said}");
         }
         let token = text("access_token").context("the answer has no token")?.to_owned();
         tokens.last =

@@ -11,10 +11,14 @@ use outbound::{HttpClient, http_client};
 
 use super::Credentials;
 use super::credentials::Shown;
+use super::instance::NoToken;
 
 /// Why a message has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
+    /// There is no token for it: the gateway was not asked.
+    #[error("the call was not made")]
+    NoToken(#[source] anyhow::Error),
     /// The gateway has not taken the message.
     #[error("the call was not made")]
     Unreached(#[source] anyhow::Error),
@@ -74,7 +78,10 @@ impl Gateway {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, SendError> {
-        let request = self.request(of, headers, body).await.map_err(SendError::Unreached)?;
+        let request = self.request(of, headers, body).await.map_err(|error| {
+            let is_final = error.is::<NoToken>();
+            if is_final { SendError::NoToken(error) } else { SendError::Unreached(error) }
+        })?;
         let response = self.client.request(request).await.map_err(|error| {
             let reached = !error.is_connect();
             let error = anyhow::Error::from(error).context(format!("no answer of `{}`", self.url));

@@ -16,7 +16,7 @@ use store::CommitError;
 use crate::ISSUER;
 use crate::client::{Sts, key};
 use crate::delegation::{
-    Holder, Party, WAYS, Way, before, delegates, hand_on, hands_over, part, party, takes_up,
+    Holder, Party, WAYS, Way, before, calls, delegates, hand_on, hands_over, part, party, takes_up,
     task_of,
 };
 use crate::resume::{GONE_AFTER, resumes, task_id};
@@ -200,6 +200,38 @@ async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
             "{what}"
         );
         assert_eq!(sts.world.records("issuance").await.len(), issued, "{what}");
+    }
+}
+
+/// R47: whoever can be reached by another agent, of the same sponsor and with the same rights, has in its work what was
+/// handed on, and nothing else: not what the other holds, and not what it may do in work of its own.
+#[tokio::test]
+async fn r_47_an_agent_has_of_another_only_what_was_handed_on_to_it() {
+    for way in WAYS {
+        let (sts, lead, reader) = before().await;
+        let deep = party(&sts, "deep").await;
+        let own = key();
+        let token = sts.send(sts.request_of((&reader.name, &reader.key), &own)).await;
+        let token = token.expect("a token");
+        let claims = sts.verified(&token);
+        let alone = Holder { of: reader.clone(), key: own, token: token.access_token, claims };
+        let child = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
+        let outside = Err("outside_scope".to_owned());
+        for (holder, refund) in [(&lead, Ok(())), (&alone, Ok(())), (&child, outside)] {
+            assert_eq!(calls(&sts, holder, "lookup").await, Ok(()), "{way:?}");
+            assert_eq!(calls(&sts, holder, "refund").await, refund, "{way:?}");
+        }
+        // In its hands the other's token is nothing.
+        let shown = Holder { token: lead.token.clone(), ..child.clone() };
+        let refused = hand_on(&sts, &shown, (&deep, way), &part(&sts)).await.map(drop);
+        assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest, "{way:?}");
+        // It ends with what it was handed on of, and work of its own does not.
+        let (_, ends) =
+            CHANGES.into_iter().find(|(it, _)| *it == "the task ends").expect("it is one");
+        ends(&sts, &lead).await;
+        let above = Err("delegator_not_active".to_owned());
+        assert_eq!(calls(&sts, &child, "lookup").await, above, "{way:?}");
+        assert_eq!(calls(&sts, &alone, "lookup").await, Ok(()), "{way:?}");
     }
 }
 
