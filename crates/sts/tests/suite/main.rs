@@ -30,6 +30,7 @@ mod refusals;
 mod renewals;
 mod resume;
 mod reused;
+mod taken_away;
 mod trees;
 mod workloads;
 
