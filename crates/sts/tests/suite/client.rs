@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use store::Store as _;
 use sts::{TokenHttpRequest, TokenService};
 
+use crate::devices::{enrolment, shown};
 use crate::support::{Facts, World};
 use crate::{ISSUER, RESOURCE};
 
@@ -31,6 +32,8 @@ pub(crate) struct Sts {
     serial: AtomicU64,
     /// The last token of each key, with the nonce that came with it.
     last: Mutex<BTreeMap<String, Next>>,
+    /// The devices that vouch for instances, by the key of each.
+    devices: Mutex<BTreeMap<String, Arc<SigningKey>>>,
 }
 
 /// One request, before it is sent: change what is to be wrong.
@@ -114,7 +117,8 @@ impl Sts {
         let service = TokenService::new(authority, ISSUER.to_owned(), (keys.clone(), nonces));
         let service = service.with_consent_at("https://people.example".to_owned());
         let service = Arc::new(serve(service, &world));
-        Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last: Mutex::default() }
+        let (last, devices) = (Mutex::default(), Mutex::default());
+        Self { world, service, agent_key, keys, serial: AtomicU64::new(0), last, devices }
     }
 
     pub(crate) fn jti(&self) -> String {
@@ -181,11 +185,21 @@ impl Sts {
         let own = key.verifying().thumbprint_text();
         let proof = Some(self.proof(key, &self.jti()));
         let request = Request { parameters, proof, from: None, key: own.clone() };
+        let request = match self.devices.lock().unwrap().get(&own) {
+            Some(device) => shown(request, &enrolment(self, device, key, agent)),
+            None => request,
+        };
         let request = request.with("attempt", &format!("attempt-at-a-renewal-{}", self.jti()));
         match self.last.lock().unwrap().get(&own) {
             Some(next) => request.following(next),
             None => request,
         }
+    }
+
+    /// From now on the instance that holds `key` shows the word of `device`.
+    pub(crate) fn vouched(&self, key: &SigningKey, device: Arc<SigningKey>) {
+        let own = key.verifying().thumbprint_text();
+        self.devices.lock().unwrap().insert(own, device);
     }
 
     /// Sends `request`; what comes of it is what the next one of that key follows.

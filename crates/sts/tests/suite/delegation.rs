@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::ISSUER;
 use crate::client::{Request, Sts, key};
+use crate::opened::opens;
 use crate::support::Act;
 
 /// An agent with its registered key.
@@ -50,11 +51,8 @@ pub(crate) async fn party(sts: &Sts, name: &str) -> Party {
 pub(crate) async fn before() -> (Arc<Sts>, Holder, Party) {
     let sts = Arc::new(Sts::new().await);
     let reader = party(&sts, "reader").await;
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    let own = key();
-    let token = sts.send(sts.request(&own)).await.expect("a token");
-    let claims = sts.verified(&token);
-    (sts, Holder { of, key: own, token: token.access_token, claims }, reader)
+    let lead = opens(&sts).await.expect("a token");
+    (sts, lead, reader)
 }
 
 /// A part of the fixture's task, with nothing wrong.
@@ -174,7 +172,12 @@ pub(crate) fn call(sts: &Sts, holder: &Holder, tool: &str) -> Act {
 
 /// What becomes of such a call.
 pub(crate) async fn calls(sts: &Sts, holder: &Holder, tool: &str) -> Result<(), String> {
-    match sts.world.authorize(call(sts, holder, tool)).await {
+    does(sts, call(sts, holder, tool)).await
+}
+
+/// What becomes of `act`.
+pub(crate) async fn does(sts: &Sts, act: Act) -> Result<(), String> {
+    match sts.world.authorize(act).await {
         Ok(permit) => {
             let begun = permit.begin(sts.world.clock.as_ref()).map_err(|it| it.to_string())?;
             begun.running.finish(model::record::OutcomeKind::Returned, None);

@@ -49,7 +49,7 @@ async fn olga(sts: &Sts, state: PersonState) {
 }
 
 /// What the device signs for the instance with the key `own`.
-fn enrolment(sts: &Sts, device: &SigningKey, own: &SigningKey, agent: &str) -> String {
+pub(crate) fn enrolment(sts: &Sts, device: &SigningKey, own: &SigningKey, agent: &str) -> String {
     let now = sts.world.clock.now().as_seconds();
     let (jkt, jti) = (own.public().thumbprint_text(), sts.jti());
     let enrolment = Enrolment { jkt, jti, exp: now + device::LIFETIME_MAX_S };
@@ -70,7 +70,8 @@ fn request(sts: &Sts, device: &SigningKey, own: &SigningKey) -> Request {
     shown(sts.request(own), &enrolment(sts, device, own, "billing"))
 }
 
-fn shown(request: Request, enrolment: &str) -> Request {
+/// `request`, by the word of the device that signed `enrolment`.
+pub(crate) fn shown(request: Request, enrolment: &str) -> Request {
     request.with("client_assertion_type", device::TYPE).with("client_assertion", enrolment)
 }
 

@@ -1,9 +1,10 @@
 //! Elevations in work that is handed on: what is beyond a task is its holder's alone, and no token
 //! outlives the elevation that it rests on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keys::Signer as _;
+use keys::{Signer as _, SigningKey};
 use model::{Agent, Device, DeviceState, Elevation, FactKey, Harm, Instance};
 use oauth::ErrorCode;
 use store::Store as _;
@@ -86,8 +87,8 @@ async fn own(sts: &Sts, name: &str) {
     sts.world.put(key, &agent).await;
 }
 
-/// Has a device vouch for `instance`, enrolled by somebody who stands behind nothing else.
-async fn vouch(sts: &Sts, instance: model::InstanceId) {
+/// Has a device vouch for `instance`, enrolled by somebody who stands behind nothing else; gives its key.
+pub(crate) async fn vouch(sts: &Sts, instance: model::InstanceId) -> Arc<SigningKey> {
     let mut instance: Instance = sts.fact(FactKey::instance(instance)).await;
     let key = key();
     let by = person(&format!("device-{}", instance.agent), &[]);
@@ -105,6 +106,7 @@ async fn vouch(sts: &Sts, instance: model::InstanceId) {
     sts.world.put(FactKey::person(&by.id), &by).await;
     sts.world.put(FactKey::device(&device.agent, &device.id), &device).await;
     sts.world.put(FactKey::instance(instance.id), &instance).await;
+    key
 }
 
 /// Also at the end of the longest chain that there can be, each agent with owners and a device of its own,

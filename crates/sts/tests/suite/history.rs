@@ -1,19 +1,53 @@
-//! A history of tokens, exchanges, calls and ends, all at once, checked from the log alone: after the
-//! end of a task nothing is permitted and nothing issued in it, or in what was handed on of it.
+//! A history of tokens, exchanges and calls, and of all by which they can end, all at once, checked by the log: once
+//! something ended nothing is permitted and nothing issued that rests on it, or that was handed on by it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use authority::Ending;
 use futures::future::join_all;
-use model::{Entropy as _, TaskEnd};
+use keys::SigningKey;
+use model::Entropy as _;
 use serde_json::Value;
 use testkit::SeededEntropy;
 
 use crate::client::Sts;
-use crate::delegation::{Holder, Party, Way, before, calls, hand_on, part, party};
+use crate::delegation::{Holder, Party, WAYS, Way, calls, hand_on, part, party};
+use crate::initiations::{self, begun, enter, said};
+use crate::taken_away::{End, sponsored};
 
 /// How often each instance does something.
-const ACTS: usize = 24;
+const ACTS: usize = 16;
+
+/// How many records there are between two ends, at least, of what is done meanwhile.
+const BETWEEN: usize = 40;
+
+/// By what it ends, each for one tree of those who act.
+const ENDS: [End; 8] = [
+    End::GivenUp,
+    End::Task,
+    End::Instance,
+    End::Quarantine,
+    End::Agent,
+    End::Sponsor,
+    End::Mandate,
+    End::Person,
+];
+
+/// A person's work, and who does it: who began it, the agent in the middle, and one below.
+type Tree = [Holder; 3];
+
+async fn tree(sts: &Sts, portal: &SigningKey, number: usize) -> Tree {
+    let person = enter(sts, &format!("person-{number}")).await;
+    let mut said = said(sts);
+    (said.subject, said.task.max_calls) = (person.id.to_string(), None);
+    let root = begun(sts, portal, &said).await.expect("a token");
+    let [team, hand] = ["team", "hand"].map(|name| format!("{name}-{number}"));
+    let (team, hand) = (party(sts, &team).await, party(sts, &hand).await);
+    sponsored(sts, &team.name).await;
+    let asked = part(sts);
+    let middle = hand_on(sts, &root, (&team, Way::TakeUp), &asked).await.expect("a token");
+    let below = hand_on(sts, &middle, (&hand, Way::HandOver), &asked).await.expect("a token");
+    [root, middle, below]
+}
 
 /// One of all the things that an instance does.
 async fn act(sts: &Sts, holder: &Holder, (to, draw): (&Party, u8)) {
@@ -26,20 +60,26 @@ async fn act(sts: &Sts, holder: &Holder, (to, draw): (&Party, u8)) {
     }
 }
 
-/// The tasks on which a record rests: its own, and those above.
-fn tasks(record: &Value) -> impl Iterator<Item = &str> {
+/// On what a record rests, by name: its task, who holds that, and of which agent; and the same of all above.
+fn names(record: &Value) -> impl Iterator<Item = &str> {
     let above = record["delegators"].as_array().into_iter().flatten();
-    std::iter::once(&record["task"]).chain(above.map(|it| &it["task"])).filter_map(Value::as_str)
+    let all = std::iter::once(record).chain(above);
+    let named = all.flat_map(|it| ["task", "instance", "agent"].map(move |member| &it[member]));
+    named.filter_map(Value::as_str)
 }
 
-/// Checks the log, and gives how many records of permits and tokens it has before and after ends.
-fn check(log: &[Value]) -> (usize, usize) {
-    let (mut ended, mut counted) = (BTreeSet::new(), (0, 0));
+/// Checks the log, where what ends by the acts of administrators is in `ends`, by the record of each; gives how many
+/// records of permits and tokens it has, and of denials after ends.
+fn check(log: &[Value], ends: &BTreeMap<String, String>) -> (usize, usize) {
+    let (mut over, mut counted) = (BTreeSet::new(), (0, 0));
     for record in log {
-        let rests = || tasks(record).any(|task| ended.contains(task));
+        let rests = || names(record).any(|name| over.contains(name));
         match record["kind"].as_str() {
             Some("system") if record["event"] == "task_ended" => {
-                ended.insert(record["details"]["task"].as_str().expect("a task").to_owned());
+                over.insert(record["details"]["task"].as_str().expect("a task").to_owned());
+            }
+            Some("administration") => {
+                over.extend(record["id"].as_str().and_then(|id| ends.get(id)).cloned());
             }
             Some("decision") if record["decision"] == "permit" => {
                 assert!(!rests(), "permitted after the end: {record}");
@@ -53,26 +93,20 @@ fn check(log: &[Value]) -> (usize, usize) {
             _ => {}
         }
     }
+    assert_eq!(over.len(), ENDS.len(), "not all ends are on record");
     counted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n_019_nothing_is_permitted_or_issued_after_an_end() {
-    let (sts, lead, middle) = before().await;
-    let mut holders = Vec::new();
-    for _ in 0..3 {
-        let team =
-            hand_on(&sts, &lead, (&middle, Way::TakeUp), &part(&sts)).await.expect("a token");
-        let name = format!("hand-{}", holders.len());
-        let to = party(&sts, &name).await;
-        for _ in 0..3 {
-            let hand = hand_on(&sts, &team, (&to, Way::HandOver), &part(&sts)).await;
-            holders.push(hand.expect("a token"));
-        }
-        holders.push(team);
-    }
+    let (sts, portal) = initiations::before().await;
     let deep = party(&sts, "deep").await;
-    let acting = holders.iter().enumerate().map(|(number, holder)| {
+    let mut trees = Vec::new();
+    for number in 0..ENDS.len() {
+        trees.push(tree(&sts, &portal, number).await);
+    }
+    let start = sts.world.log().await.len();
+    let acting = trees.iter().flatten().enumerate().map(|(number, holder)| {
         let (sts, holder, deep) = (sts.clone(), holder.clone(), deep.clone());
         tokio::spawn(async move {
             let mut draws = [0; ACTS];
@@ -83,28 +117,31 @@ async fn n_019_nothing_is_permitted_or_issued_after_an_end() {
         })
     });
     let acting: Vec<_> = acting.collect();
+    let mut draws = [0; ENDS.len()];
+    SeededEntropy::new(0).fill(&mut draws);
+    let mut order: Vec<_> = ENDS.into_iter().zip(&trees).zip(draws).collect();
+    order.sort_by_key(|(_, draw)| *draw);
+    let mut ends = BTreeMap::new();
     // Each ends once about as much was recorded as is done between two ends.
-    let ending = async {
-        for (number, holder) in holders.iter().enumerate() {
-            let enough = 60 * (number + 1);
-            crate::support::until("enough happens", || async {
-                sts.world.log().await.len() > enough
-                    || acting.iter().all(tokio::task::JoinHandle::is_finished)
-            })
-            .await;
-            let (instance, how) = (holder.instance(), TaskEnd::Failed);
-            let ending = Ending { instance, how, uses: Vec::new(), workload: None };
-            sts.world.authority.end_task(ending).await.expect("it ends");
-            assert!(
-                calls(&sts, holder, "lookup").await.is_err(),
-                "permitted after the end returned"
-            );
+    for (number, ((how, [_, middle, _]), _)) in order.into_iter().enumerate() {
+        let enough = start + BETWEEN * (number + 1);
+        crate::support::until("enough happens", || async {
+            sts.world.log().await.len() > enough
+                || acting.iter().all(tokio::task::JoinHandle::is_finished)
+        })
+        .await;
+        let record = how.of(&sts, middle).await;
+        ends.extend(record.map(|id| (id, how.name(middle))));
+        let called = calls(&sts, middle, "lookup").await;
+        assert!(called.is_err(), "{how:?}: permitted after it returned");
+        for way in WAYS {
+            let handed = hand_on(&sts, middle, (&deep, way), &part(&sts)).await;
+            assert!(handed.is_err(), "{how:?}, {way:?}: issued after it returned");
         }
-    };
-    ending.await;
+    }
     join_all(acting).await.into_iter().for_each(|acted| acted.expect("nobody panicked"));
     sts.world.drained().await;
     let log: Vec<_> = sts.world.log().await.into_iter().map(|entry| entry.value).collect();
-    let (before, after) = check(&log);
+    let (before, after) = check(&log, &ends);
     assert!(before > 100 && after > 20, "too little happened: {before} before, {after} after");
 }

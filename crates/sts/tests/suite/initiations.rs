@@ -10,30 +10,39 @@ use model::{
     Clock as _, FactKey, InitiatingSystem, Instance, InstanceId, Mandate, MandateBasis, Person,
     Scope, Task, TaskSubject,
 };
-use oauth::ErrorCode;
 use oauth::initiation::{self, AskedTask, Initiation};
+use oauth::{ErrorCode, OAuthError};
 
 use store::Store as _;
 
 use crate::ISSUER;
 use crate::client::{Request, Sts, key};
-use crate::support::Facts;
+use crate::delegation::{Holder, Party};
+use crate::support::{Facts, put};
 
 /// A deployment with the person `carla` and the system `portal`, and the system's key.
-async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
+pub(crate) async fn before() -> (Arc<Sts>, Arc<SigningKey>) {
     before_with(|_| {}).await
 }
 
 /// The same with other facts than usual.
 pub(crate) async fn before_with(change: impl FnOnce(&mut Facts)) -> (Arc<Sts>, Arc<SigningKey>) {
     let (sts, portal) = (Arc::new(Sts::with(change).await), key());
-    let carla = Person::new("carla".parse().unwrap(), BTreeSet::new());
-    let data_key = sts.world.journal.sealer().new_data_key(&carla.id);
-    let effects = vec![Effect::Put { key: data_key.key, body: data_key.body }];
-    sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
-    sts.world.put(FactKey::person(&carla.id), &carla).await;
+    enter(&sts, "carla").await;
     sts.world.portal(portal.verifying().to_jwk()).await;
     (sts, portal)
+}
+
+/// Enters the person `id`, of whom records can be sealed.
+pub(crate) async fn enter(sts: &Sts, id: &str) -> Person {
+    let person = Person::new(id.parse().expect("a person"), BTreeSet::new());
+    let data_key = sts.world.journal.sealer().new_data_key(&person.id);
+    let effects = vec![
+        Effect::Put { key: data_key.key, body: data_key.body },
+        put(FactKey::person(&person.id), &person),
+    ];
+    sts.world.store.commit(Unit { effects, ..Unit::default() }).await.expect("it commits");
+    person
 }
 
 /// What the portal says, with nothing wrong.
@@ -60,6 +69,19 @@ pub(crate) fn signed(sts: &Sts, system: &str, key: &SigningKey, said: &Initiatio
 
 pub(crate) fn redeems(request: Request, initiation: &str) -> Request {
     request.with("grant_type", initiation::GRANT_TYPE).with("assertion", initiation)
+}
+
+/// A new instance of `billing` that works on what the portal `said`.
+pub(crate) async fn begun(
+    sts: &Sts,
+    portal: &SigningKey,
+    said: &Initiation,
+) -> Result<Holder, OAuthError> {
+    let (own, presented) = (key(), signed(sts, "portal", portal, said));
+    let response = sts.send(redeems(sts.request(&own), &presented)).await?;
+    let (claims, token) = (sts.verified(&response), response.access_token);
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    Ok(Holder { of, key: own, token, claims })
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ mod renewals;
 mod replaced;
 mod resume;
 mod reused;
+mod taken_away;
 mod trees;
 mod workloads;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::client::{Sts, key};
 use crate::delegation::{Holder, Party, WAYS, Way, calls, hand_on, part, party};
-use crate::initiations::{before_with, redeems, said, signed};
+use crate::initiations::{before_with, begun, said};
 use crate::support::{Facts, POLICY};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -24,7 +24,7 @@ fn of_mandate(facts: &mut Facts, most: u64) {
 }
 
 /// Opens a task of its own for a new instance.
-async fn opens(sts: &Sts) -> Result<Holder, OAuthError> {
+pub(crate) async fn opens(sts: &Sts) -> Result<Holder, OAuthError> {
     let own = key();
     let response = sts.send(sts.request(&own)).await?;
     let (claims, token) = (sts.verified(&response), response.access_token);
@@ -167,13 +167,7 @@ async fn n_088_what_is_done_for_one_person_has_a_limit_over_all_tasks() {
         facts.limits.calls_of_person = Some(3);
     })
     .await;
-    let begins = async || {
-        let (own, initiation) = (key(), signed(&sts, "portal", &portal, &said(&sts)));
-        let response = sts.send(redeems(sts.request(&own), &initiation)).await?;
-        let (claims, token) = (sts.verified(&response), response.access_token);
-        let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-        Ok::<_, OAuthError>(Holder { of, key: own, token, claims })
-    };
+    let begins = async || begun(&sts, &portal, &said(&sts)).await;
     for _ in 0..2 {
         let one = begins().await.expect("there is room");
         let other = begins().await.expect("there is room");
