@@ -1,6 +1,8 @@
 //! A person consents to what an agent asks, in a browser, logged in at a provider of others.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
+use std::process::{Command, Stdio};
+
 use e2e::consenting::{Stage, asked, task};
 use e2e::identity::{Browser, Shown, day};
 use serde_json::{Value, json};
@@ -39,6 +41,8 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     let refused = caller.obtain().expect_err("it has no standing mandate");
     assert_eq!(refused.code(), "unauthorized_client", "{refused:?}");
     assert!(refused.body["error_description"].to_string().contains("/oauth/par"), "{refused:?}");
+    let link = refused.body["consent_uri"].as_str().expect("where a person can give one");
+    assert!(link.starts_with(&format!("{}/consent/con_", stage.people)), "{refused:?}");
     assert_eq!(caller.push(&task(&["other/*"], 1)).code(), "invalid_scope");
 
     let pushed = caller.push(&task(&["canary/touch"], 1));
@@ -104,6 +108,44 @@ fn r_56_a_person_consents_and_that_is_a_mandate() {
     assert_eq!(mandates.status, 403, "{}", mandates.text);
     assert!(mandates.text.contains("not one of the active people"), "{}", mandates.text);
     assert_eq!(stage.canary.effects().len(), 2);
+    stage.deployment.verify();
+}
+
+/// A client whose agent lacks a mandate is told where a person can give one, and goes on once somebody has.
+#[test]
+fn r_56_a_client_is_told_where_a_person_can_consent_and_goes_on_once_they_have() {
+    let stage = Stage::set("carla");
+    let run = || {
+        let mut command = Command::new(e2e::binary());
+        command.args(["mcp", "canary", "--agent", "desk", "--key"]);
+        command.arg(stage.deployment.agent_key("desk"));
+        command.args(["--url", &stage.deployment.url(), "--host-socket"]);
+        command.arg(stage.deployment.host_socket()).stdin(Stdio::null());
+        command.env_remove("XDG_RUNTIME_DIR");
+        command.env("XDG_STATE_HOME", stage.deployment.path("user"));
+        let output = command.output().expect("it starts, and nobody waits for who holds the key");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let link = |told: &str| {
+        let (_, link) = told.split_once("a person can consent at ").expect("a link");
+        link.split(',').next().unwrap_or_default().to_owned()
+    };
+    let (is_given, told) = run();
+    assert!(!is_given, "{told}");
+    let uri = link(&told);
+    let (is_given, told) = run();
+    assert!(!is_given && link(&told) == uri, "it is asked once: {told}");
+
+    let mut browser = Browser::default();
+    let page = log_in(&stage, &mut browser, &uri);
+    let answered = answer(&stage, &mut browser, (&uri, &page), "once");
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    let (is_given, told) = run();
+    assert!(is_given, "{told}");
+    let records = stage.deployment.records();
+    let of_kind = |kind: &str| records.iter().filter(|it| it["kind"] == kind).count();
+    assert_eq!(of_kind("issuance"), 1, "{records:?}");
+    assert!(records.iter().any(|it| it["action"] == "mandate/give"), "{records:?}");
     stage.deployment.verify();
 }
 

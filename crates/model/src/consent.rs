@@ -40,6 +40,9 @@ pub struct Consent {
     /// The OAuth client that sent the person here, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Box<SentBy>>,
+    /// The key of the instance that asked for a token and lacks this, where that is how it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Thumbprint>,
 }
 
 /// The authorization request by which an OAuth client sent a person here (RFC 6749 §4.1.1), with
@@ -175,6 +178,14 @@ impl Consent {
             _ => None,
         };
         FactKey::asked(&self.agent, person)
+    }
+
+    /// Whether it was asked for the same instance as `other`, and the same, of the same person.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.key == other.key
+            && (&self.of, &self.purpose) == (&other.of, &other.purpose)
+            && (&self.scope, &self.resources) == (&other.scope, &other.resources)
+            && self.delegable == other.delegable
     }
 
     /// Whether somebody can still answer at `now`.

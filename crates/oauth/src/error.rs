@@ -81,20 +81,29 @@ pub struct OAuthError {
     pub code: ErrorCode,
     /// What a person reads.
     pub description: String,
-    /// Where a person can consent to what was asked, if that is what is missing.
-    pub consent_uri: Option<String>,
+    /// Where a person can consent, if that is what is missing.
+    pub consent: Option<ConsentLink>,
+}
+
+/// Where a person can consent to what was asked, or to what is lacking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentLink {
+    /// The page.
+    pub consent_uri: String,
+    /// By what the agent redeems the answer.
+    pub request_uri: String,
 }
 
 impl OAuthError {
     /// An error with this code and description.
     pub fn new(code: ErrorCode, description: impl Into<String>) -> Self {
-        Self { code, description: description.into(), consent_uri: None }
+        Self { code, description: description.into(), consent: None }
     }
 
     /// The same, with where a person can consent.
     #[must_use]
-    pub fn with_consent_uri(self, uri: String) -> Self {
-        Self { consent_uri: Some(uri), ..self }
+    pub fn with_consent(self, at: ConsentLink) -> Self {
+        Self { consent: Some(at), ..self }
     }
 
     /// The HTTP status.
@@ -111,8 +120,9 @@ impl OAuthError {
     /// The body (RFC 6749 §5.2).
     pub fn body(&self) -> Value {
         let mut body = json!({ "error": self.code.as_str(), "error_description": self.plain() });
-        if let Some(uri) = &self.consent_uri {
-            body["consent_uri"] = uri.as_str().into();
+        if let Some(ConsentLink { consent_uri, request_uri }) = &self.consent {
+            body["consent_uri"] = consent_uri.as_str().into();
+            body["request_uri"] = request_uri.as_str().into();
         }
         body
     }

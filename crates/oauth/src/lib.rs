@@ -29,4 +29,4 @@ pub mod token_endpoint;
 pub mod verified_tokens;
 pub mod word;
 
-pub use error::{ErrorCode, OAuthError, challenge, challenge_of_either};
+pub use error::{ConsentLink, ErrorCode, OAuthError, challenge, challenge_of_either};

@@ -7,12 +7,14 @@ use model::{
     Sha256Digest, Task, Thumbprint,
 };
 use oauth::exchange::Delegated;
-use oauth::token_endpoint::{Grant, TokenRequest};
+use oauth::token_endpoint::Grant;
 use oauth::{ErrorCode, OAuthError};
 
+use crate::authorize::beside_tools;
 use crate::grant::Asker;
 use crate::initiated::{Initiated, NotInitiated};
 use crate::proposed::{NotProposed, Part, Rests, propose};
+use crate::pushed::Wanted;
 use crate::service::{Asking, TokenRefusal, TokenService, about, once, unavailable};
 
 impl TokenService {
@@ -66,7 +68,7 @@ impl TokenService {
         };
         let is_same = match (&form.grant, taken) {
             (Grant::Consent(request_uri), _) => {
-                self.consented(request_uri, agent).await?.mandate == task.mandate
+                self.consented(request_uri, asking).await?.mandate == task.mandate
             }
             (Grant::Initiation(presented), _) => {
                 begun_by == Some(Sha256Digest::of(presented.as_bytes()))
@@ -110,11 +112,11 @@ impl TokenService {
         let presented = match &form.grant {
             Grant::Initiation(presented) => presented,
             Grant::Consent(request_uri) => {
-                let consented = self.consented(request_uri, agent).await?;
+                let consented = self.consented(request_uri, asking).await?;
                 consented.is_for(form.purpose.as_deref(), agent)?;
                 return Ok(Rests::Consented(consented));
             }
-            _ => return self.standing(agent, form).await,
+            _ => return self.standing(asking).await,
         };
         let mut reader = self.authority.pip().reader();
         let (signer, now) = (self.keys.signer(), self.authority.clock().now());
@@ -144,7 +146,8 @@ impl TokenService {
     }
 
     /// The sponsor's standing mandate, if the agent has one: not all agents may work for nobody.
-    async fn standing(&self, agent: &Agent, form: &TokenRequest) -> Result<Rests, TokenRefusal> {
+    async fn standing(&self, asking: &Asking<'_>) -> Result<Rests, TokenRefusal> {
+        let Asking { agent, form, key, .. } = asking;
         let purpose = purpose(agent, form.purpose.as_deref());
         let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
         let mut reader = self.authority.pip().reader();
@@ -154,12 +157,20 @@ impl TokenService {
         }
         let why = match &self.people_url {
             Some(_) => {
-                "this agent works on behalf of people only: push what it asks for to /oauth/par, \
-                 so that a person can consent, or show an initiation"
+                "this agent works on behalf of people only: give one the link, if there is one here, \
+                 push what it asks for to /oauth/par, or show an initiation"
             }
             None => "this agent works on behalf of people only: show an initiation",
         };
         let error = OAuthError::new(ErrorCode::UnauthorizedClient, why);
+        let (server, _) = asking.audience();
+        let error = match self.all_of(agent, &purpose, &server).await {
+            Ok(all) => {
+                let wanted = beside_tools(all, &server);
+                self.linked(asking, Wanted::Lacking(&wanted, *key), error).await
+            }
+            Err(_) => error,
+        };
         Err(TokenRefusal::of("no_standing_mandate", error, agent))
     }
 }

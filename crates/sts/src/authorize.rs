@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Agent, ConsentId, FactKey, Harm, PersonId, Purpose, Scope, SentBy, ServerName, Sha256Digest,
-    Thumbprint, ToolPattern,
+    Agent, ConsentId, FactKey, Harm, PersonId, Purpose, PurposeId, Scope, SentBy, ServerName,
+    Sha256Digest, Thumbprint, ToolPattern,
 };
 use oauth::authorization_code::{self, Asked, AuthorizationRequest, Narrowed};
 use oauth::consent::{self, SubjectId};
@@ -17,6 +17,7 @@ use oauth::{ErrorCode, OAuthError};
 
 use crate::client;
 use crate::proposed::TASK_LIFETIME;
+use crate::pushed::Wanted;
 use crate::service::{
     TokenHttpRequest, TokenRefusal, TokenService, before, no_such_resource, unavailable,
 };
@@ -92,7 +93,7 @@ impl TokenService {
                 jkt: jkt.map(Thumbprint::from_bytes),
                 code: None,
             };
-            let asked = self.ask_for(&agent, (&wanted, Some(&sent)), (None, &[])).await?;
+            let asked = self.ask_for(&agent, Wanted::Sent(&wanted, &sent), (None, &[])).await?;
             Ok(asked.id)
         };
         self.within(http, asked).await.map_err(|error| {
@@ -119,9 +120,11 @@ impl TokenService {
         };
         let wanted = match narrowed {
             Narrowed::Task(asked) => asked.as_ref().clone(),
-            Narrowed::Not => beside_tools(self.all_of(agent, &server).await?, &server),
+            Narrowed::Not => {
+                beside_tools(self.all_of(agent, only_purpose(agent)?, &server).await?, &server)
+            }
             Narrowed::Tools(text) => {
-                let all = self.all_of(agent, &server).await?;
+                let all = self.all_of(agent, only_purpose(agent)?, &server).await?;
                 let tools = text.split(' ').map(str::to_owned).collect();
                 beside_tools(AskedTask { tools, ..all }, &server)
             }
@@ -136,14 +139,13 @@ impl TokenService {
         Ok((server, wanted))
     }
 
-    /// All that `agent` may have at `server`, for its one purpose and one task.
-    async fn all_of(&self, agent: &Agent, server: &ServerName) -> Result<AskedTask, TokenRefusal> {
-        let mut purposes = agent.purposes.iter();
-        let (Some(id), None) = (purposes.next(), purposes.next()) else {
-            let why = "name one of the agent's purposes in `authorization_details`";
-            let error = OAuthError::new(ErrorCode::InvalidScope, why);
-            return Err(TokenRefusal::of("unknown_purpose", error, agent));
-        };
+    /// All that `agent` may have at `server`, for the purpose `id` and one task.
+    pub(crate) async fn all_of(
+        &self,
+        agent: &Agent,
+        id: &PurposeId,
+        server: &ServerName,
+    ) -> Result<AskedTask, TokenRefusal> {
         let mut reader = self.authority.pip().reader();
         let purpose: Purpose = reader.need(FactKey::purpose(id)).await.map_err(unavailable)?;
         let tools = tools_at(server, [&purpose.scope, &agent.ceiling]);
@@ -169,9 +171,20 @@ impl TokenService {
     }
 }
 
-/// What a client that says no more asks for: `task`, and, with all tools of `server`, its resources and
+/// The one purpose of `agent`, if it has no other.
+fn only_purpose(agent: &Agent) -> Result<&PurposeId, TokenRefusal> {
+    let mut purposes = agent.purposes.iter();
+    if let (Some(only), None) = (purposes.next(), purposes.next()) {
+        return Ok(only);
+    }
+    let why = "name one of the agent's purposes in `authorization_details`";
+    let error = OAuthError::new(ErrorCode::InvalidScope, why);
+    Err(TokenRefusal::of("unknown_purpose", error, agent))
+}
+
+/// What a client or an agent that says no more asks for: `task`, and, with all tools of `server`, its resources and
 /// prompts. It hands nothing on.
-fn beside_tools(task: AskedTask, server: &ServerName) -> consent::Asked {
+pub(crate) fn beside_tools(task: AskedTask, server: &ServerName) -> consent::Asked {
     let all = format!("{server}/*");
     let resources = task.tools.iter().filter(|tool| **tool == all).cloned().collect();
     consent::Asked { task, resources, delegable: false, sub_id: None }

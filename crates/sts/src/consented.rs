@@ -4,9 +4,10 @@ use authority::{Effect, OnceScope};
 use model::{
     Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, PurposeId,
 };
-use oauth::{ErrorCode, OAuthError, consent};
+use oauth::{ConsentLink, ErrorCode, OAuthError, consent};
 
-use crate::service::{TokenRefusal, TokenService, once, unavailable};
+use crate::pushed::Wanted;
+use crate::service::{Asking, TokenRefusal, TokenService, once, unavailable};
 
 /// What a person consented to, as far as that is known without a decision.
 pub(crate) struct Consented {
@@ -29,13 +30,14 @@ impl Consented {
 }
 
 impl TokenService {
-    /// What a person answered to what `agent` asked under `request_uri`. What another agent asked and
-    /// what nobody did look the same.
+    /// What a person answered to what the agent of `asking` asked under `request_uri`. What another agent
+    /// asked and what nobody did look the same.
     pub(crate) async fn consented(
         &self,
         request_uri: &str,
-        agent: &Agent,
+        asking: &Asking<'_>,
     ) -> Result<Consented, TokenRefusal> {
+        let agent = asking.agent;
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
         };
@@ -60,17 +62,19 @@ impl TokenService {
             ConsentState::Pending if now < asked.expires => return Err(self.pending(asked.id)),
             ConsentState::Pending => {
                 let why = "nobody consented in time: push another request";
-                return refuse(ErrorCode::ExpiredToken, "consent_expired", why);
+                let error = OAuthError::new(ErrorCode::ExpiredToken, why);
+                return Err(self.over(asking, (&asked, "consent_expired"), error).await);
             }
         };
         let mandate: Mandate = reader.need(FactKey::mandate(mandate)).await.map_err(unavailable)?;
         if mandate.withdrawn.is_some() {
-            let why = "the consent was withdrawn";
-            return refuse(ErrorCode::AccessDenied, "consent_withdrawn", why);
+            let error = OAuthError::new(ErrorCode::AccessDenied, "the consent was withdrawn");
+            return Err(self.over(asking, (&asked, "consent_withdrawn"), error).await);
         }
         if mandate.valid_until <= now {
             let why = "the consent is over: push another request";
-            return refuse(ErrorCode::ExpiredToken, "consent_over", why);
+            let error = OAuthError::new(ErrorCode::ExpiredToken, why);
+            return Err(self.over(asking, (&asked, "consent_over"), error).await);
         }
         let is_once = matches!(mandate.basis, MandateBasis::Consented { once: true, .. });
         let at = mandate.valid_until.as_seconds();
@@ -83,11 +87,45 @@ impl TokenService {
     fn pending(&self, id: ConsentId) -> TokenRefusal {
         let why = "nobody has consented yet: ask again in a few seconds";
         let error = OAuthError::new(ErrorCode::AuthorizationPending, why);
-        let uri = self.people_url.as_ref().map(|url| consent_uri(url, id));
-        TokenRefusal::decided(match uri {
-            Some(uri) => error.with_consent_uri(uri),
+        TokenRefusal::decided(match &self.people_url {
+            Some(people_url) => error.with_consent(link(people_url, id)),
             None => error,
         })
+    }
+
+    /// Nothing comes any more of what was `asked`, for `cause`: where a person can consent to the same once more.
+    async fn over(
+        &self,
+        asking: &Asking<'_>,
+        (asked, cause): (&Consent, &'static str),
+        error: OAuthError,
+    ) -> TokenRefusal {
+        let wanted = Wanted::Again(asked, asking.key);
+        TokenRefusal::of(cause, self.linked(asking, wanted, error).await, asking.agent)
+    }
+
+    /// `error`, with where a person can consent to what is `wanted`, if they can be asked for that.
+    pub(crate) async fn linked(
+        &self,
+        asking: &Asking<'_>,
+        wanted: Wanted<'_>,
+        error: OAuthError,
+    ) -> OAuthError {
+        let Some(people_url) = &self.people_url else { return error };
+        let by = (asking.shown.as_ref(), asking.uses.as_slice());
+        match Box::pin(self.ask_for(asking.agent, wanted, by)).await {
+            Ok(asked) => error.with_consent(link(people_url, asked.id)),
+            // The agent is stopped, or has asked too much already, or may not have it.
+            Err(_) => error,
+        }
+    }
+}
+
+/// Where a person answers what `id` asks, and by what its agent redeems that.
+fn link(people_url: &str, id: ConsentId) -> ConsentLink {
+    ConsentLink {
+        consent_uri: consent_uri(people_url, id),
+        request_uri: consent::request_uri(&id.to_string()),
     }
 }
 

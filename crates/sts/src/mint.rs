@@ -5,7 +5,9 @@ use std::sync::Arc;
 use authority::{Authority, Begun, Entailed, Governed as _, Permit, PermitContext};
 use keys::TokenKeys;
 use model::record::{ActCommitments, Disclosure, HandedOn, IssuanceRecord, OutcomeKind, VERSION};
-use model::{Entropy, FactKey, PolicyDigest, RecordId, Sha256Digest, Standing, Timestamp};
+use model::{
+    Entropy, FactKey, PolicyDigest, RecordId, Scope, ServerName, Sha256Digest, Standing, Timestamp,
+};
 use oauth::access_token::{self, AccessTokenClaims, Actor, AgentTask, Confirmation};
 use oauth::exchange::{self, Delegated};
 use oauth::token_endpoint::{Next, TokenResponse};
@@ -82,6 +84,8 @@ impl Minter {
         let (token, claims) = signed.map_err(unavailable)?;
         let knows = begun.act.renewing.asked.is_some();
         let refresh_token = begun.act.rotation.as_ref().map(|rotation| rotation.token().to_owned());
+        let granted = || scope_at(&begun.context.standing.task.scope, &begun.act.server);
+        let scope = refresh_token.is_some().then(granted);
         let Drawn { jti, nonce } = begun.act.drawn;
         let next = || Next { jti, renewal_nonce: nonce };
         Ok(TokenResponse {
@@ -90,7 +94,7 @@ impl Minter {
             refresh_token,
             issued_token_type: begun.act.bound.map(|_| exchange::ACCESS_TOKEN.to_owned()),
             expires_in: claims.exp - claims.iat,
-            scope: None,
+            scope,
             next: knows.then(next),
             authorization_details: claims.authorization_details,
         })
@@ -183,6 +187,13 @@ pub(crate) const fn token_type(claims: &AccessTokenClaims) -> &'static str {
         Some(_) => "DPoP",
         None => "Bearer",
     }
+}
+
+/// What a client that people authorize may at `server`, as it asks for that in `scope` (RFC 6749 §5.1). It may have asked
+/// for all that there is, and not know what that is.
+fn scope_at(scope: &Scope, server: &ServerName) -> String {
+    let tools = scope.tools.iter().filter(|tool| tool.server() == server);
+    tools.map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// On whose account an instance acts, and who acts: the person and all instances of the chain; where

@@ -10,7 +10,7 @@ use std::time::Duration;
 use authority::{CommitError, Effect, NotPermitted, Reader, Unit};
 use model::{
     Agent, AskedOf, Consent, ConsentId, ConsentState, FactKey, InvalidName, Purpose, PurposeId,
-    Scope, SentBy, ServerName, Timestamp, Tool, ToolPattern,
+    Scope, SentBy, ServerName, Thumbprint, Timestamp, Tool, ToolPattern,
 };
 use oauth::consent::{self, Pushed, PushedRequest, SubjectId};
 use oauth::{ErrorCode, OAuthError};
@@ -47,6 +47,19 @@ const TOO_WIDE: &str =
 /// What an agent asked for of late: until when each can be answered.
 type Asked = BTreeMap<ConsentId, Timestamp>;
 
+/// What a person is to be asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// What an agent pushed.
+    Pushed(&'a consent::Asked),
+    /// That for which a client sent the person here.
+    Sent(&'a consent::Asked, &'a SentBy),
+    /// What the instance lacks that holds this key, and asks for a token.
+    Lacking(&'a consent::Asked, Thumbprint),
+    /// What was asked before, of which nothing comes any more, and that is lacking so.
+    Again(&'a Consent, Thumbprint),
+}
+
 impl TokenService {
     /// Keeps what an agent asks for until a person has answered (RFC 9126 §2).
     pub async fn push(&self, http: TokenHttpRequest<'_>) -> Result<Pushed, OAuthError> {
@@ -63,7 +76,8 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::InvalidRequest, why);
             return Err(TokenRefusal::of("no_login", error, &agent));
         };
-        let asked = self.ask_for(&agent, (&wanted, None), (shown.as_ref(), &uses)).await?;
+        let by = (shown.as_ref(), uses.as_slice());
+        let asked = self.ask_for(&agent, Wanted::Pushed(&wanted), by).await?;
         Ok(Pushed {
             request_uri: consent::request_uri(&asked.id.to_string()),
             expires_in: asked.expires.since(asked.asked).as_secs().cast_signed(),
@@ -73,18 +87,20 @@ impl TokenService {
     }
 
     /// Keeps that `agent`, or a client that is one and sent a person here, asks for what is `wanted`,
-    /// and uses up that by which it asks.
+    /// and uses up that by which it asks. What its instance lacks is asked for once, as long as it can be answered.
     pub(crate) async fn ask_for(
         &self,
         agent: &Agent,
-        (wanted, sent): (&consent::Asked, Option<&SentBy>),
+        wanted: Wanted<'_>,
         (shown, uses): (Option<&Shown>, &[Effect]),
     ) -> Result<Consent, TokenRefusal> {
         for _ in 0..ATTEMPTS_MAX {
             let mut reader = self.authority.pip().reader();
             self.may_ask(&mut reader, agent).await?;
-            let mut asked = self.asked(&mut reader, agent, wanted).await?;
-            asked.client = sent.cloned().map(Box::new);
+            let asked = self.wanted_of(&mut reader, agent, wanted).await?;
+            if let Some(open) = self.open(&mut reader, &asked).await? {
+                return Ok(open);
+            }
             let mut effects = self.room(&mut reader, agent, &asked).await?;
             effects.push(put_new(&asked));
             effects.extend(uses.iter().cloned());
@@ -105,6 +121,61 @@ impl TokenService {
             let error = OAuthError::new(ErrorCode::AccessDenied, "access denied");
             TokenRefusal::of(why.code(), error, agent)
         })
+    }
+
+    /// What a person is asked for, if `agent` could ever be given it.
+    async fn wanted_of(
+        &self,
+        reader: &mut Reader<'_>,
+        agent: &Agent,
+        wanted: Wanted<'_>,
+    ) -> Result<Consent, TokenRefusal> {
+        match wanted {
+            Wanted::Pushed(wanted) => self.asked(reader, agent, wanted).await,
+            Wanted::Sent(wanted, sent) => {
+                let asked = self.asked(reader, agent, wanted).await?;
+                Ok(Consent { client: Some(Box::new(sent.clone())), ..asked })
+            }
+            Wanted::Lacking(wanted, key) => {
+                let asked = self.asked(reader, agent, wanted).await?;
+                Ok(Consent { key: Some(key), ..asked })
+            }
+            Wanted::Again(before, key) => {
+                let (now, entropy) = (self.authority.clock().now(), self.authority.entropy());
+                let asked = Consent {
+                    id: ConsentId::new(entropy.as_ref()),
+                    asked: now,
+                    expires: now.plus(LIFETIME),
+                    state: ConsentState::Pending,
+                    key: Some(key),
+                    ..before.clone()
+                };
+                self.fits(reader, agent, &asked).await.map(|()| asked)
+            }
+        }
+    }
+
+    /// What the instance was asked for already that lacks what is `asked`, while there is time enough to
+    /// answer it: whoever asks for a token again and again has people asked once.
+    async fn open(
+        &self,
+        reader: &mut Reader<'_>,
+        asked: &Consent,
+    ) -> Result<Option<Consent>, TokenRefusal> {
+        if asked.key.is_none() {
+            return Ok(None);
+        }
+        let of_late = reader.find::<Asked>(asked.place()).await.map_err(unavailable)?;
+        let soon = asked.asked.plus(LIFETIME / 2);
+        let open = of_late.unwrap_or_default().into_iter().filter(|(_, expires)| soon < *expires);
+        for (id, _) in open {
+            let other = reader.find::<Consent>(FactKey::consent(id)).await.map_err(unavailable)?;
+            let other = other.filter(|it| it.is_open(soon) && it.asks_the_same(asked));
+            if other.is_some() {
+                return Ok(other);
+            }
+        }
+        Ok(None)
     }
 
     /// What `wanted` asks a person for, if `agent` could ever be given it.
@@ -141,15 +212,45 @@ impl TokenService {
             return refuse(malformed, "consent_malformed", "`sub_id` names nobody");
         };
         let now = self.authority.clock().now();
-        let until = Timestamp::from_seconds(task.until);
-        if until <= now || until > now.plus(ASKED_MAX) {
-            let why = "`until` is a time to come, within 90 days";
-            return refuse(malformed, "consent_malformed", why);
-        }
         let key = FactKey::purpose(&purpose);
         let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
-        let scope = scope.for_objects_of([&registered.scope, &agent.ceiling]);
-        if !registered.scope.includes(&scope) || !agent.ceiling.includes(&scope) {
+        let asked = Consent {
+            id: ConsentId::new(self.authority.entropy().as_ref()),
+            agent: agent.name.clone(),
+            of,
+            purpose,
+            scope: scope.for_objects_of([&registered.scope, &agent.ceiling]),
+            resources,
+            delegable: wanted.delegable,
+            until: Timestamp::from_seconds(task.until),
+            asked: now,
+            expires: now.plus(LIFETIME),
+            state: ConsentState::Pending,
+            client: None,
+            key: None,
+        };
+        self.fits(reader, agent, &asked).await.map(|()| asked)
+    }
+
+    /// Refuses what is `asked` if `agent` could not be given it now.
+    async fn fits(
+        &self,
+        reader: &mut Reader<'_>,
+        agent: &Agent,
+        asked: &Consent,
+    ) -> Result<(), TokenRefusal> {
+        let refuse = |code, cause, why: &str| {
+            Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
+        };
+        let Consent { purpose, scope, until, asked: now, .. } = asked;
+        if *until <= *now || *until > now.plus(ASKED_MAX) {
+            let why = "`until` is a time to come, within 90 days";
+            return refuse(ErrorCode::InvalidAuthorizationDetails, "consent_malformed", why);
+        }
+        let registered = reader.need::<Purpose>(FactKey::purpose(purpose)).await;
+        let registered = registered.map_err(unavailable)?;
+        let is_its = agent.purposes.contains(purpose);
+        if !is_its || !registered.scope.includes(scope) || !agent.ceiling.includes(scope) {
             return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
         }
         // A name that only its agent chose would stand in the page as if it were the register's.
@@ -159,20 +260,7 @@ impl TokenService {
                 return refuse(ErrorCode::InvalidScope, "consent_unknown_tool", TOO_WIDE);
             }
         }
-        Ok(Consent {
-            id: ConsentId::new(self.authority.entropy().as_ref()),
-            agent: agent.name.clone(),
-            of,
-            purpose,
-            scope,
-            resources,
-            delegable: wanted.delegable,
-            until,
-            asked: now,
-            expires: now.plus(LIFETIME),
-            state: ConsentState::Pending,
-            client: None,
-        })
+        Ok(())
     }
 
     /// Makes room for `new` among what its agent asked for of late, and forgets what nobody answered.

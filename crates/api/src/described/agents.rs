@@ -251,7 +251,12 @@ fn error() -> Value {
     let text = json!({ "type": "string" });
     json!({
         "type": "object",
-        "properties": { "error": text, "error_description": text, "consent_uri": text },
+        "properties": {
+            "error": text,
+            "error_description": text,
+            "consent_uri": text,
+            "request_uri": text,
+        },
         "required": ["error"],
     })
 }

@@ -13,7 +13,7 @@ use keys::{KeyAlgorithm, SigningKey};
 use model::{Clock, Entropy};
 use oauth::device::{self, Enrolment};
 use oauth::dpop::{self, DpopExpect};
-use oauth::{client_assertion, initiation};
+use oauth::{client_assertion, consent, initiation};
 use outbound::HttpClient;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -50,6 +50,8 @@ struct Tokens {
     attempt: Option<String>,
     /// What a system signed to start the work; shown until there is a token.
     initiation: Option<String>,
+    /// What a person is asked for, as the agent lacks it: the server, and by what the answer is redeemed.
+    consent: Option<(String, String)>,
 }
 
 /// An instance of an agent.
@@ -207,7 +209,11 @@ impl Instance {
         if !status.is_success() {
             let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
             self.over.fetch_or(why.starts_with(sts::TASK_OVER), Ordering::Relaxed);
-            let said = refused((&self.agent, &self.issuer), text("error"), why);
+            if text("error") != Some("temporarily_unavailable") {
+                tokens.consent = text("request_uri").map(|uri| (server.to_owned(), uri.to_owned()));
+            }
+            let error = (text("error"), text("consent_uri"));
+            let said = refused((&self.agent, &self.issuer), error, why);
             // Whatever else answers with such a status says no `error`.
             if status.is_client_error() && text("error").is_some() {
                 return Err(NoToken(said).into());
@@ -217,7 +223,7 @@ impl Instance {
         let token = text("access_token").context("the answer has no token")?.to_owned();
         tokens.last =
             text("jti").zip(text("renewal_nonce")).map(|(id, nonce)| (id.into(), nonce.into()));
-        (tokens.attempt, tokens.initiation) = (None, None);
+        (tokens.attempt, tokens.initiation, tokens.consent) = (None, None, None);
         let lifetime = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(0);
         Ok(Token { text: token, expires: now + lifetime })
     }
@@ -231,13 +237,16 @@ impl Instance {
         let url = format!("{}/oauth/token", self.issuer);
         let shown = self.shown(now).await?;
         let (resource, voucher) = (self.resource(server), self.voucher().await);
-        let grant_type = match tokens.initiation {
-            Some(_) => initiation::GRANT_TYPE,
-            None => "client_credentials",
+        let asked = tokens.consent.as_ref().filter(|(asked, _)| asked == server);
+        let (grant_type, assertion, request_uri) = match (&tokens.initiation, asked) {
+            (Some(initiation), _) => (initiation::GRANT_TYPE, initiation.as_str(), ""),
+            (None, Some((_, request_uri))) => (consent::GRANT_TYPE, "", request_uri.as_str()),
+            (None, None) => ("client_credentials", "", ""),
         };
         let mut form = vec![
             ("grant_type", grant_type),
-            ("assertion", tokens.initiation.as_deref().unwrap_or_default()),
+            ("assertion", assertion),
+            ("request_uri", request_uri),
             ("client_id", &self.agent),
             ("resource", &resource),
             ("attempt", tokens.attempt.as_deref().unwrap_or_default()),
@@ -329,8 +338,18 @@ fn not_in_clear(url: &str, why: &str) -> anyhow::Error {
     anyhow::anyhow!("the platform's token is not sent to `{url}`, which {why}")
 }
 
-/// Why there is no token, and what to do about it.
-fn refused((agent, issuer): (&str, &str), error: Option<&str>, why: &str) -> String {
+/// Why there is no token, and what to do about it: by the error, and where a person can consent, if they can.
+fn refused(
+    (agent, issuer): (&str, &str),
+    (error, consent_uri): (Option<&str>, Option<&str>),
+    why: &str,
+) -> String {
+    if let Some(uri) = consent_uri {
+        return format!(
+            "`{issuer}` gives agent `{agent}` no token: {why}; a person can consent at {uri}, and then it is \
+             tried again"
+        );
+    }
     let remedy = match error {
         Some("invalid_client") => {
             "is the key that of the agent, or the workload one that its rules admit, and is the \
@@ -392,8 +411,10 @@ mod tests {
     #[test]
     fn a_refused_token_says_what_to_do() {
         let check = |error: &str, expected: &str| {
-            let said = refused(("bot", "http://g"), Some(error), "because");
+            let said = refused(("bot", "http://g"), (Some(error), None), "because");
             assert!(said.contains("agent `bot`") && said.contains(expected), "{said}");
+            let said = refused(("bot", "http://g"), (Some(error), Some("http://p/c")), "because");
+            assert!(said.contains("because; a person can consent at http://p/c"), "{said}");
         };
         check("invalid_client", "suspended");
         check("access_denied", "chancery log chain");

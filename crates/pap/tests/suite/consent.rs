@@ -45,6 +45,7 @@ pub(crate) async fn asked(desk: &Desk) -> Consent {
         expires: now.plus(Duration::from_mins(10)),
         state: ConsentState::Pending,
         client: None,
+        key: None,
     };
     desk.world.put(FactKey::consent(consent.id), &consent).await;
     consent

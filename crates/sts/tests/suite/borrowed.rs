@@ -16,7 +16,7 @@ use crate::ISSUER;
 use crate::client::{Request, Sts, assertion, key};
 use crate::delegation::party;
 
-const IDP: &str = "https://idp.example";
+pub(crate) const IDP: &str = "https://idp.example";
 
 /// Who has the login `00u1` there.
 const CARLA: &str = "carla";

@@ -20,6 +20,7 @@ async fn ma_04_a_code_gets_a_bearer_token_for_one_server_and_two_minutes() {
     let stage = Stage::new().await;
     let (response, _) = stage.begun().await;
     assert_eq!((response.token_type.as_str(), response.expires_in), ("Bearer", 120));
+    assert_eq!(response.scope.as_deref(), Some("crm/*"), "it asked for no less, and is told");
     let claims = stage.sts.verified(&response);
     assert_eq!((claims.sub.as_str(), claims.aud.as_str()), ("carla", RESOURCE));
     assert_eq!((claims.bound_to(), claims.exp - claims.iat), (None, 120));
@@ -34,6 +35,7 @@ async fn ma_04_a_code_gets_a_bearer_token_for_one_server_and_two_minutes() {
     let again = stage.refresh(refresh_of(&response), &[], None).await.expect("it is the last one");
     let next = stage.sts.verified(&again);
     assert_eq!((next.instance(), next.bound_to()), (claims.instance(), None));
+    assert_eq!(again.scope, response.scope);
     assert_ne!(refresh_of(&again), refresh_of(&response));
     assert_eq!(stage.sts.world.records("issuance").await.len(), 2, "each is decided and recorded");
     assert_eq!(stage.published.fetched.load(Ordering::Relaxed), 1, "it is kept");
@@ -214,6 +216,7 @@ async fn ma_04_a_scope_narrows_what_is_asked_for() {
     let task = stage.task(&stage.sts.verified(&response)).await;
     let tools: Vec<_> = task.scope.tools.iter().map(ToString::to_string).collect();
     assert_eq!(tools, ["crm/lookup", "crm/refund"]);
+    assert_eq!(response.scope.as_deref(), Some("crm/lookup crm/refund"));
 }
 
 /// So many of one person can wait for an answer. Any page can send them here: the oldest makes room.

@@ -1,20 +1,23 @@
 //! What an agent asks a person for, and what their answer opens.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Effect, Unit};
+use keys::SigningKey;
 use model::{
     Agreed, AskedOf, Authentication, Clock as _, Consent, ConsentSession, ConsentState, FactKey,
     Instance, InstanceId, LoginSession, Mandate, MandateBasis, MandateId, Person, PersonState,
     Sha256Digest, Task, Withdrawn,
 };
 use oauth::consent::{self, Pushed};
-use oauth::{ErrorCode, OAuthError};
+use oauth::{ConsentLink, ErrorCode, OAuthError};
 use serde_json::{Value, json};
 use store::Store as _;
 use sts::TokenHttpRequest;
 
+use crate::ISSUER;
 use crate::client::{Request, Sts, key};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -167,12 +170,26 @@ async fn until_a_date_there_are_tasks_and_none_is_longer_than_a_task() {
     }
 }
 
-/// What became of the request is told by `code`, and recorded as `cause`.
-async fn check(sts: &Sts, request: Request, code: ErrorCode, cause: &str) {
+/// What became of the request is told by `code`, and recorded as `cause`; gives where a person can consent anew.
+async fn check(sts: &Sts, request: Request, code: ErrorCode, cause: &str) -> Option<ConsentLink> {
     let refused = sts.send(request).await.expect_err(cause);
     assert_eq!(refused.code, code, "{refused}");
-    let causes = if cause.is_empty() { vec![] } else { sts.causes(1).await };
-    assert_eq!(causes.last().map_or("", String::as_str), cause);
+    assert_eq!(sts.causes(1).await, [cause]);
+    refused.consent
+}
+
+/// That `link` leads to where a person can consent once more to what was `before`, and to nothing else.
+async fn asks_again(sts: &Sts, link: Option<ConsentLink>, before: &Consent) {
+    let again = asked(sts, &as_pushed(link.expect("a link"))).await;
+    assert!(again.id != before.id && again.is_open(sts.world.clock.now()), "{again:?}");
+    let Consent { id, asked, expires, state, key, .. } = again.clone();
+    assert_eq!(again, Consent { id, asked, expires, state, key, ..before.clone() });
+}
+
+/// What `link` names, as if its agent had pushed it.
+fn as_pushed(ConsentLink { consent_uri, request_uri }: ConsentLink) -> Pushed {
+    assert!(consent_uri.starts_with("https://people.example/consent/con_"), "{consent_uri}");
+    Pushed { request_uri, expires_in: 600, consent_uri, interval: 5 }
 }
 
 #[tokio::test]
@@ -181,10 +198,11 @@ async fn without_an_answer_there_is_no_token() {
     let pushed = pushed(&sts).await;
     let refused = sts.send(redeems(sts.request(&key()), &pushed)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::AuthorizationPending);
-    assert_eq!(refused.consent_uri.as_deref(), Some(pushed.consent_uri.as_str()));
+    assert_eq!(as_pushed(refused.consent.expect("a link")), pushed);
     sts.world.clock.advance(Duration::from_mins(10));
-    check(&sts, redeems(sts.request(&key()), &pushed), ErrorCode::ExpiredToken, "consent_expired")
-        .await;
+    let request = redeems(sts.request(&key()), &pushed);
+    let link = check(&sts, request, ErrorCode::ExpiredToken, "consent_expired").await;
+    asks_again(&sts, link, &asked(&sts, &pushed).await).await;
 }
 
 #[tokio::test]
@@ -196,7 +214,8 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
         ConsentState::Refused { by: "carla".parse().unwrap(), since: sts.world.clock.now() };
     sts.world.put(FactKey::consent(refused.id), &refused).await;
     let request = redeems(sts.request(&key()), &no);
-    check(&sts, request, ErrorCode::AccessDenied, "consent_refused").await;
+    let link = check(&sts, request, ErrorCode::AccessDenied, "consent_refused").await;
+    assert_eq!(link, None, "who refused is not asked again");
 
     let sts = before().await;
     let taken_back = pushed(&sts).await;
@@ -204,14 +223,64 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
     mandate.withdrawn = Some(Withdrawn { reason: "no".to_owned(), since: mandate.given });
     sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
     let request = redeems(sts.request(&key()), &taken_back);
-    check(&sts, request, ErrorCode::AccessDenied, "consent_withdrawn").await;
+    let link = check(&sts, request, ErrorCode::AccessDenied, "consent_withdrawn").await;
+    asks_again(&sts, link, &asked(&sts, &taken_back).await).await;
 
     let sts = before().await;
     let over = pushed(&sts).await;
     given(&sts, &over, (false, HOUR)).await;
     sts.world.clock.advance(HOUR);
     let request = redeems(sts.request(&key()), &over);
-    check(&sts, request, ErrorCode::ExpiredToken, "consent_over").await;
+    let link = check(&sts, request, ErrorCode::ExpiredToken, "consent_over").await;
+    asks_again(&sts, link, &asked(&sts, &over).await).await;
+
+    // Once it is too late for all that was asked, there is nothing to ask for.
+    let sts = before().await;
+    let late = pushed(&sts).await;
+    given(&sts, &late, (false, 24 * HOUR)).await;
+    sts.world.clock.advance(24 * HOUR);
+    let request = redeems(sts.request(&key()), &late);
+    let link = check(&sts, request, ErrorCode::ExpiredToken, "consent_over").await;
+    assert_eq!(link, None);
+}
+
+/// An agent that has no mandate is told where a person can give one: each instance a link of its own, and the
+/// same one as long as there is time to answer.
+#[tokio::test]
+async fn r_56_an_agent_without_a_mandate_is_told_where_a_person_can_give_one() {
+    let sts = before().await;
+    sts.works_for_people_only().await;
+    let (own, other) = (key(), key());
+    let link = async |key: &Arc<SigningKey>| {
+        let refused = sts.send(sts.request(key)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::UnauthorizedClient, "{refused}");
+        refused.consent.map(as_pushed)
+    };
+    let first = link(&own).await.expect("a link");
+    assert_eq!(link(&own).await.as_ref(), Some(&first), "nobody is asked twice");
+    assert_ne!(link(&other).await.as_ref(), Some(&first), "each for its own person");
+    sts.world.clock.advance(Duration::from_mins(6));
+    let second = link(&own).await.expect("a link");
+    assert_ne!(second, first, "there is little time left for that");
+
+    // All that it may have there, and nothing that it said itself.
+    let wanted = asked(&sts, &second).await;
+    let standing = &sts.world.standing;
+    let tools: Vec<_> = wanted.scope.tools.iter().map(ToString::to_string).collect();
+    assert_eq!((tools, &wanted.purpose), (vec!["crm/*".to_owned()], &standing.purpose.id));
+    assert!(standing.purpose.scope.includes(&wanted.scope), "{wanted:?}");
+    assert_eq!((wanted.of, wanted.delegable), (None, false));
+    given(&sts, &second, (true, HOUR)).await;
+    let token = sts.send(redeems(sts.request(&own), &second)).await.expect("a token");
+    assert_eq!(sts.verified(&token).sub, "carla");
+
+    // Who may begin nothing asks nobody; nor is anybody asked for what the agent can never have.
+    let stopped = sts.world.stopping("agent/billing");
+    let elsewhere = sts.request(&key()).with("resource", &format!("{ISSUER}/mcp/other"));
+    let refused = sts.send(elsewhere).await.unwrap_err();
+    assert_eq!((refused.code, refused.consent), (ErrorCode::UnauthorizedClient, None));
+    sts.world.store.commit(stopped).await.expect("it commits");
+    assert_eq!(link(&key()).await, None);
 }
 
 /// Who left and came back has consented to nothing that begins now.

@@ -9,16 +9,18 @@ use model::{
     RiskLevel, Task, TaskEnd, TaskState, Withdrawn,
 };
 use oauth::access_token::AccessTokenClaims;
-use oauth::exchange;
-use oauth::{ErrorCode, OAuthError};
+use oauth::{ErrorCode, OAuthError, exchange, jws};
+use serde_json::json;
 use store::CommitError;
 
 use crate::ISSUER;
+use crate::borrowed::IDP;
 use crate::client::{Sts, key};
 use crate::delegation::{
     Holder, Party, WAYS, Way, before, calls, delegates, hand_on, hands_over, part, party, takes_up,
     task_of,
 };
+use crate::platforms::{Platforms, Way as Shown};
 use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::POLICY;
 use crate::support::stores::OnCommit;
@@ -330,6 +332,51 @@ async fn n_015_a_token_of_another_organisation_is_exchanged_for_nothing() {
     assert_eq!(sts.world.records("issuance").await.len(), 1, "that of the holder here");
     // The same holder's own token is good.
     hand_on(&sts, &lead, (&reader, WAYS[0]), &part(&sts)).await.expect("a token");
+}
+
+/// A token of an issuer whose word counts for something else is no subject token, though it is made out to us: of the
+/// provider where people log in, and of a platform whose keys we have.
+#[tokio::test]
+async fn n_015_a_foreign_token_that_is_made_out_to_us_is_exchanged_for_nothing() {
+    let platforms = Platforms::new().await;
+    let (sts, idp, own) = (&platforms.sts, key(), key());
+    sts.world.put(FactKey::login(IDP, "00u1"), &sts.world.standing.other.id).await;
+    let reader = party(sts, "reader").await;
+    let token = sts.send(sts.request(&own)).await.expect("a token");
+    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
+    let claims = sts.verified(&token);
+    let lead = Holder { of, key: own, token: token.access_token, claims };
+    let now = sts.world.clock.now().as_seconds();
+    let of_login = |typ: &str| {
+        let claims = json!({
+            "iss": IDP, "sub": "00u1", "aud": ISSUER, "client_id": "billing", "iat": now,
+            "exp": now + 300, "jti": sts.jti(), "cnf": lead.claims.cnf,
+        });
+        jws::sign(typ, &claims, idp.as_ref()).expect("signed")
+    };
+    let of_platform = || platforms.token(&platforms.claims(Shown::Oidc));
+    // The platform vouches for whoever shows that as what it is.
+    let good = Shown::Oidc.show(sts.request(&key()), &of_platform());
+    sts.send(good).await.expect("a token");
+    let issued = sts.world.records("issuance").await.len();
+    let kinds = [exchange::ACCESS_TOKEN, exchange::ID_TOKEN, exchange::JWT, exchange::DELEGATION];
+    for foreign in [of_login("JWT"), of_login("at+jwt"), of_platform()] {
+        for kind in kinds {
+            let (new, asked) = (key(), part(sts));
+            for request in [
+                hands_over(sts, &lead, (&reader, &new), &asked),
+                delegates(sts, &lead, (&reader, &new), &asked),
+                sts.request(&lead.key).with("grant_type", exchange::GRANT_TYPE),
+            ] {
+                let request = request.with("subject_token", &foreign);
+                let refused = sts.send(request.with("subject_token_type", kind)).await.map(drop);
+                let refused = refused.expect_err(kind);
+                assert_eq!(refused.code, ErrorCode::InvalidRequest, "{kind}: {refused}");
+            }
+        }
+    }
+    assert_eq!(sts.world.records("issuance").await.len(), issued);
+    hand_on(sts, &lead, (&reader, WAYS[0]), &part(sts)).await.expect("the holder's own is good");
 }
 
 /// Whose key was exchanged, or who is stopped, gets nothing by any grant.

@@ -206,6 +206,8 @@ async fn an_agent_without_a_standing_mandate_works_for_people_only() {
     sts.works_for_people_only().await;
     let refused = sts.send(sts.request(&key())).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::UnauthorizedClient, "{refused}");
+    let link = refused.consent.expect("where a person can give one");
+    assert!(link.consent_uri.starts_with("https://people.example/consent/con_"), "{link:?}");
     assert_eq!(sts.causes(1).await, ["no_standing_mandate"]);
     let presented = signed(&sts, "portal", &portal, &said(&sts));
     let beside = sts.request(&key()).with("assertion", &presented);
