@@ -33,7 +33,7 @@ struct Watchers {
 #[derive(Debug)]
 pub(crate) struct Watching<'a> {
     changes: &'a Changes,
-    keys: &'a [FactKey],
+    keys: [&'a [FactKey]; 2],
     id: u64,
     changed: Arc<Notify>,
 }
@@ -65,12 +65,12 @@ impl Changes {
     }
 
     /// Waits for changes of `keys` from now on: look whether they are fresh after this, not before.
-    pub(crate) fn watch<'a>(&'a self, keys: &'a [FactKey]) -> Watching<'a> {
+    pub(crate) fn watch<'a>(&'a self, keys: [&'a [FactKey]; 2]) -> Watching<'a> {
         let mut watchers = self.watchers.lock().expect("no panic while it is held");
         let (id, changed) = (watchers.next, Arc::new(Notify::new()));
         watchers.next += 1;
         watchers.waiting.insert(id, changed.clone());
-        for key in keys {
+        for key in keys.into_iter().flatten() {
             watchers.by_key.entry(key.clone()).or_default().insert(id);
         }
         Watching { changes: self, keys, id, changed }
@@ -88,7 +88,7 @@ impl Drop for Watching<'_> {
     fn drop(&mut self) {
         let mut watchers = self.changes.watchers.lock().expect("no panic while it is held");
         watchers.waiting.remove(&self.id);
-        for key in self.keys {
+        for key in self.keys.into_iter().flatten() {
             let Some(waiting) = watchers.by_key.get_mut(key) else { continue };
             waiting.remove(&self.id);
             if waiting.is_empty() {
@@ -124,7 +124,8 @@ mod tests {
         let changes = Changes::since(Revision(1));
         let keys = [FactKey::from_text("agent/a"), FactKey::from_text("person/p")];
         let other = [FactKey::from_text("agent/b")];
-        let (watching, elsewhere) = (changes.watch(&keys), changes.watch(&other));
+        let (watching, elsewhere) =
+            (changes.watch([&keys[..1], &keys[1..]]), changes.watch([&other, &[]]));
         changes.record(&keys[1..], Revision(2));
         watching.changed().await;
         assert!(futures::FutureExt::now_or_never(elsewhere.changed()).is_none());

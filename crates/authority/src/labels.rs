@@ -52,7 +52,7 @@ pub struct Flowing {
 }
 
 /// What comes back of a permitted act, as far as it was known when that was decided.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Marking {
     /// The session that reads it.
     pub(crate) session: TaskId,
@@ -68,7 +68,7 @@ pub struct Marking {
     /// Whether outsiders have a part in it, by the set that permitted it.
     pub(crate) is_of_outsiders: bool,
     /// What the act has put on the session by itself besides: no news to it.
-    own: Arc<Mutex<BTreeSet<Label>>>,
+    own: Mutex<BTreeSet<Label>>,
 }
 
 /// What labels are joined to.
@@ -175,7 +175,7 @@ impl Marking {
             is_of_outsiders: !carries.is_disjoint(labels.outsiders()),
             carries,
             reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
-            own: Arc::default(),
+            own: Mutex::default(),
         }
     }
 

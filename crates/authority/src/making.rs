@@ -69,7 +69,7 @@ pub(crate) struct Permitting {
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
     /// What comes back, as far as it is known.
-    pub(crate) marking: Marking,
+    pub(crate) marking: Arc<Marking>,
     /// Who is found by it, if somebody is.
     pub(crate) found: Option<Stranger>,
 }
@@ -253,7 +253,7 @@ impl Authority {
                     entry,
                     counted: counted::of_session(&unit, gathered.standing.root().id),
                     session: facts.session.clone(),
-                    marking: Marking::of(gathered, id),
+                    marking: Arc::new(Marking::of(gathered, id)),
                     found: if is_counted { accounts::found(gathered) } else { None },
                 }))
             }

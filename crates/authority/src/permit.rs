@@ -224,7 +224,7 @@ pub struct Permit<A> {
     pub(crate) slot: OutcomeSlot,
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
-    pub(crate) marking: Marking,
+    pub(crate) marking: Arc<Marking>,
 }
 
 /// The permit was not begun in time, rests on facts that have changed since, or owes what nobody here
@@ -245,7 +245,7 @@ impl<A> Permit<A> {
     }
 
     /// What comes back of it, for the session that reads it.
-    pub const fn marking(&self) -> &Marking {
+    pub const fn marking(&self) -> &Arc<Marking> {
         &self.marking
     }
 

@@ -42,7 +42,7 @@ pub struct Watch {
     instance: InstanceId,
     task: TaskId,
     session: SessionFacts,
-    marking: Marking,
+    marking: Arc<Marking>,
     rests: Rests,
 }
 
@@ -82,26 +82,26 @@ impl Watch {
     ///
     /// Dropping the future stops watching; it may be asked for again.
     pub async fn no_longer_permitted(&self) -> Cut {
-        self.cut(None).await
+        self.cut(&[]).await
     }
 
     /// The same of an act that has brought something and goes on: the labels count that others have put on its
     /// session since it was permitted.
     pub async fn stream_no_longer_permitted(&self) -> Cut {
-        let Rests { keys, revision, until } = &self.rests;
-        let keys = keys.iter().cloned().chain(self.marking.places()).collect();
-        self.cut(Some(Rests { keys, revision: *revision, until: *until })).await
+        let places: Vec<_> = self.marking.places().collect();
+        self.cut(&places).await
     }
 
-    /// Why it is cut, of one that streams from the moment on that `streams` rests on.
-    async fn cut(&self, streams: Option<Rests>) -> Cut {
+    /// Why it is cut: of a stream, also for what others have read since, which is kept at `places`.
+    async fn cut(&self, places: &[FactKey]) -> Cut {
         let changes = self.authority.pip.changes().clone();
-        let (is_stream, mut since) = (streams.is_some(), streams);
+        let mut since = None;
         loop {
             {
                 let rests = since.as_ref().unwrap_or(&self.rests);
-                let watching = changes.watch(&rests.keys);
-                if changes.fresh_as_of(&[(&rests.keys, rests.revision)]).is_some() {
+                let keys = [&*rests.keys, places];
+                let watching = changes.watch(keys);
+                if changes.fresh_as_of(&keys.map(|keys| (keys, rests.revision))).is_some() {
                     tokio::select! {
                         () = watching.changed() => {}
                         () = self.due(rests.until) => {}
@@ -110,7 +110,7 @@ impl Watch {
             }
             let within = self.authority.limits.decision_timeout;
             // What is rare takes no room in every act under way.
-            let again = Box::pin(self.decide_again(is_stream));
+            let again = Box::pin(self.decide_again(!places.is_empty()));
             match tokio::time::timeout(within, again).await {
                 Ok(Ok(permitted)) => since = Some(permitted),
                 Ok(Err(cut)) => return cut,
@@ -147,13 +147,11 @@ impl Watch {
             facts.session.labels.extend(gathered.flowing.of_others(&self.marking));
         }
         match self.authority.answer(&gathered.snapshot, &self.request, &facts) {
-            Decision::Permit(grant) => {
-                let until = gathered.standing.ends(grant.elevation);
-                let own = gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it));
-                let others = self.marking.places().filter(|_| is_stream);
-                let keys = own.chain(others).collect();
-                Ok(Rests { keys, revision: gathered.revision, until })
-            }
+            Decision::Permit(grant) => Ok(Rests {
+                keys: gathered.keys.into_iter().filter(|it| !labels::is_of_the_past(it)).collect(),
+                revision: gathered.revision,
+                until: gathered.standing.ends(grant.elevation),
+            }),
             Decision::Deny(denial) => Err(Cut::Denied(Box::new(denial))),
         }
     }

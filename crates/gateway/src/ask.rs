@@ -93,7 +93,7 @@ pub(crate) struct Asker {
     /// The call.
     pub(crate) call: Arc<AccessRequest>,
     /// What it carries.
-    pub(crate) marking: Marking,
+    pub(crate) marking: Arc<Marking>,
     /// Whether its server was told more than it: what a client has answered.
     pub(crate) is_prompted: AtomicBool,
 }

@@ -145,7 +145,7 @@ impl Call {
     async fn no_longer_permitted(&self) -> Cut {
         tokio::select! {
             reason = self.watch.no_longer_permitted() => reason,
-            () = self.messages.streams() => Box::pin(self.watch.stream_no_longer_permitted()).await,
+            () = self.messages.streams() => self.watch.stream_no_longer_permitted().await,
         }
     }
 }

@@ -64,7 +64,7 @@ impl World {
         id
     }
 
-    async fn reads(&self, instance: InstanceId) -> Marking {
+    async fn reads(&self, instance: InstanceId) -> Arc<Marking> {
         let act = of(instance, self.call("lookup", json!({})));
         self.authorize(act).await.expect("it is permitted").marking().clone()
     }

@@ -71,7 +71,7 @@ impl World {
         let request = &permit.act().request;
         let told = json!({ "name": "it", "arguments": request.input }).to_string();
         let answered = Answered { request, told: &told, is_prompted, answer };
-        let marking = (permit.marking(), &BTreeSet::new());
+        let marking = (permit.marking().as_ref(), &BTreeSet::new());
         self.authority.remember(marking, answered).await.expect("it is remembered");
     }
 

@@ -1,6 +1,7 @@
 //! R36: what goes on to bring something is decided again with what others have read since.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{Begun, Cut, Marking, Watch};
@@ -37,7 +38,7 @@ async fn world(rules: &str) -> World {
 }
 
 /// A call under way.
-async fn begun(world: &World, tool: &str, input: Value) -> (Watch, Marking, Begun<Act>) {
+async fn begun(world: &World, tool: &str, input: Value) -> (Watch, Arc<Marking>, Begun<Act>) {
     let permit = world.authorize(world.call(tool, input)).await.expect("it is permitted");
     let (watch, marking) = (world.authority.watch(&permit), permit.marking().clone());
     (watch, marking, permit.begin(world.clock.as_ref()).expect("it begins"))
