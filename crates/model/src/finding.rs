@@ -141,7 +141,7 @@ impl Stranger {
     pub fn among_many(self) -> Self {
         let (claimed, network, proven, holder) = (None, None, None, None);
         let (agents, instances) = (Vec::new(), Vec::new());
-        Self { claimed, network, proven, holder, agents, instances, ..self }
+        Self { network, claimed, proven, holder, agents, instances, ..self }
     }
 }
 

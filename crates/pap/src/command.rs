@@ -306,7 +306,7 @@ impl Administration {
             | Command::ReceiverResume { .. }
             | Command::ReceiverRemove { .. }
             | Command::ReceiverList => self.receivers(by, command).await,
-            other => self.work(by, other).await,
+            other => Box::pin(self.work(by, other)).await,
         }
     }
 
@@ -344,7 +344,7 @@ impl Administration {
             Command::ElevationAsk { .. }
             | Command::ElevationApprove { .. }
             | Command::ElevationRevoke { .. }
-            | Command::ElevationList => self.elevations(by, command).await,
+            | Command::ElevationList => Box::pin(self.elevations(by, command)).await,
             Command::PolicyPublish { .. }
             | Command::PolicyApprove { .. }
             | Command::PolicyActivate { .. }

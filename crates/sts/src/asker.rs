@@ -151,8 +151,8 @@ impl TokenService {
         let purpose = purpose(agent, form.purpose.as_deref());
         let purpose = purpose.map_err(|error| TokenRefusal::of("unknown_purpose", error, agent))?;
         let mut reader = self.authority.pip().reader();
-        let key = FactKey::standing_mandate(&agent.name, &purpose);
-        if reader.find::<MandateId>(key).await.map_err(unavailable)?.is_some() {
+        let mandate = FactKey::standing_mandate(&agent.name, &purpose);
+        if reader.find::<MandateId>(mandate).await.map_err(unavailable)?.is_some() {
             return Ok(Rests::Standing(purpose));
         }
         let why = match &self.people_url {

@@ -328,7 +328,7 @@ impl TokenService {
                 }
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotPermitted::Contended) if again => again = false,
-                Err(NotPermitted::Replayed(used)) if is_new && !asking.shows(used) => {
+                Err(NotPermitted::Replayed(once)) if is_new && !asking.shows(once) => {
                     let (code, cause, why) = match &asking.form.grant {
                         Grant::Initiation(_) => {
                             let why = "the initiation was used before";
