@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use model::record::{Disclosure, OutcomeKind, PeopleCommitments};
 use model::{
-    AccessRequest, ActDigest, Agent, Binding, Clock, DecisionId, Entropy, FactKey, Grant, Obligation,
-    Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
+    AccessRequest, ActDigest, Agent, Binding, Clock, DecisionId, Entropy, FactKey, Grant,
+    Obligation, Revision, SessionFacts, Sha256Digest, Sourced, Standing, Timestamp,
 };
 use serde_json::Value;
 use store::{Effect, NewEntry, OnceScope};

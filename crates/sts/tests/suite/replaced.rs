@@ -200,7 +200,8 @@ async fn r_8_an_exchanged_key_ends_nothing_and_a_compromised_one_what_it_vouched
         let child = hand_on(&sts, &lead, (&reader, way), &asked).await.expect("a token");
         assert_eq!(calls(&sts, &child, "lookup").await, Ok(()));
         let next = exchange(&sts, "billing", compromised).await;
-        let by = |agent_key: &SigningKey, own| sts.request_of(("billing", agent_key), own);
+        let by =
+            |agent_key: &SigningKey, own: &SigningKey| sts.request_of(("billing", agent_key), own);
         for own in [&lead.key, &key()] {
             let refused = sts.send(by(&lead.of.key, own)).await.expect_err("it is nobody's");
             assert_eq!(refused.code, ErrorCode::InvalidClient);
