@@ -342,7 +342,7 @@ impl TokenService {
                             let why = "the delegation was used before";
                             (ErrorCode::InvalidRequest, "delegation_replayed", why)
                         }
-                        _ => return Err(refused(NotPermitted::Replayed(used), asking.agent)),
+                        _ => return Err(refused(NotPermitted::Replayed(once), asking.agent)),
                     };
                     return Err(TokenRefusal::of(cause, OAuthError::new(code, why), asking.agent));
                 }
