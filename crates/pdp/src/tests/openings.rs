@@ -6,19 +6,35 @@ use serde_json::{Value, json};
 
 use super::fixtures::{Case, bundle, found_in, snapshot};
 
-/// What is answered where nothing may be opened of which `condition` holds.
-fn check(condition: &str, input: Value, expected: &str) {
-    let policies = format!(
-        r#"@id("tokens") permit(principal, action == Action::"token/issue", resource);
-           @id("frozen") forbid(principal, action == Action::"token/issue", resource) when {{ {condition} }};"#
-    );
+/// What is answered where one policy permits tokens, and this one stands beside it.
+fn answer(forbid: &str, input: Value) -> &'static str {
+    let permit = r#"@id("tokens") permit(principal, action == Action::"token/issue", resource);"#;
     let mut case = Case::method("token/issue", "crm");
     case.request.input = input;
-    let answer = match case.decide(&snapshot(&policies)) {
+    match case.decide(&snapshot(&format!("{permit}\n{forbid}"))) {
         Decision::Permit(_) => "permit",
         Decision::Deny(denial) => denial.code(),
-    };
-    assert_eq!(answer, expected, "{condition}");
+    }
+}
+
+/// What is answered where nothing may be opened of which `condition` holds.
+fn check(condition: &str, input: Value, expected: &str) {
+    let scope = r#"@id("frozen") forbid(principal, action == Action::"token/issue", resource)"#;
+    let forbid = format!("{scope} when {{ {condition} }};");
+    assert_eq!(answer(&forbid, input), expected, "{condition}");
+}
+
+/// What the page shows keeps new work from beginning, and nothing else.
+#[test]
+fn what_the_page_on_policies_shows_forbids_opening() {
+    let page = include_str!("../../../../docs/policy-schema.md");
+    let blocks = page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown: Vec<_> = blocks.filter(|block| block.contains("no-new-work")).collect();
+    let [forbid] = shown.as_slice() else { panic!("it is shown once: {shown:?}") };
+    assert_eq!(answer(forbid, Value::Null), "permit");
+    for opens in Opens::ALL {
+        assert_eq!(answer(forbid, json!({ "opens": opens })), "forbidden");
+    }
 }
 
 #[test]
