@@ -188,9 +188,8 @@ async fn a_delegation_is_taken_up_for_its_own_purpose() {
     let (sts, lead, reader) = before().await;
     let (own, asked) = (key(), part(&sts));
     let made = sts.send(delegates(&sts, &lead, (&reader, &own), &asked)).await.expect("made");
-    let takes_up = |purpose: &str| {
-        sts.send(takes_up(&sts, (&reader, &own), &made).with("purpose", purpose))
-    };
+    let takes_up =
+        |purpose: &str| sts.send(takes_up(&sts, (&reader, &own), &made).with("purpose", purpose));
     let refused = takes_up("other").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidScope, "{refused}");
     assert_eq!(sts.causes(1).await, ["other_purpose"]);
