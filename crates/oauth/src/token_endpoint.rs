@@ -176,11 +176,18 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
             "`scope` is not granted here: what a token is for stands in `authorization_details`";
         return Err(OAuthError::new(ErrorCode::InvalidScope, why));
     }
+    let purpose = form.take("purpose");
+    if let Grant::HandOver { task, .. } | Grant::Delegate { task, .. } = &grant
+        && purpose.as_ref().is_some_and(|purpose| *purpose != task.purpose)
+    {
+        let why = "`purpose` is another than that of `authorization_details`";
+        return Err(OAuthError::new(ErrorCode::InvalidScope, why));
+    }
     Ok(TokenRequest {
         client,
         resource,
         grant,
-        purpose: form.take("purpose"),
+        purpose,
         renewal: self::renewal(renewal)?,
         voucher: form.take("voucher"),
         workload,

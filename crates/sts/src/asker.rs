@@ -107,6 +107,12 @@ impl TokenService {
     async fn rests(&self, asking: &Asking<'_>) -> Result<Rests, TokenRefusal> {
         let Asking { agent, form, taken, .. } = asking;
         if let Some(taken) = taken {
+            let [task] = &taken.authorization_details;
+            if form.purpose.as_ref().is_some_and(|wanted| *wanted != task.purpose) {
+                let why = "the delegation is for another purpose";
+                let error = OAuthError::new(ErrorCode::InvalidScope, why);
+                return Err(TokenRefusal::of("other_purpose", error, agent));
+            }
             return part(taken, agent).map(|part| Rests::Delegated(Box::new(part)));
         }
         let presented = match &form.grant {

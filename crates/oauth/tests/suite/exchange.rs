@@ -109,6 +109,11 @@ fn what_is_exchanged_is_said_whole() {
         assert_eq!(exchange(&[&delegating[..], &named].concat()), no_target, "{name}");
     }
     assert_eq!(exchange(&[&handing[..], &[("assertion", "x")]].concat()), invalid);
+    for all in [&handing[..], &delegating[..]] {
+        assert!(exchange(&[all, &[("purpose", "care")]].concat()).is_ok(), "{all:?}");
+        let other = exchange(&[all, &[("purpose", "other")]].concat());
+        assert_eq!(other, Err(ErrorCode::InvalidScope), "{all:?}");
+    }
     let plain = [("grant_type", "client_credentials")];
     assert_eq!(exchange(&plain), invalid, "a subject token without an exchange");
 }

@@ -273,6 +273,20 @@ async fn n_002_a_token_is_shown_as_what_it_is() {
     }
 }
 
+/// What is asked for is not passed over: whoever names another purpose than that of the part gets nothing for it.
+#[tokio::test]
+async fn a_delegation_is_taken_up_for_its_own_purpose() {
+    let (sts, lead, reader) = before().await;
+    let (own, asked) = (key(), part(&sts));
+    let made = sts.send(delegates(&sts, &lead, (&reader, &own), &asked)).await.expect("made");
+    let takes_up =
+        |purpose: &str| sts.send(takes_up(&sts, (&reader, &own), &made).with("purpose", purpose));
+    let refused = takes_up("other").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidScope, "{refused}");
+    assert_eq!(sts.causes(1).await, ["other_purpose"]);
+    takes_up(&asked.purpose).await.expect("a token");
+}
+
 /// What held a minute ago, and was used, is looked at again.
 #[tokio::test]
 async fn n_009_an_expired_token_is_exchanged_for_nothing() {
