@@ -349,14 +349,14 @@ impl Tree {
         for (position, node) in self.nodes.iter().enumerate() {
             let (Node { holder, held, .. }, is_over) = (node, self.is_over(position));
             let request = self.sts.request_of((&holder.of.name, &holder.of.key), &holder.key);
-            let (request, may) = if draws.once_in(2) {
+            let (request, is_held) = if draws.once_in(2) {
                 (request.with("resource", DESK), held.tools.contains(ELSEWHERE))
             } else {
                 (request, true)
             };
             let renewed = self.sts.send(request).await;
             let case = format!("{what}, {position}: {:?}", renewed.as_ref().err());
-            assert_eq!(renewed.is_ok(), may && !is_over, "{case}");
+            assert_eq!(renewed.is_ok(), is_held && !is_over, "{case}");
             let (asked, way) = (Asked { held: held.clone(), patterns: &[] }, draws.one(&WAYS));
             let to = (&self.beside, way);
             let handed = hand_on(&self.sts, holder, to, &asked.task(&self.sts)).await;
