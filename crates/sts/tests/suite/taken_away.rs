@@ -201,15 +201,15 @@ async fn administered<T: DeserializeOwned + Serialize>(
         let loaded = sts.world.store.load(std::slice::from_ref(&place)).await;
         let loaded = loaded.expect("it can be read");
         let body = loaded.bodies[0].as_ref().expect("it is there");
-        let mut fact: T = serde_json::from_slice(body).expect("a fact");
-        change(&mut fact, sts.world.clock.now());
+        let mut known: T = serde_json::from_slice(body).expect("a fact");
+        change(&mut known, sts.world.clock.now());
         let act = AdminAct {
             by: ChangedBy::person(sts.world.standing.sponsor.id.clone()),
             action,
             target: target.clone(),
             change: json!({}),
             reads: (vec![place.clone()], loaded.revision),
-            effects: vec![put(place.clone(), &fact)],
+            effects: vec![put(place.clone(), &known)],
         };
         match sts.world.authority.administer(act).await {
             Ok(done) => return done.decision.to_string(),
