@@ -96,6 +96,7 @@ impl Bench {
         let sealed = self.journal.seal(&self.standing.sponsor.id, &disclosure).await?;
         let entries = vec![journal::entry(id, &record, Some(sealed))];
         let counter = CounterKey(format!("{}/calls", self.standing.task.id));
+        let reserved = format!(r#"{{"{}":"1"}}"#, counter.0).into_bytes();
         let effects = vec![
             Effect::UseOnce {
                 scope: OnceScope::Proof,
@@ -103,7 +104,7 @@ impl Bench {
                 expires: record.time.plus(ONCE_FOR),
             },
             Effect::Count { counter, amount: 1, limit: None },
-            Effect::OpenPermit { entry: 0 },
+            Effect::OpenPermit { entry: 0, body: Some(reserved) },
         ];
         Ok(Unit { entries, effects, urgency: Urgency::Awaited, ..Unit::default() })
     }

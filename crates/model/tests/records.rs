@@ -252,6 +252,12 @@ fn a_record_reads_back_as_it_was_written() {
         let bytes = outcome.to_canonical_bytes();
         assert_eq!(serde_json::from_slice::<OutcomeRecord>(&bytes).unwrap(), outcome);
     }
+    // One of before it was told has no such member.
+    let bytes = outcome().to_canonical_bytes();
+    assert!(!String::from_utf8(bytes).unwrap().contains("given_back"));
+    let nothing = OutcomeRecord { given_back: true, ..outcome() };
+    let bytes = nothing.to_canonical_bytes();
+    assert_eq!(serde_json::from_slice::<OutcomeRecord>(&bytes).unwrap(), nothing);
 }
 
 /// R62: a record without sponsor's place or purpose does not parse, so it counts as a failure.

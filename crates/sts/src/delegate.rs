@@ -138,7 +138,7 @@ impl TokenService {
         let parties = (claims.as_ref(), &may_act);
         let mut again = true;
         loop {
-            match self.try_hand_over(asking, parties, (&actor, &proof), task).await {
+            match Box::pin(self.try_hand_over(asking, parties, (&actor, &proof), task)).await {
                 // What was read before may have changed with what others did meanwhile.
                 Err(NotHandedOver::Refused(NotPermitted::Contended)) if again => again = false,
                 Err(NotHandedOver::Refused(reason)) => {

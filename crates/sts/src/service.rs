@@ -119,14 +119,14 @@ pub(crate) struct TokenRefusal {
     pub(crate) error: Box<OAuthError>,
     /// Why, as a stable code; none if a decision record tells of it.
     pub(crate) cause: Option<&'static str>,
-    pub(crate) refused: Refused,
+    pub(crate) refused: Box<Refused>,
 }
 
 impl TokenRefusal {
     /// A refusal for `cause` of a client that authenticated as `agent`.
     pub(crate) fn of(cause: &'static str, error: OAuthError, agent: &Agent) -> Self {
         let refused = Refused { agent: Some(agent.name.clone()), ..Refused::default() };
-        Self { error: error.into(), cause: Some(cause), refused }
+        Self { error: error.into(), cause: Some(cause), refused: refused.into() }
     }
 
     /// The same, with what else an administrator should see.
@@ -140,12 +140,12 @@ impl TokenRefusal {
     pub(crate) fn late() -> Self {
         let why = "no answer within the time limit";
         let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, why);
-        Self { error: error.into(), cause: Some("late"), refused: Refused::default() }
+        Self { error: error.into(), cause: Some("late"), refused: Box::default() }
     }
 
     /// A refusal of which a decision record, or the outcome of a permit, tells.
     pub(crate) fn decided(error: OAuthError) -> Self {
-        Self { error: error.into(), cause: None, refused: Refused::default() }
+        Self { error: error.into(), cause: None, refused: Box::default() }
     }
 }
 
@@ -289,11 +289,11 @@ impl TokenService {
             }
             Grant::HandOver { subject_token, actor_token, actor_proof, task } => {
                 let actor = (actor_token.as_str(), actor_proof.as_str());
-                self.hand_over(&asking, (subject_token, actor), task).await
+                Box::pin(self.hand_over(&asking, (subject_token, actor), task)).await
             }
             Grant::Bare(subject_token) => Err(self.bare(&asking, subject_token)),
             Grant::Resume(task) => {
-                self.resume(&mut asking, task).await?;
+                Box::pin(self.resume(&mut asking, task)).await?;
                 self.issue(&asking).await
             }
             Grant::ClientCredentials
@@ -435,11 +435,7 @@ fn too_early(end: Timestamp, agent: &Agent, instance: &Instance) -> TokenRefusal
 
 /// A refusal for `cause`, of whom nothing is known for sure.
 pub(crate) fn before(cause: &'static str) -> impl FnOnce(OAuthError) -> TokenRefusal {
-    move |error| TokenRefusal {
-        error: error.into(),
-        cause: Some(cause),
-        refused: Refused::default(),
-    }
+    move |error| TokenRefusal { error: error.into(), cause: Some(cause), refused: Box::default() }
 }
 
 /// What a `jti` uses up, remembered until nothing with it can be accepted any more.

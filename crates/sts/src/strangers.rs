@@ -54,7 +54,7 @@ impl TokenService {
         let logins = if WORTH_NOTHING.contains(&cause) { logins(http) } else { Vec::new() };
         let is_noted = is_found || !logins.is_empty();
         let noted = is_noted.then(|| self.noted(http, (cause, is_found, logins), &refused));
-        let refusal = self.authority.record_refusal(&self.refusals, (POINT, cause), refused);
+        let refusal = self.authority.record_refusal(&self.refusals, (POINT, cause), *refused);
         if let Some(shown) = noted.flatten() {
             self.authority.note_shown(Shown { refusal, ..shown });
         }

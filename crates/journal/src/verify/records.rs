@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use model::record::{
     AdministrationRecord, DECISION_VERSION, DecisionRecord, FactsRecord, FoundingRecord,
-    IssuanceRecord, OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION, Verdict,
+    IssuanceRecord, OutcomeKind, OutcomeRecord, RefusalRecord, SignalRecord, SystemRecord, VERSION,
+    Verdict,
 };
 use model::{AgentName, Commitment, InstanceId, MandateDigest, PurposeId, TaskId};
 use serde::de::DeserializeOwned;
@@ -186,6 +187,9 @@ impl Seen {
         if std::mem::replace(&mut permit.is_closed, true) {
             return Some("a second outcome of one permit".to_owned());
         }
+        if record.given_back && !may_be_nothing(&record) {
+            return Some("an outcome that gives back what was used".to_owned());
+        }
         let sponsor = record.commitments.get("sponsor").copied();
         let OutcomeRecord { agent, instance, mandate, task, purpose, .. } = record;
         // Of those of earlier builds, their permit says it.
@@ -214,6 +218,12 @@ impl Seen {
     pub fn open(&self) -> usize {
         self.permits.values().filter(|permit| !permit.is_closed).count()
     }
+}
+
+/// Whether nothing may have happened, by what the outcome says.
+fn may_be_nothing(record: &OutcomeRecord) -> bool {
+    let is_nothing = matches!(record.outcome, OutcomeKind::NotStarted | OutcomeKind::Failed);
+    is_nothing && record.result.is_none()
 }
 
 fn fits<T: DeserializeOwned>(value: Value) -> Result<T, String> {

@@ -1,7 +1,7 @@
 //! What records say of each other: what does not fit is found, and named.
 
-use model::record::{OutcomeRecord, Record as _, Verdict};
-use model::{InstanceId, MandateDigest, RecordDigest, RecordId};
+use model::record::{OutcomeKind, OutcomeRecord, Record as _, Verdict};
+use model::{InstanceId, MandateDigest, RecordDigest, RecordId, Sha256Digest};
 use serde_json::{Value, json};
 
 use super::support::{AT, Log, decision, facts, founding, outcome, problems, sponsor};
@@ -68,6 +68,25 @@ async fn a_permit_has_one_outcome_and_an_outcome_has_a_permit() {
     check(vec![decided(1), theirs.to_canonical_bytes()], &["somebody else's permit"]).await;
     let (_, _, open) = said([begin(), vec![decided(1), decided(2), closed(1)]].concat()).await;
     assert_eq!(open, 1);
+}
+
+/// What was sent was used, and what nobody knows may have been.
+#[tokio::test]
+async fn n_088_only_an_outcome_of_nothing_gives_back() {
+    let result = Some(Sha256Digest::of(b"result"));
+    for (outcome, result, may) in [
+        (OutcomeKind::NotStarted, None, true),
+        (OutcomeKind::Failed, None, true),
+        (OutcomeKind::Failed, result, false),
+        (OutcomeKind::Returned, None, false),
+        (OutcomeKind::Withheld, result, false),
+        (OutcomeKind::Cut, None, false),
+        (OutcomeKind::Unknown, None, false),
+    ] {
+        let closes = OutcomeRecord { given_back: true, outcome, result, ..self::outcome(1) };
+        let wrong: &[&str] = if may { &[] } else { &["gives back what was used"] };
+        check(vec![decided(1), closes.to_canonical_bytes()], wrong).await;
+    }
 }
 
 /// R62: a record that lacks sponsor or purpose is counted as a failure of control.
