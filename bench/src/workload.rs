@@ -271,6 +271,7 @@ pub(crate) fn standing(team: &str, purpose: &str, number: u8) -> Standing {
         purpose,
         owners,
         heard: BTreeMap::new(),
+        sharing: BTreeSet::new(),
     }
 }
 
