@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Elevation, Entropy as _, Harm, Scope, ToolPattern};
+use model::{Clock as _, Elevation, Entropy as _, Harm, Scope, ToolPattern};
 use oauth::initiation::{AskedTask, Initiation};
 use serde_json::json;
 use testkit::SeededEntropy;
