@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use journal::Journal;
 use model::record::{OutcomeKind, OutcomeRecord, VERSION};
 use model::{Clock, Entropy, FactKey, RecordId, Revision, Sha256Digest, Timestamp};
-use store::{CommitError, Effect, Unit, Urgency};
+use store::{CommitError, Committed, Effect, Unit, Urgency};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::changes::Changes;
@@ -211,9 +211,10 @@ impl Pen {
 
     async fn write_outcome(&self, closed: &Closed) {
         loop {
-            let unit = unit_of(closed, self.entropy.as_ref());
-            match self.journal.store().commit(unit).await {
+            match self.try_to_write(closed).await {
                 Ok(_) | Err(CommitError::Used(_)) => break,
+                // An equal act was marked, or settled, meanwhile.
+                Err(CommitError::Changed { .. }) => continue,
                 Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
             }
             tokio::time::sleep(RETRY_AFTER).await;
@@ -221,6 +222,24 @@ impl Pen {
         if closed.gives_back() {
             self.calls.forget(&closed.closing.reserved);
         }
+    }
+
+    async fn try_to_write(&self, closed: &Closed) -> Result<Committed, CommitError> {
+        let Closed { closing, end, .. } = closed;
+        let store = self.journal.store();
+        let record = outcome_record(closed, self.entropy.as_ref());
+        let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
+        let effects = vec![Effect::ClosePermit { index: closing.context.index }];
+        let mut unit = Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() };
+        if leaves_unknown(end.outcome, closing) {
+            let outcome = UnknownOutcome::of(closing.context.decision, closing.reserved.clone());
+            let marked = outcome.mark(&closing.context.act, (store.as_ref(), &mut unit)).await;
+            marked.map_err(|error| CommitError::Unavailable(Box::new(error)))?;
+        }
+        if closed.gives_back() {
+            unit.effects.extend(closing.reserved.given_back());
+        }
+        store.commit(unit).await
     }
 
     /// Nobody holds the permits that the commit opened, if it did: what they permit is begun no more.
@@ -239,21 +258,6 @@ impl Pen {
             tracing::warn!(%error, "could not record a refusal");
         }
     }
-}
-
-fn unit_of(closed: &Closed, entropy: &dyn Entropy) -> Unit {
-    let Closed { closing, end, .. } = closed;
-    let record = outcome_record(closed, entropy);
-    let mut effects = vec![Effect::ClosePermit { index: closing.context.index }];
-    if leaves_unknown(end.outcome, closing) {
-        let (decision, reserved) = (closing.context.decision, closing.reserved.clone());
-        effects.push(UnknownOutcome { decision, reserved }.mark(&closing.context.act));
-    }
-    if closed.gives_back() {
-        effects.extend(closing.reserved.given_back());
-    }
-    let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
-    Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() }
 }
 
 /// Whether nobody knows what a consequential act has done. One that was cut may have done it.

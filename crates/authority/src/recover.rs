@@ -21,7 +21,8 @@ pub async fn recover(
     let open = journal.store().open_permits().await.map_err(crate::FactsError::from)?;
     for permit in &open {
         let entry = journal.record(permit.index).await.map_err(crate::FactsError::from)?;
-        let decision = entry.and_then(|entry| serde_json::from_slice(&entry.bytes).ok());
+        let decision: Option<DecisionRecord> =
+            entry.and_then(|entry| serde_json::from_slice(&entry.bytes).ok());
         let Some(decision) = decision else {
             tracing::error!(index = permit.index, "an open permit has no readable decision");
             continue;
@@ -35,8 +36,15 @@ pub async fn recover(
                 None
             }
         };
-        let unit = closing_unit((permit, &decision, disclosure.as_ref()), clock, entropy);
-        match journal.store().commit(unit).await {
+        let store = journal.store();
+        let (mut unit, act) =
+            closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
+        if let Some(act) = act {
+            let outcome = UnknownOutcome::of(decision.id, reserved(permit));
+            let marked = outcome.mark(&act, (store.as_ref(), &mut unit)).await;
+            marked.map_err(crate::FactsError::from)?;
+        }
+        match store.commit(unit).await {
             Ok(_) | Err(CommitError::Used(_)) => {}
             Err(error) => return Err(NotPermitted::Unrecorded(error)),
         }
@@ -44,11 +52,13 @@ pub async fn recover(
     Ok(open.len())
 }
 
+/// What closes the permit at `index`, and the act that nobody may do again until somebody settles it, if it can
+/// have done something.
 fn closing_unit(
-    (permit, decision, disclosure): (&OpenPermit, &DecisionRecord, Option<&Disclosure>),
+    (index, decision, disclosure): (u64, &DecisionRecord, Option<&Disclosure>),
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> Unit {
+) -> (Unit, Option<ActDigest>) {
     let now = clock.now();
     let record = OutcomeRecord {
         agent: decision.agent.clone(),
@@ -67,14 +77,11 @@ fn closing_unit(
         time: now,
         v: VERSION,
     };
-    let mut effects = vec![Effect::ClosePermit { index: permit.index }];
+    let effects = vec![Effect::ClosePermit { index }];
     let consequential = decision.harm.iter().any(|class| *class != Harm::ReadsData);
-    if let (true, Some(act)) = (consequential, act_of(decision, disclosure)) {
-        let outcome = UnknownOutcome { decision: decision.id, reserved: reserved(permit) };
-        effects.push(outcome.mark(&act));
-    }
+    let act = act_of(decision, disclosure).filter(|_| consequential);
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
-    Unit { entries, effects, ..Unit::default() }
+    (Unit { entries, effects, ..Unit::default() }, act)
 }
 
 /// What the permit has taken; nothing, if that cannot be read: then it stays taken.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use model::{ActDigest, DecisionId, FactKey};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use store::{CounterKey, Effect};
+use store::{CounterKey, Effect, Facts, Store, StoreError, Unit};
 
 /// How much was taken of each counter. Written as texts: a number would be exact up to 2^53 only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct UnknownOutcome {
     /// What it has taken; of an outcome that became unknown before this was kept, nothing is known.
     #[serde(default, skip_serializing_if = "Reserved::is_empty")]
     pub reserved: Reserved,
+    /// Equal acts that were under way beside it, of which nobody knows either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Self>,
 }
 
 impl Reserved {
@@ -70,9 +73,51 @@ impl Reserved {
 }
 
 impl UnknownOutcome {
-    /// What makes an act equal to `act` be refused until somebody settles this one.
-    pub(crate) fn mark(self, act: &ActDigest) -> Effect {
-        Effect::Put { key: FactKey::unknown_outcome(act), body: json::canonical_of(&self) }
+    pub(crate) const fn of(decision: DecisionId, reserved: Reserved) -> Self {
+        Self { decision, reserved, others: Vec::new() }
+    }
+
+    /// Has `unit` refuse acts equal to `act` until somebody settles this one, and each of those that were marked
+    /// before it.
+    pub(crate) async fn mark(
+        self,
+        act: &ActDigest,
+        (store, unit): (&dyn Store, &mut Unit),
+    ) -> Result<(), StoreError> {
+        let key = FactKey::unknown_outcome(act);
+        let Facts { bodies, revision } = store.load(std::slice::from_ref(&key)).await?;
+        let marked = bodies.into_iter().flatten().next();
+        let marked = marked.and_then(|body| serde_json::from_slice(&body).ok());
+        let body = json::canonical_of(&self.beside(marked));
+        unit.effects.push(Effect::Put { key: key.clone(), body });
+        unit.reads.push(key);
+        unit.revision = revision;
+        Ok(())
+    }
+
+    fn beside(mut self, marked: Option<Self>) -> Self {
+        if let Some(mut marked) = marked {
+            self.others.append(&mut marked.others);
+            self.others.push(marked);
+        }
+        self
+    }
+
+    /// Whether `decision` is among them.
+    pub fn is_of(&self, decision: &DecisionId) -> bool {
+        self.decision == *decision || self.others.iter().any(|it| it.decision == *decision)
+    }
+
+    /// What `decision` has taken, and what is still unknown once that is settled; none, if it is not among them.
+    pub fn settled(mut self, decision: &DecisionId) -> Option<(Reserved, Option<Self>)> {
+        if self.decision == *decision {
+            let next = self.others.pop();
+            let next = next.map(|next| Self { others: self.others, ..next });
+            return Some((self.reserved, next));
+        }
+        let place = self.others.iter().position(|it| it.decision == *decision)?;
+        let settled = self.others.remove(place);
+        Some((settled.reserved, Some(self)))
     }
 }
 
@@ -137,7 +182,33 @@ mod tests {
         let decision = DecisionId::from_bytes([1; 16]);
         let before = json::canonical(&serde_json::json!({ "decision": decision }));
         let read: UnknownOutcome = serde_json::from_slice(&before).expect("it is read");
-        let now = UnknownOutcome { decision, reserved: Reserved::default() };
+        let now = UnknownOutcome::of(decision, Reserved::default());
         assert_eq!((&read, json::canonical_of(&now)), (&now, before));
+    }
+
+    /// In whatever order, each once.
+    #[test]
+    fn each_of_equal_acts_is_settled_by_itself() {
+        let of = |number: u8| {
+            let taken = [counted("a", i64::from(number))];
+            UnknownOutcome::of(DecisionId::from_bytes([number; 16]), Reserved::by(&taken))
+        };
+        for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+            let mut left = Some(of(3).beside(Some(of(2).beside(Some(of(1))))));
+            for (number, before) in order.into_iter().zip(1..) {
+                let marked = left.take().expect("it is marked");
+                assert_eq!(marked.others.len(), 3 - before, "{order:?}");
+                let read = serde_json::from_slice(&json::canonical_of(&marked));
+                assert_eq!(read.ok().as_ref(), Some(&marked));
+                let UnknownOutcome { decision, reserved, .. } = of(number);
+                assert!(marked.is_of(&decision));
+                let (taken, next) = marked.settled(&decision).expect("it is among them");
+                assert_eq!(taken, reserved, "{order:?}");
+                assert!(next.as_ref().is_none_or(|next| !next.is_of(&decision)), "{order:?}");
+                assert_eq!(next.clone().and_then(|next| next.settled(&decision)), None);
+                left = next;
+            }
+            assert_eq!(left, None);
+        }
     }
 }

@@ -15,6 +15,7 @@ use tlog::{LeafIndex, TreeSize};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::policy::Activations;
+use crate::register::put;
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -324,17 +325,20 @@ impl Administration {
         reason: &str,
     ) -> Result<Value, AdminError> {
         let mut draft = self.draft(by, "outcome/settle", ResourceRef::Deployment).await?;
-        let mark = self.unknown_mark(decision).await?;
+        let missing = || AdminError::Missing(format!("unknown outcome of `{decision}`"));
+        let id: DecisionId = decision.parse().map_err(|_| missing())?;
+        let key = self.unknown_mark(&id).await?.ok_or_else(missing)?;
         // Read, so that of two who settle it at once one is told that it was settled, and gives nothing back.
-        let found = draft.reader.find::<UnknownOutcome>(mark.clone()).await;
+        let found = draft.reader.find::<UnknownOutcome>(key.clone()).await;
         let found = found.map_err(AdminError::unavailable)?;
-        let found = found.filter(|found| found.decision.to_string() == decision);
-        let Some(UnknownOutcome { reserved, .. }) = found else {
-            return Err(AdminError::Missing(format!("unknown outcome of `{decision}`")));
-        };
+        let (reserved, left) = found.and_then(|it| it.settled(&id)).ok_or_else(missing)?;
         // Whoever finds that it happened leaves taken what it took.
         let given_back = if did_not_happen { reserved } else { Reserved::default() };
-        let mut effects = vec![Effect::Remove { key: mark }];
+        let mut effects = vec![match left {
+            // Of an equal act that was under way beside it nobody knows yet.
+            Some(left) => put(key, &left),
+            None => Effect::Remove { key },
+        }];
         effects.extend(given_back.given_back());
         let change = json!({
             "decision": decision,
@@ -348,18 +352,18 @@ impl Administration {
         Ok(json!({ "settled": decision, "given_back": given_back, "decision": done.decision }))
     }
 
-    async fn unknown_mark(&self, decision: &str) -> Result<FactKey, AdminError> {
+    async fn unknown_mark(&self, decision: &DecisionId) -> Result<Option<FactKey>, AdminError> {
         let names = |body: &[u8]| {
-            let value: Option<Value> = serde_json::from_slice(body).ok();
-            value.is_some_and(|value| value["decision"] == decision)
+            let marked: Option<UnknownOutcome> = serde_json::from_slice(body).ok();
+            marked.is_some_and(|marked| marked.is_of(decision))
         };
         let mut pages = self.pages("unknown/");
         while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
             if let Some((key, _)) = facts.into_iter().find(|(_, body)| names(body)) {
-                return Ok(key);
+                return Ok(Some(key));
             }
         }
-        Err(AdminError::Missing(format!("unknown outcome of `{decision}`")))
+        Ok(None)
     }
 }
 

@@ -42,7 +42,11 @@ fn killed_while_held(mode: Mode, reaches: usize) {
     stage.relay.set(Mode::Pass);
     let again = stage.caller.call("touch", &mark);
     assert_eq!(again.code(), "outcome_unknown", "{again:?}");
-    stage.deployment.run(&["outcome", "settle", decision, "--reason", "looked"]);
+    let mut settle = vec!["outcome", "settle", decision, "--reason", "looked"];
+    settle.extend((reaches == 0).then_some("--did-not-happen"));
+    let told = stage.deployment.run(&settle);
+    let told: serde_json::Value = serde_json::from_str(told.trim()).expect("it is told");
+    assert_eq!(told["given_back"], reaches == 0, "{told}");
     assert!(stage.caller.call("touch", &mark).is_done());
     stage.ends_well();
 }

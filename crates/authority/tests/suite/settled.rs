@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Effect, Store as _, Unit};
 
 use crate::budgets::told;
-use crate::support::World;
 use crate::support::stores::OnCommit;
+use crate::support::{World, put};
 
 /// How much there is.
 const CAP: i64 = 100;
@@ -29,7 +29,7 @@ budgets:
 
 /// A mark of an unknown outcome, and what settles it.
 struct Unsettled {
-    outcome: UnknownOutcome,
+    decision: DecisionId,
     unit: Unit,
 }
 
@@ -40,12 +40,17 @@ impl World {
         let page = self.store.list("unknown/", None, 1).await.expect("they are listed");
         let (key, body) = page.facts.into_iter().next()?;
         let outcome: UnknownOutcome = serde_json::from_slice(&body).expect("it can be read");
-        let mut effects = vec![Effect::Remove { key: key.clone() }];
+        let decision = outcome.decision;
+        let (reserved, left) = outcome.settled(&decision).expect("it is its own");
+        let mut effects = vec![match left {
+            Some(left) => put(key.clone(), &left),
+            None => Effect::Remove { key: key.clone() },
+        }];
         if did_not_happen {
-            effects.extend(outcome.reserved.given_back());
+            effects.extend(reserved.given_back());
         }
         let unit = Unit { reads: vec![key], revision, effects, ..Unit::default() };
-        Some(Unsettled { outcome, unit })
+        Some(Unsettled { decision, unit })
     }
 
     /// What the call used that was permitted by `decision`, as it is recorded.
@@ -210,10 +215,10 @@ impl Model {
     }
 
     async fn settle(&mut self, world: &World, did_not_happen: bool) {
-        let Some(Unsettled { outcome, unit }) = world.unsettled(did_not_happen).await else {
+        let Some(Unsettled { decision, unit }) = world.unsettled(did_not_happen).await else {
             return;
         };
-        let amount = world.amount_of(outcome.decision).await;
+        let amount = world.amount_of(decision).await;
         world.store.commit(unit.clone()).await.expect("it is settled");
         let again = world.store.commit(unit).await.expect_err("it was settled");
         assert!(matches!(again, CommitError::Changed { .. }), "{again}");
@@ -347,11 +352,43 @@ async fn an_unknown_outcome_of_before_is_settled_without_giving_back() {
     let (decision, act) = (permit.context().decision, permit.context().act);
     std::mem::forget(permit.begin(world.clock.as_ref()));
     world.put(FactKey::unknown_outcome(&act), &json!({ "decision": decision })).await;
-    let Unsettled { outcome, unit } = world.unsettled(true).await.expect("it is marked");
-    assert_eq!(outcome.decision, decision);
-    assert!(outcome.reserved.is_empty());
-    world.store.commit(unit).await.expect("it is settled");
+    let unsettled = world.unsettled(true).await.expect("it is marked");
+    assert_eq!(unsettled.decision, decision);
+    world.store.commit(unsettled.unit).await.expect("it is settled");
     assert_eq!(world.taken().await.0, 60);
+    assert!(world.unsettled(true).await.is_none());
+}
+
+/// Equal acts that were under way at once: each is settled by itself, and until all are none is done again.
+#[tokio::test]
+async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself() {
+    for is_killed in [false, true] {
+        let mut world = World::budgeted(BUDGETS).await;
+        let mut begun = Vec::new();
+        for _ in 0..2 {
+            let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");
+            begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
+        }
+        if is_killed {
+            std::mem::forget(begun);
+            world = restarted(world).await;
+        } else {
+            drop(begun);
+            world.drained().await;
+        }
+        assert_eq!(world.taken().await, (60, 2));
+        let mut settled = Vec::new();
+        for (did_not_happen, left) in [(true, (30, 1)), (false, (30, 1))] {
+            assert_eq!(told(&world.done(world.refund(0, 30)).await), "outcome_unknown");
+            let unsettled = world.unsettled(did_not_happen).await.expect("it is marked");
+            settled.push(unsettled.decision);
+            world.store.commit(unsettled.unit).await.expect("it is settled");
+            assert_eq!(world.taken().await, left);
+        }
+        assert_ne!(settled[0], settled[1]);
+        assert_eq!(told(&world.done(world.refund(0, 30)).await), "permitted");
+        assert_eq!(world.taken().await, (60, 2));
+    }
 }
 
 /// Policy sees as many calls as are counted, also once some are given back.

@@ -197,14 +197,15 @@ async fn r_66_the_chain_leads_from_a_decision_to_everything_behind_it() {
     assert_eq!(word(&desk.run(Command::LogShow { id: "x".to_owned() }).await), "invalid");
 }
 
+fn settle(decision: &str) -> Command {
+    let (decision, reason) = (decision.to_owned(), "seen".to_owned());
+    Command::OutcomeSettle { decision, did_not_happen: false, reason }
+}
+
 #[tokio::test]
 async fn an_unknown_outcome_is_settled_once_and_the_act_may_be_done_again() {
     let (desk, decision) = busy().await;
-    let settle = |id: &str| Command::OutcomeSettle {
-        decision: id.to_owned(),
-        did_not_happen: false,
-        reason: "seen".to_owned(),
-    };
+    assert_eq!(word(&desk.run(settle("x")).await), "missing");
     assert_eq!(word(&desk.run(settle(&format!("dec_{}", "0".repeat(32)))).await), "missing");
     assert_eq!(desk.call("refund").await, "outcome_unknown");
     let racers = futures::future::join_all((0..4).map(|_| desk.run(settle(&decision)))).await;
@@ -213,6 +214,28 @@ async fn an_unknown_outcome_is_settled_once_and_the_act_may_be_done_again() {
     assert_eq!(word(&desk.run(settle(&decision)).await), "missing");
     let record = desk.world.records("administration").await;
     assert!(record.iter().any(|it| it.text_of("action") == "outcome/settle"));
+}
+
+/// Of equal acts that were lost at once each is settled by its own decision, once, and until all are none is done
+/// again.
+#[tokio::test]
+async fn equal_acts_that_were_lost_at_once_are_settled_one_by_one() {
+    let desk = Desk::new().await;
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let act = desk.world.call("refund", json!({ "amount": 5 }));
+        let permit = desk.world.authorize(act).await.expect("it is permitted");
+        begun.push(permit.begin(desk.world.clock.as_ref()).expect("it begins"));
+    }
+    let decisions: Vec<_> = begun.iter().map(|it| it.context.decision.to_string()).collect();
+    drop(begun);
+    desk.world.drained().await;
+    for decision in &decisions {
+        assert_eq!(desk.call("refund").await, "outcome_unknown");
+        desk.run(settle(decision)).await.expect("it is settled");
+        assert_eq!(word(&desk.run(settle(decision)).await), "missing");
+    }
+    assert_eq!(desk.call("refund").await, "permitted");
 }
 
 /// A log of more than one page, and how many records it has.
