@@ -363,6 +363,7 @@ mod tests {
             agent: "bot".parse().expect("an agent"),
             sub: "somebody".to_owned(),
             act: None,
+            mandate: None,
             token: ShownToken {
                 jti: Sha256Digest::of(b"its id"),
                 issued: Timestamp::from_seconds(0),

@@ -337,7 +337,9 @@ impl Tree {
                 assert_eq!(answer.is_ok(), may, "{case}: {answer:?}");
                 if may {
                     let chain: Vec<_> = self.chain(position).collect();
-                    chain.into_iter().for_each(|it| self.nodes[it].used += 1);
+                    for it in chain {
+                        self.nodes[it].used += 1;
+                    }
                     self.permitted += 1;
                 }
             }
