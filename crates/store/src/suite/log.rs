@@ -1,7 +1,7 @@
 //! The log: entries, their disclosures, and the checkpoint.
 
 use super::{BackEnd, count, entry, key, open_permit, put, shown, sized_entry, unit, use_once};
-use crate::{CheckpointRow, Effect, SealedDisclosure, Unit};
+use crate::{CheckpointRow, SealedDisclosure, Unit};
 
 /// Not by the store's code, and not past it.
 pub async fn i_14_entries_are_never_changed(back_end: &impl BackEnd) {
