@@ -74,7 +74,7 @@ async fn a_permit_has_one_outcome_and_an_outcome_has_a_permit() {
 #[tokio::test]
 async fn n_088_only_an_outcome_of_nothing_gives_back() {
     let result = Some(Sha256Digest::of(b"result"));
-    for (outcome, result, may) in [
+    for (kind, result, may) in [
         (OutcomeKind::NotStarted, None, true),
         (OutcomeKind::Failed, None, true),
         (OutcomeKind::Failed, result, false),
@@ -83,7 +83,7 @@ async fn n_088_only_an_outcome_of_nothing_gives_back() {
         (OutcomeKind::Cut, None, false),
         (OutcomeKind::Unknown, None, false),
     ] {
-        let closes = OutcomeRecord { given_back: true, outcome, result, ..self::outcome(1) };
+        let closes = OutcomeRecord { given_back: true, outcome: kind, result, ..outcome(1) };
         let wrong: &[&str] = if may { &[] } else { &["gives back what was used"] };
         check(vec![decided(1), closes.to_canonical_bytes()], wrong).await;
     }
