@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{CommitError, NotPermitted, Permit, ShownToken};
+use authority::{CommitError, NotPermitted, ShownToken};
 use futures::future::join_all;
 use model::{Clock as _, Sha256Digest, Timestamp};
 use pdp::Bundle;
@@ -92,7 +92,7 @@ impl World {
 }
 
 /// `permitted`, or the reason.
-fn told(answer: &Result<Permit<Act>, NotPermitted>) -> String {
+fn told<T>(answer: &Result<T, NotPermitted>) -> String {
     match answer {
         Ok(_) => "permitted".to_owned(),
         Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),

@@ -159,7 +159,7 @@ async fn a_token_has_a_permit_before_it() {
         expires: AT,
         id: RecordId::from_bytes([6; 16]),
         instance: InstanceId::from_bytes([2; 16]),
-        jti: model::Sha256Digest::of(b"jti"),
+        jti: Sha256Digest::of(b"jti"),
         key: Some(model::Thumbprint::from_bytes([5; 32])),
         kind: "issuance".to_owned(),
         mandate: None,
