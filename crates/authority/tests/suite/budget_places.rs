@@ -58,15 +58,15 @@ impl World {
 async fn n_088_a_budget_per_mandate_or_person_is_used_up_by_all_branches_of_all_tasks() {
     let mandate = MandateId::from_bytes([3; 16]);
     let of_mandate = format!("mandate/{mandate}");
-    let rows: [(&str, fn(&mut Facts), &str, [&str; 2]); 4] = [
-        ("mandate", |_| {}, &of_mandate, ["budget_exceeded", "permitted"]),
-        ("mandate", consented, &of_mandate, ["budget_exceeded", "permitted"]),
-        ("person", consented, "person/olga.other@example.org", ["budget_exceeded"; 2]),
+    let rows = [
+        ("mandate", false, of_mandate.as_str(), ["budget_exceeded", "permitted"]),
+        ("mandate", true, &of_mandate, ["budget_exceeded", "permitted"]),
+        ("person", true, "person/olga.other@example.org", ["budget_exceeded"; 2]),
         // Nobody has no more than a person has.
-        ("person", |_| {}, "person/(nobody)", ["budget_exceeded"; 2]),
+        ("person", false, "person/(nobody)", ["budget_exceeded"; 2]),
     ];
-    for (per, change, place, expected) in rows {
-        let world = World::with(change).await;
+    for (per, on_behalf, place, expected) in rows {
+        let world = World::with(if on_behalf { consented } else { |_: &mut Facts| {} }).await;
         let budgets = format!(
             "budgets: {{ few: {{ description: x, match: {{}}, amount: calls, cap: 2, per: {per} }} }}"
         );

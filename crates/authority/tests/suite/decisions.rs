@@ -206,7 +206,7 @@ async fn i_04_a_policy_that_errors_denies_and_the_record_says_which() {
     let world = World::new().await;
     let broken = r#"@id("guard") forbid (principal, action == Action::"crm/lookup", resource)
                     when { context.input has amount && context.input.amount + 9223372036854775807 < 0 };"#;
-    world.publish(&format!("{}{broken}", POLICY)).await;
+    world.publish(&format!("{POLICY}{broken}")).await;
     let answer = world.authorize(world.call("lookup", json!({ "amount": 5 }))).await;
     assert_eq!(reason(&answer), "unevaluable");
     let record = world.records("decision").await.pop().unwrap();
