@@ -79,6 +79,7 @@ async fn n_088_a_budget_per_mandate_or_person_is_used_up_by_all_branches_of_all_
         }
         assert_eq!(world.used("few").await, [(place.to_owned(), "2".to_owned())]);
         assert_eq!(world.looks_up(part).await, "budget_exceeded", "{per}");
-        assert_eq!([world.looks_up(beside).await, world.looks_up(other).await], expected, "{per}");
+        let answers = [world.looks_up(beside).await, world.looks_up(other).await];
+        assert_eq!(answers, expected, "{per}, on behalf of somebody: {on_behalf}");
     }
 }

@@ -202,11 +202,13 @@ impl World {
         self.authority.authorize(act).await
     }
 
-    /// The same; what is permitted is done, and returns.
+    /// The same; what is permitted is done, and returns. What owes something is not begun: that is on record by then,
+    /// and what it had taken is given back.
     pub(crate) async fn done(&self, act: Act) -> Result<(), NotPermitted> {
-        let permit = self.authorize(act).await?;
-        let begun = permit.begin(self.clock.as_ref()).expect("it begins");
-        begun.running.finish(OutcomeKind::Returned, None);
+        match self.authorize(act).await?.begin(self.clock.as_ref()) {
+            Ok(begun) => begun.running.finish(OutcomeKind::Returned, None),
+            Err(_) => self.authority.drained().await,
+        }
         Ok(())
     }
 
