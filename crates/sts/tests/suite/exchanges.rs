@@ -181,10 +181,11 @@ async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
 /// the task began, or at the renewal before, helps nobody.
 #[tokio::test]
 async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
-    for (what, reason) in [
-        ("the sponsor leaves", "sponsor_not_active"),
-        ("the agent is at high risk", "forbidden"),
-        ("the purpose is narrowed to nothing", "outside_mandate"),
+    use ErrorCode::{AccessDenied, InvalidTarget};
+    for (what, reason, code) in [
+        ("the sponsor leaves", "sponsor_not_active", AccessDenied),
+        ("the agent is at high risk", "forbidden", AccessDenied),
+        ("the purpose is narrowed to nothing", "outside_mandate", InvalidTarget),
     ] {
         let (sts, lead, _) = watched().await;
         let scope = task_of(&sts, &lead).await.scope;
@@ -194,7 +195,7 @@ async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
         change(&sts, &lead).await;
         let issued = sts.world.records("issuance").await.len();
         let refused = sts.send(sts.request(&lead.key)).await.expect_err(what);
-        assert_eq!(refused.code, ErrorCode::AccessDenied, "{what}: {refused}");
+        assert_eq!(refused.code, code, "{what}: {refused}");
         let decision = sts.world.records("decision").await.pop().expect("it is decided");
         assert_eq!(
             (decision.text_of("action"), decision.text_of("reason")),

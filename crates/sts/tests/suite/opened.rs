@@ -78,18 +78,17 @@ async fn check(condition: &str, (begins, hands_on): (bool, bool)) {
         "@id(\"frozen\") forbid (principal, action == Action::\"token/issue\", resource) when {{ {condition} }};"
     );
     sts.world.publish(&format!("{POLICY}\n{forbid}")).await;
-    let forbidden = async |answer: Result<Holder, OAuthError>| {
+    let forbidden = async |answer: Result<Holder, OAuthError>, code: ErrorCode| {
         let Err(error) = answer else { return false };
-        assert_eq!(
-            (error.code, reason(&sts).await.as_str()),
-            (ErrorCode::AccessDenied, "forbidden")
-        );
+        assert_eq!((error.code, reason(&sts).await.as_str()), (code, "forbidden"));
         true
     };
-    assert_eq!(forbidden(opens(&sts).await).await, !begins, "{condition}");
+    let opened = opens(&sts).await;
+    assert_eq!(forbidden(opened, ErrorCode::AccessDenied).await, !begins, "{condition}");
     for way in WAYS {
         let handed = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await;
-        assert_eq!(forbidden(handed).await, !hands_on, "{condition} {way:?}");
+        let is_forbidden = forbidden(handed, ErrorCode::InvalidRequest).await;
+        assert_eq!(is_forbidden, !hands_on, "{condition} {way:?}");
     }
     sts.send(sts.request(&lead.key)).await.expect("it goes on");
     assert_eq!(calls(&sts, &lead, "lookup").await, Ok(()));
