@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use oauth::token_endpoint::RESUME;
+use keys::SigningKey;
+use oauth::token_endpoint::{RESUME, TokenResponse};
 use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
@@ -23,13 +24,30 @@ fn of_mandate(facts: &mut Facts, most: u64) {
     facts.mandate.scope.max_tasks_a_day = Some(most);
 }
 
+impl Party {
+    /// The agent of the fixture.
+    pub(crate) fn own(sts: &Sts) -> Self {
+        Self { name: "billing".to_owned(), key: sts.agent_key.clone() }
+    }
+}
+
+impl Holder {
+    /// The instance of `of` that holds `key`, by a token that it was given.
+    pub(crate) fn given(
+        sts: &Sts,
+        (of, key): (Party, Arc<SigningKey>),
+        token: TokenResponse,
+    ) -> Self {
+        let claims = sts.verified(&token);
+        Self { of, key, token: token.access_token, claims }
+    }
+}
+
 /// Opens a task of its own for a new instance.
 pub(crate) async fn opens(sts: &Sts) -> Result<Holder, OAuthError> {
     let own = key();
     let response = sts.send(sts.request(&own)).await?;
-    let (claims, token) = (sts.verified(&response), response.access_token);
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    Ok(Holder { of, key: own, token, claims })
+    Ok(Holder::given(sts, (Party::own(sts), own), response))
 }
 
 /// What the newest decision says.
