@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use keys::SigningKey;
-use oauth::token_endpoint::{RESUME, TokenResponse};
+use oauth::token_endpoint::TokenResponse;
 use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
 use crate::client::{Sts, key};
 use crate::delegation::{Holder, Party, WAYS, Way, calls, hand_on, part, party};
 use crate::initiations::{before_with, begun, said};
+use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::{Facts, POLICY};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -110,10 +111,9 @@ async fn check(condition: &str, (begins, hands_on): (bool, bool)) {
     }
     sts.send(sts.request(&lead.key)).await.expect("it goes on");
     assert_eq!(calls(&sts, &lead, "lookup").await, Ok(()));
-    sts.world.clock.advance(Duration::from_mins(11));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("it is open already");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("it is open already");
 }
 
 /// Opening is decided for what it is: a policy that forbids it takes no token from whoever has a task.
@@ -148,10 +148,9 @@ async fn what_is_opened_is_in_the_record_of_the_decision() {
         hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
         assert_eq!(told().await, Some(json!({ "opens": "part" })), "{way:?}");
     }
-    sts.world.clock.advance(Duration::from_mins(11));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("a token");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("a token");
     assert_eq!(told().await, None);
 }
 
@@ -171,10 +170,9 @@ async fn a_part_is_a_task_of_its_own_agent() {
     let refused = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.map(drop);
     assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest);
     assert_eq!(reason(&sts).await, "limit_reached");
-    sts.world.clock.advance(Duration::from_mins(10));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("it is opened already");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("it is opened already");
 }
 
 #[tokio::test]
