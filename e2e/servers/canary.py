@@ -1,8 +1,8 @@
 """A tool server on the official SDK that writes down every call that reached it: canary.py FILE [PORT [MORE]].
 
-With a port it speaks streamable HTTP on loopback, without one stdio. It has so many MORE tools, `operation-0` and on. Each line of FILE is a call: the
-tool, its mark, when it came, and who is behind it by the token or assertion that came with it: the subject, who
-acts if that is another, the decision. What stands in FILE happened.
+With a port it speaks streamable HTTP on loopback, without one stdio. It has so many MORE tools, `operation-0` and
+on. Each line of FILE is a call: the tool, its mark, when it came, and who is behind it by the token or assertion that
+came with it: the subject, who acts if that is another, the decision. What stands in FILE happened.
 """
 
 import base64

@@ -34,9 +34,6 @@ const PROOF_SKEW_S: i64 = 60;
 /// The longest header that says who calls, in bytes; nothing is hashed or parsed beyond.
 const HEADER_MAX: usize = oauth::jws::TOKEN_MAX + 16;
 
-/// The cause of a refusal of a token that its holder has not shown.
-const PROOF_OF_OTHER_KEY: &str = "proof_of_other_key";
-
 /// Who calls, as far as the headers prove it.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -224,8 +221,8 @@ impl Tokens {
             Some(Box::new(OtherHands { agent, instance, key: Thumbprint::from_bytes(key) }))
         };
         let (challenge, nonce) = self.challenge("invalid_dpop_proof", url);
-        let other_hands = whose();
-        Refusal::Unauthenticated { cause: PROOF_OF_OTHER_KEY, challenge, nonce, other_hands }
+        let (cause, other_hands) = ("proof_of_other_key", whose());
+        Refusal::Unauthenticated { cause, challenge, nonce, other_hands }
     }
 
     /// Uses up the proof in memory, if there is one. Without a decision, whose commit would find a proof

@@ -262,7 +262,7 @@ impl Gateway {
     ) -> Reply {
         if !refusal.is_decided() {
             let who = caller.map(Caller::who).unwrap_or_default();
-            let record = self.recorder.refused(refusal.cause(), who);
+            let record = self.recorder.refuse(refusal.cause(), who);
             self.note_stranger(http, refusal, record);
         }
         let server = http.server.parse::<ServerName>().ok();

@@ -42,7 +42,9 @@ impl Intake {
         (whose, who): (Arc<[Whose]>, Refused),
     ) -> Self {
         let recorder = recorder.clone();
-        let tell = Arc::new(move || recorder.refuse(GIVEN_UP, who.clone()));
+        let tell = Arc::new(move || {
+            recorder.refuse(GIVEN_UP, who.clone());
+        });
         Self { room: room.clone(), whose, tell }
     }
 

@@ -31,13 +31,8 @@ impl Recorder {
         Self { authority, log: RefusalLog::default(), lost: RefusalLog::default() }
     }
 
-    /// Records that `who` was refused, for `cause`. Returns at once.
-    pub(crate) fn refuse(&self, cause: &'static str, who: Refused) {
-        self.refused(cause, who);
-    }
-
-    /// The same: the id of the record, unless it is only counted.
-    pub(crate) fn refused(&self, cause: &'static str, who: Refused) -> Option<RecordId> {
+    /// Records that `who` was refused, for `cause`. Returns at once: the id of the record, unless it is only counted.
+    pub(crate) fn refuse(&self, cause: &'static str, who: Refused) -> Option<RecordId> {
         self.authority.record_refusal(&self.log, (catalog::POINT, cause), who)
     }
 

@@ -340,16 +340,16 @@ impl Administration {
             None => Effect::Remove { key },
         }];
         effects.extend(given_back.given_back());
+        let gives_back = !given_back.is_empty();
         let change = json!({
             "decision": decision,
             "did_not_happen": did_not_happen,
-            "given_back": !given_back.is_empty(),
+            "given_back": gives_back,
             "reason": reason,
         });
         let done = draft.make(change, effects).await?;
         self.authority.pip().note_given_back(&given_back);
-        let given_back = !given_back.is_empty();
-        Ok(json!({ "settled": decision, "given_back": given_back, "decision": done.decision }))
+        Ok(json!({ "settled": decision, "given_back": gives_back, "decision": done.decision }))
     }
 
     async fn unknown_mark(&self, decision: &DecisionId) -> Result<Option<FactKey>, AdminError> {

@@ -2,31 +2,15 @@
 //! their branches.
 
 use authority::Actor;
-use model::{
-    Agreed, FactKey, Harm, Instance, InstanceId, Mandate, MandateBasis, MandateId, Principal,
-    Sha256Digest, Task, TaskId, TaskSubject,
-};
+use model::{FactKey, Instance, InstanceId, Mandate, MandateId, Principal, Task, TaskId};
 use pdp::Bundle;
 use serde_json::json;
 
 use crate::budgets::told;
+use crate::circumstances::consented;
 use crate::support::{Facts, World};
 
 const ALL: &str = r#"@id("all") permit (principal, action, resource);"#;
-
-/// The work as the other person agreed to it, as often as it is begun.
-fn consented(facts: &mut Facts) {
-    let subject = facts.other.id.clone();
-    facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
-    let agreed = Agreed {
-        harm: [("crm/lookup".parse().expect("a tool"), [Harm::ReadsData].into())].into(),
-        ..Agreed::default()
-    };
-    let request = Sha256Digest::of(b"what they were shown");
-    facts.mandate.basis =
-        MandateBasis::Consented { subject, request, once: false, agreed, session: None };
-    facts.task.mandate_digest = facts.mandate.digest();
-}
 
 impl World {
     /// An instance with a root task of its own under another mandate, which is as the first one.

@@ -1,7 +1,5 @@
 //! A budget whose amounts are in lists, of calls that meet its condition, used up by the branches of one task.
 
-use std::time::Duration;
-
 use authority::Actor;
 use futures::future::join_all;
 use model::{DecisionId, Delegation, FactKey, InstanceId, Principal, TaskId};
@@ -10,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::budgets::{RULES, told};
+use crate::support::runs::run;
 use crate::support::{Act, POLICY, World};
 
 const BUDGETS: &str = "
@@ -136,12 +135,7 @@ proptest! {
     /// there is; and what asks alone is permitted exactly where it fits.
     #[test]
     fn n_088_no_branches_at_once_pass_a_sum(steps in prop::collection::vec(together(), 1..8)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
+        run(async {
             let world = World::paying().await;
             let (mut used, mut number) = (0, 0);
             for step in steps {
@@ -166,6 +160,5 @@ proptest! {
                 assert!(used <= CAP);
             }
         });
-        runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use store::{CommitError, Unit};
 
 use crate::stops::handed_on;
+use crate::support::runs::run;
 use crate::support::stores::OnCommit;
 use crate::support::{Act, POLICY, World};
 
@@ -23,7 +24,7 @@ pub(crate) const RULES: &str = r#"
 "#;
 
 /// A hundred a day, for each agent.
-const REFUNDS: &str = "
+pub(crate) const REFUNDS: &str = "
 budgets:
   refunds:
     description: What may be paid back in a day.
@@ -372,12 +373,7 @@ proptest! {
     fn n_088_no_order_of_calls_ends_and_crashes_passes_a_budget(
         steps in prop::collection::vec(step(), 1..24),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
+        run(async {
             let mut world = World::budgeted(REFUNDS).await;
             let day = world.clock.now().as_seconds().div_euclid(86_400);
             let mut model = Model { day, used: 0, number: 0 };
@@ -387,7 +383,6 @@ proptest! {
                 assert!(model.used <= 100);
             }
         });
-        runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
 

@@ -79,7 +79,7 @@ fn mandated(facts: &mut Facts) {
 }
 
 /// The work as the other person agreed to it.
-fn consented(facts: &mut Facts) {
+pub(crate) fn consented(facts: &mut Facts) {
     let subject = facts.other.id.clone();
     facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
     let agreed = Agreed {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::labels::of;
+use crate::support::runs::run;
 use crate::support::{Act, DECISION_TIMEOUT, POLICY, World, compiled};
 
 /// What a set under observation may hold: what opens everything, guards, what cannot be evaluated, and what looks at the
@@ -138,18 +139,12 @@ proptest! {
         observed in prop::sample::subsequence(POLICIES.to_vec(), 0..=POLICIES.len()),
         calls in called(),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
         let (in_force, observed) = (in_force.concat(), observed.concat());
-        let (with, without) = runtime.block_on(async {
+        let (with, without) = run(async {
             let with = Box::pin(answers(&in_force, Some(&observed), &calls)).await;
             (with, Box::pin(answers(&in_force, None, &calls)).await)
         });
         prop_assert_eq!(with, without);
-        runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
 

@@ -1,7 +1,6 @@
 //! I-10, I-11: after a revocation returns, no decision that used older facts commits.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use authority::{AdminAct, ChangedBy, NotPermitted};
 use model::record::{SystemRecord, VERSION};
@@ -14,6 +13,7 @@ use serde_json::json;
 use store::{Effect, Store as _, Unit};
 
 use crate::support::elevations::{approving, revoking};
+use crate::support::runs::run;
 use crate::support::stores::OnCommit;
 use crate::support::{Facts, World, put};
 
@@ -302,12 +302,7 @@ proptest! {
         pace in prop::collection::vec(0_u8..20, 1..5),
         elevated in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let log = runtime.block_on(async {
+        let log = run(async {
             let switch = if elevated { Switch::elevation().await } else { Switch::sponsor().await };
             interleave(switch, pace).await.world.log().await
         });
@@ -322,6 +317,5 @@ proptest! {
                 _ => {}
             }
         }
-        runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }

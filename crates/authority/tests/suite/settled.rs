@@ -9,23 +9,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Effect, Store as _, Unit};
 
-use crate::budgets::told;
+use crate::budgets::{REFUNDS, told};
+use crate::support::runs::run;
 use crate::support::stores::OnCommit;
 use crate::support::{World, put};
 
 /// How much there is.
 const CAP: i64 = 100;
-
-const BUDGETS: &str = "
-budgets:
-  refunds:
-    description: What may be paid back in a day.
-    match: { tools: [crm/refund] }
-    amount: /amount
-    cap: 100
-    per: agent
-    every: day
-";
 
 /// A mark of an unknown outcome, and what settles it.
 struct Unsettled {
@@ -232,7 +222,7 @@ impl Model {
 
 async fn restarted(world: World) -> World {
     let world = world.restarted().await;
-    world.publish_budgets(BUDGETS).await;
+    world.publish_budgets(REFUNDS).await;
     world
 }
 
@@ -245,13 +235,8 @@ proptest! {
     fn n_088_what_is_reserved_is_given_back_once_where_nothing_happened(
         steps in prop::collection::vec(step(), 1..20),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let mut world = World::budgeted(BUDGETS).await;
+        run(async {
+            let mut world = World::budgeted(REFUNDS).await;
             let mut model = Model::default();
             for step in steps {
                 world = Box::pin(model.step(world, step)).await;
@@ -259,7 +244,6 @@ proptest! {
                 assert!(model.happened <= model.used && model.used <= model.permitted.min(CAP));
             }
         });
-        runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
 
@@ -267,7 +251,7 @@ proptest! {
 /// something was taken.
 #[tokio::test]
 async fn n_088_what_was_given_back_is_on_record() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     let permit = |number| world.authorize(world.refund(number, 10));
     drop(permit(0).await.expect("it is permitted"));
     world.drained().await;
@@ -295,7 +279,7 @@ async fn n_088_what_was_given_back_is_on_record() {
 #[tokio::test]
 async fn n_088_a_failure_at_any_step_neither_loses_nor_doubles_what_is_reserved() {
     // The commit of the permit comes when nobody waits for it any more: nobody holds the permit.
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     world.store.on_commit([OnCommit::Hold]);
     let asked = world.authorize(world.refund(0, 30));
     assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
@@ -328,7 +312,7 @@ async fn n_088_a_failure_at_any_step_neither_loses_nor_doubles_what_is_reserved(
 /// However late that is, the next day has no more for it.
 #[tokio::test]
 async fn what_is_given_back_goes_to_the_day_in_which_it_was_taken() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     let permit = world.authorize(world.refund(0, 60)).await.expect("it is permitted");
     let counters = async || {
         let listed = world.store.list_counters("budget/refunds/", None, 9).await;
@@ -347,7 +331,7 @@ async fn what_is_given_back_goes_to_the_day_in_which_it_was_taken() {
 /// Of what became unknown before it was kept what it took, nothing is given back.
 #[tokio::test]
 async fn an_unknown_outcome_of_before_is_settled_without_giving_back() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     let permit = world.authorize(world.refund(0, 60)).await.expect("it is permitted");
     let (decision, act) = (permit.context().decision, permit.context().act);
     std::mem::forget(permit.begin(world.clock.as_ref()));
@@ -363,7 +347,7 @@ async fn an_unknown_outcome_of_before_is_settled_without_giving_back() {
 #[tokio::test]
 async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself() {
     for is_killed in [false, true] {
-        let mut world = World::budgeted(BUDGETS).await;
+        let mut world = World::budgeted(REFUNDS).await;
         let mut begun = Vec::new();
         for _ in 0..2 {
             let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{CommitError, NotPermitted, ShownToken};
+use authority::{CommitError, ShownToken};
 use futures::future::join_all;
 use model::{Clock as _, Sha256Digest, Timestamp};
 use pdp::Bundle;
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{Once, OnceScope, Unit};
 
+use crate::budgets::told;
 use crate::support::stores::OnCommit;
 use crate::support::{Act, POLICY, World, compiled};
 
@@ -88,15 +89,6 @@ impl World {
             }
         }
         unreachable!("it is asked for ever")
-    }
-}
-
-/// `permitted`, or the reason.
-fn told<T>(answer: &Result<T, NotPermitted>) -> String {
-    match answer {
-        Ok(_) => "permitted".to_owned(),
-        Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
-        Err(other) => other.to_string(),
     }
 }
 

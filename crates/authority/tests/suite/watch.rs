@@ -180,16 +180,21 @@ async fn a_change_that_takes_nothing_away_cuts_nothing() {
     assert!(goes_on(&watch).await);
 }
 
-/// A set that looks at the clock is asked again though nothing has changed but the time.
-#[tokio::test]
-async fn r_36_a_call_under_way_is_cut_when_its_hours_are_over() {
-    let world = World::new().await;
+/// Has a set permit a look-up for an hour, and nothing after it.
+async fn for_an_hour(world: &World) {
     let until = world.clock.now().plus(Duration::from_hours(1));
     let hours = format!(
         r#"@id("hours") permit (principal, action == Action::"crm/lookup", resource)
            when {{ context.now < datetime("{until}") }};"#
     );
     world.publish(&hours).await;
+}
+
+/// A set that looks at the clock is asked again though nothing has changed but the time.
+#[tokio::test]
+async fn r_36_a_call_under_way_is_cut_when_its_hours_are_over() {
+    let world = World::new().await;
+    for_an_hour(&world).await;
     let (watch, _begun) = begun(&world, "lookup", json!({})).await;
     assert!(goes_on(&watch).await);
     world.clock.advance(Duration::from_hours(2));
@@ -201,12 +206,7 @@ async fn r_36_a_call_under_way_is_cut_when_its_hours_are_over() {
 #[tokio::test]
 async fn r_36_a_call_under_way_is_decided_again_every_ten_seconds() {
     let world = World::with(|facts| facts.limits.review_interval = REVIEW_INTERVAL).await;
-    let until = world.clock.now().plus(Duration::from_hours(1));
-    let hours = format!(
-        r#"@id("hours") permit (principal, action == Action::"crm/lookup", resource)
-           when {{ context.now < datetime("{until}") }};"#
-    );
-    world.publish(&hours).await;
+    for_an_hour(&world).await;
     let (watch, _begun) = begun(&world, "lookup", json!({})).await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();

@@ -5,6 +5,7 @@
 
 pub(crate) mod elevations;
 pub(crate) mod log;
+pub(crate) mod runs;
 pub(crate) mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};

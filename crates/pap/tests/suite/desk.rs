@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use authority::NotPermitted;
 use keys::{KeyAlgorithm, KeyRing, SigningKey, TokenKeys};
 use model::{
     Clock, Enforcement, Entropy, FactKey, PersonId, ServerName, Sha256Digest, ToolName, Widening,
@@ -243,21 +244,12 @@ impl Desk {
 
     /// Why a call of `tool` is denied; `permitted` if it is not.
     pub(crate) async fn call(&self, tool: &str) -> String {
-        let act = self.world.call(tool, json!({ "amount": 5 }));
-        match self.world.authorize(act).await {
-            Ok(_) => "permitted".to_owned(),
-            Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
-            Err(other) => other.to_string(),
-        }
+        told(&self.world.authorize(self.world.call(tool, json!({ "amount": 5 }))).await)
     }
 
     /// The same; what is permitted is done, and returns.
     pub(crate) async fn called(&self, tool: &str) -> String {
-        match self.world.done(self.world.call(tool, json!({ "amount": 5 }))).await {
-            Ok(()) => "permitted".to_owned(),
-            Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
-            Err(other) => other.to_string(),
-        }
+        told(&self.world.done(self.world.call(tool, json!({ "amount": 5 }))).await)
     }
 
     /// Permits a refund, and loses its outcome; gives the decision.
@@ -268,6 +260,15 @@ impl Desk {
         drop(permit.begin(self.world.clock.as_ref()).expect("it begins"));
         self.world.drained().await;
         decision
+    }
+}
+
+/// `permitted`, or the reason.
+pub(crate) fn told<T>(answer: &Result<T, NotPermitted>) -> String {
+    match answer {
+        Ok(_) => "permitted".to_owned(),
+        Err(NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
+        Err(other) => other.to_string(),
     }
 }
 

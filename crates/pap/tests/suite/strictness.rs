@@ -7,7 +7,7 @@ use model::{Clock as _, Sha256Digest};
 use pap::{Command, PolicyFiles};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, files};
+use crate::desk::{Desk, files, told};
 use crate::support::POLICY;
 
 pub(crate) const STRICTNESS: &str = "
@@ -20,11 +20,7 @@ impl Desk {
     pub(crate) async fn call_with(&self, tool: &str, token: &ShownToken) -> String {
         let mut act = self.world.call(tool, json!({ "amount": 5 }));
         act.circumstances.token = Some(*token);
-        match self.world.done(act).await {
-            Ok(()) => "permitted".to_owned(),
-            Err(authority::NotPermitted::Denied { denial, .. }) => denial.code().to_owned(),
-            Err(other) => other.to_string(),
-        }
+        told(&self.world.done(act).await)
     }
 
     pub(crate) fn token(&self, name: &str) -> ShownToken {

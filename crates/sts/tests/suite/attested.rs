@@ -26,12 +26,10 @@ async fn stage(way: Option<Way>) -> (Platforms, Holder, Party) {
     let sts = &platforms.sts;
     sts.world.publish(&format!("{POLICY}{ATTESTED}")).await;
     let worker = party(sts, "worker").await;
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
     let own = key();
     let request = way.map_or_else(|| sts.request(&own), |way| platforms.fresh(&own, way));
     let token = sts.send(request).await.expect("a token");
-    let claims = sts.verified(&token);
-    let lead = Holder { of, key: own, token: token.access_token, claims };
+    let lead = Holder::given(sts, (Party::own(sts), own), token);
     (platforms, lead, worker)
 }
 
@@ -53,8 +51,7 @@ async fn handed_on(
     let delegation = sts.send(asked).await.expect("a delegation");
     let asked = fresh(platforms, takes_up(sts, (worker, &own), &delegation), Some(Way::Oidc));
     let token = sts.send(asked).await.expect("a token");
-    let claims = sts.verified(&token);
-    Holder { of: worker.clone(), key: own, token: token.access_token, claims }
+    Holder::given(sts, (worker.clone(), own), token)
 }
 
 #[tokio::test]
@@ -178,9 +175,7 @@ async fn claim_changes((what, claim): (&str, &str), way: Way) {
         platforms.request(&own, way, &platforms.token(&claims))
     };
     let token = sts.send(shown("one")).await.expect("any value is admitted");
-    let claims = sts.verified(&token);
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    let holder = Holder { of, key: own.clone(), token: token.access_token, claims };
+    let holder = Holder::given(sts, (Party::own(sts), own.clone()), token);
     assert_eq!(calls(sts, &holder, "lookup").await, Ok(()), "{what} {way:?}");
 
     sts.send(shown("two")).await.expect("any value is admitted");

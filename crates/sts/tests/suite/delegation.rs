@@ -153,8 +153,7 @@ pub(crate) async fn hand_on(
         }
     };
     assert_eq!(token.issued_token_type.as_deref(), Some(exchange::ACCESS_TOKEN), "{way:?}");
-    let claims = sts.verified(&token);
-    Ok(Holder { of: to.clone(), key: own, token: token.access_token, claims })
+    Ok(Holder::given(sts, (to.clone(), own), token))
 }
 
 pub(crate) async fn task_of(sts: &Sts, holder: &Holder) -> Task {

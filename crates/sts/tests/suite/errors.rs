@@ -8,7 +8,7 @@ use oauth::{OAuthError, consent};
 
 use crate::ISSUER;
 use crate::client::{Request, Sts, assertion, key};
-use crate::consents::{asked, push, task};
+use crate::consents::{asked, pushed, redeems};
 use crate::delegation::{before, hands_over, part};
 use crate::support::stores::OnLoad;
 
@@ -101,7 +101,12 @@ const ROWS: [Row; 20] = [
         "an initiation, consent, code, refresh token or renewal does not hold, or was used before",
         "invalid_grant",
         "RFC 6749 §5.2",
-        || Box::pin(wrong(|it| redeems(it, &consent::request_uri("con_1")))),
+        || {
+            Box::pin(wrong(|it| {
+                let nobodys = consent::request_uri("con_1");
+                it.with("grant_type", consent::GRANT_TYPE).with("request_uri", &nobodys)
+            }))
+        },
     ),
     (
         "a subject token, actor token or delegation does not hold, was used before or is not the \
@@ -166,14 +171,10 @@ async fn not_handed_over(policy: Option<&str>, change: fn(Request) -> Request) -
     sts.send(change(request)).await.expect_err("it is not handed over")
 }
 
-fn redeems(request: Request, request_uri: &str) -> Request {
-    request.with("grant_type", consent::GRANT_TYPE).with("request_uri", request_uri)
-}
-
 /// What is told, after some time, of a request to which nobody consented: nobody answered, or somebody refused.
 async fn not_consented(after: Duration, is_refused: bool) -> OAuthError {
     let sts = crate::consents::before().await;
-    let pushed = push(&sts, sts.request(&key()), &task(&sts)).await.expect("it is kept");
+    let pushed = pushed(&sts).await;
     sts.world.clock.advance(after);
     if is_refused {
         let mut asked = asked(&sts, &pushed).await;
@@ -181,7 +182,7 @@ async fn not_consented(after: Duration, is_refused: bool) -> OAuthError {
         asked.state = ConsentState::Refused { by, since: asked.asked };
         sts.world.put(FactKey::consent(asked.id), &asked).await;
     }
-    sts.send(redeems(sts.request(&key()), &pushed.request_uri)).await.expect_err("nobody consented")
+    sts.send(redeems(sts.request(&key()), &pushed)).await.expect_err("nobody consented")
 }
 
 #[tokio::test]

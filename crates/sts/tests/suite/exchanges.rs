@@ -20,6 +20,7 @@ use crate::delegation::{
     Holder, Party, WAYS, Way, before, calls, delegates, hand_on, hands_over, part, party, takes_up,
     task_of,
 };
+use crate::opened::opens;
 use crate::platforms::{Platforms, Way as Shown};
 use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::POLICY;
@@ -181,10 +182,11 @@ async fn n_008_what_ends_one_way_to_a_token_ends_every_other() {
 /// the task began, or at the renewal before, helps nobody.
 #[tokio::test]
 async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
-    for (what, reason) in [
-        ("the sponsor leaves", "sponsor_not_active"),
-        ("the agent is at high risk", "forbidden"),
-        ("the purpose is narrowed to nothing", "outside_mandate"),
+    use ErrorCode::{AccessDenied, InvalidTarget};
+    for (what, reason, code) in [
+        ("the sponsor leaves", "sponsor_not_active", AccessDenied),
+        ("the agent is at high risk", "forbidden", AccessDenied),
+        ("the purpose is narrowed to nothing", "outside_mandate", InvalidTarget),
     ] {
         let (sts, lead, _) = watched().await;
         let scope = task_of(&sts, &lead).await.scope;
@@ -194,7 +196,7 @@ async fn r_9_a_renewal_is_decided_on_what_holds_by_then() {
         change(&sts, &lead).await;
         let issued = sts.world.records("issuance").await.len();
         let refused = sts.send(sts.request(&lead.key)).await.expect_err(what);
-        assert_eq!(refused.code, ErrorCode::AccessDenied, "{what}: {refused}");
+        assert_eq!(refused.code, code, "{what}: {refused}");
         let decision = sts.world.records("decision").await.pop().expect("it is decided");
         assert_eq!(
             (decision.text_of("action"), decision.text_of("reason")),
@@ -215,8 +217,7 @@ async fn r_47_an_agent_has_of_another_only_what_was_handed_on_to_it() {
         let own = key();
         let token = sts.send(sts.request_of((&reader.name, &reader.key), &own)).await;
         let token = token.expect("a token");
-        let claims = sts.verified(&token);
-        let alone = Holder { of: reader.clone(), key: own, token: token.access_token, claims };
+        let alone = Holder::given(&sts, (reader.clone(), own), token);
         let child = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
         let outside = Err("outside_scope".to_owned());
         for (holder, refund) in [(&lead, Ok(())), (&alone, Ok(())), (&child, outside)] {
@@ -353,13 +354,10 @@ async fn n_015_a_token_of_another_organisation_is_exchanged_for_nothing() {
 #[tokio::test]
 async fn n_015_a_foreign_token_that_is_made_out_to_us_is_exchanged_for_nothing() {
     let platforms = Platforms::new().await;
-    let (sts, idp, own) = (&platforms.sts, key(), key());
+    let (sts, idp) = (&platforms.sts, key());
     sts.world.put(FactKey::login(IDP, "00u1"), &sts.world.standing.other.id).await;
     let reader = party(sts, "reader").await;
-    let token = sts.send(sts.request(&own)).await.expect("a token");
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    let claims = sts.verified(&token);
-    let lead = Holder { of, key: own, token: token.access_token, claims };
+    let lead = opens(sts).await.expect("a token");
     let now = sts.world.clock.now().as_seconds();
     let of_login = |typ: &str| {
         let claims = json!({

@@ -79,9 +79,7 @@ pub(crate) async fn begun(
 ) -> Result<Holder, OAuthError> {
     let (own, presented) = (key(), signed(sts, "portal", portal, said));
     let response = sts.send(redeems(sts.request(&own), &presented)).await?;
-    let (claims, token) = (sts.verified(&response), response.access_token);
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    Ok(Holder { of, key: own, token, claims })
+    Ok(Holder::given(sts, (Party::own(sts), own), response))
 }
 
 #[tokio::test]

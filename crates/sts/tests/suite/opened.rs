@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use oauth::token_endpoint::RESUME;
+use keys::SigningKey;
+use oauth::token_endpoint::TokenResponse;
 use oauth::{ErrorCode, OAuthError};
 use serde_json::json;
 
 use crate::client::{Sts, key};
 use crate::delegation::{Holder, Party, WAYS, Way, calls, hand_on, part, party};
 use crate::initiations::{before_with, begun, said};
+use crate::resume::{GONE_AFTER, resumes, task_id};
 use crate::support::{Facts, POLICY};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -23,13 +25,30 @@ fn of_mandate(facts: &mut Facts, most: u64) {
     facts.mandate.scope.max_tasks_a_day = Some(most);
 }
 
+impl Party {
+    /// The agent of the fixture.
+    pub(crate) fn own(sts: &Sts) -> Self {
+        Self { name: "billing".to_owned(), key: sts.agent_key.clone() }
+    }
+}
+
+impl Holder {
+    /// The instance of `of` that holds `key`, by a token that it was given.
+    pub(crate) fn given(
+        sts: &Sts,
+        (of, key): (Party, Arc<SigningKey>),
+        token: TokenResponse,
+    ) -> Self {
+        let claims = sts.verified(&token);
+        Self { of, key, token: token.access_token, claims }
+    }
+}
+
 /// Opens a task of its own for a new instance.
 pub(crate) async fn opens(sts: &Sts) -> Result<Holder, OAuthError> {
     let own = key();
     let response = sts.send(sts.request(&own)).await?;
-    let (claims, token) = (sts.verified(&response), response.access_token);
-    let of = Party { name: "billing".to_owned(), key: sts.agent_key.clone() };
-    Ok(Holder { of, key: own, token, claims })
+    Ok(Holder::given(sts, (Party::own(sts), own), response))
 }
 
 /// What the newest decision says.
@@ -78,25 +97,23 @@ async fn check(condition: &str, (begins, hands_on): (bool, bool)) {
         "@id(\"frozen\") forbid (principal, action == Action::\"token/issue\", resource) when {{ {condition} }};"
     );
     sts.world.publish(&format!("{POLICY}\n{forbid}")).await;
-    let forbidden = async |answer: Result<Holder, OAuthError>| {
+    let forbidden = async |answer: Result<Holder, OAuthError>, code: ErrorCode| {
         let Err(error) = answer else { return false };
-        assert_eq!(
-            (error.code, reason(&sts).await.as_str()),
-            (ErrorCode::AccessDenied, "forbidden")
-        );
+        assert_eq!((error.code, reason(&sts).await.as_str()), (code, "forbidden"));
         true
     };
-    assert_eq!(forbidden(opens(&sts).await).await, !begins, "{condition}");
+    let opened = opens(&sts).await;
+    assert_eq!(forbidden(opened, ErrorCode::AccessDenied).await, !begins, "{condition}");
     for way in WAYS {
         let handed = hand_on(&sts, &lead, (&reader, way), &part(&sts)).await;
-        assert_eq!(forbidden(handed).await, !hands_on, "{condition} {way:?}");
+        let is_forbidden = forbidden(handed, ErrorCode::InvalidRequest).await;
+        assert_eq!(is_forbidden, !hands_on, "{condition} {way:?}");
     }
     sts.send(sts.request(&lead.key)).await.expect("it goes on");
     assert_eq!(calls(&sts, &lead, "lookup").await, Ok(()));
-    sts.world.clock.advance(Duration::from_mins(11));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("it is open already");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("it is open already");
 }
 
 /// Opening is decided for what it is: a policy that forbids it takes no token from whoever has a task.
@@ -131,10 +148,9 @@ async fn what_is_opened_is_in_the_record_of_the_decision() {
         hand_on(&sts, &lead, (&reader, way), &part(&sts)).await.expect("a token");
         assert_eq!(told().await, Some(json!({ "opens": "part" })), "{way:?}");
     }
-    sts.world.clock.advance(Duration::from_mins(11));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("a token");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("a token");
     assert_eq!(told().await, None);
 }
 
@@ -154,10 +170,9 @@ async fn a_part_is_a_task_of_its_own_agent() {
     let refused = hand_on(&sts, &lead, (&reader, Way::TakeUp), &asked).await.map(drop);
     assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidRequest);
     assert_eq!(reason(&sts).await, "limit_reached");
-    sts.world.clock.advance(Duration::from_mins(10));
-    let task = lead.claims.authorization_details[0].task.clone();
-    let resumes = sts.request(&key()).with("grant_type", RESUME).with("task", &task);
-    sts.send(resumes).await.expect("it is opened already");
+    sts.world.clock.advance(GONE_AFTER);
+    let taken_over = resumes(&sts, (&lead.of, &key()), &task_id(&lead));
+    sts.send(taken_over).await.expect("it is opened already");
 }
 
 #[tokio::test]

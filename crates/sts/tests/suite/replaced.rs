@@ -224,8 +224,7 @@ async fn r_8_an_exchanged_key_ends_nothing_and_a_compromised_one_what_it_vouched
         // What begins by the next key is nobody's fault.
         let own = key();
         let begun = sts.send(by(&next, &own)).await.expect("a token");
-        let (claims, token) = (sts.verified(&begun), begun.access_token);
-        let begun = Holder { of: lead.of.clone(), key: own, token, claims };
+        let begun = Holder::given(&sts, (lead.of.clone(), own), begun);
         assert_eq!(calls(&sts, &begun, "lookup").await, Ok(()), "{compromised}");
     }
 }
@@ -238,9 +237,8 @@ async fn a_compromised_key_ends_no_workload_that_its_platform_vouches_for() {
     let way = crate::platforms::Way::Oidc;
     let first = sts.send(platforms.fresh(&own, way)).await.expect("a token");
     let next = exchange(sts, "billing", true).await;
-    let (claims, token) = (sts.verified(&first), first.access_token);
     let of = Party { name: "billing".to_owned(), key: next.clone() };
-    let holder = Holder { of, key: own.clone(), token, claims };
+    let holder = Holder::given(sts, (of, own.clone()), first);
     assert_eq!(calls(sts, &holder, "lookup").await, Ok(()));
     let said = platforms.token(&platforms.claims(way));
     let renewed = sts.send(way.show(sts.request_of(("billing", &next), &own), &said)).await;

@@ -39,8 +39,7 @@ async fn taken_over(
     task: &str,
 ) -> Result<Holder, OAuthError> {
     let response = sts.send(resumes(sts, (of, own), task)).await?;
-    let (claims, token) = (sts.verified(&response), response.access_token);
-    Ok(Holder { of: of.clone(), key: own.clone(), token, claims })
+    Ok(Holder::given(sts, (of.clone(), own.clone()), response))
 }
 
 pub(crate) fn task_id(holder: &Holder) -> String {
@@ -144,9 +143,7 @@ async fn an_instance_that_renews_is_not_gone() {
         let own = key();
         let request = |request: Request| if chained { request } else { request.unchained() };
         let first = sts.send(request(sts.request(&own))).await.expect("a token");
-        let claims = sts.verified(&first);
-        let token = first.access_token;
-        let holder = Holder { of: lead.of.clone(), key: own.clone(), token, claims };
+        let holder = Holder::given(&sts, (lead.of.clone(), own.clone()), first);
         for _ in 0..3 {
             sts.world.clock.advance(Duration::from_mins(9));
             let refused = taken_over(&sts, (&lead.of, &key()), &task_id(&holder)).await;
