@@ -67,8 +67,18 @@ pub struct Marking {
     reveals: BTreeSet<Label>,
     /// Whether outsiders have a part in it, by the set that permitted it.
     pub(crate) is_of_outsiders: bool,
-    /// What the act has put on the session by itself besides: no news to it.
-    own: Mutex<BTreeSet<Label>>,
+    /// What the act has put on the session by itself besides, or is about to, each as often as it does: no news
+    /// to it.
+    own: Mutex<BTreeMap<Label, u64>>,
+}
+
+/// What an act is about to put on its session by itself: no news to it. Dropped before that is on, it is as that of
+/// anybody.
+#[derive(Debug)]
+#[must_use = "dropped, it is as if the act put nothing on"]
+pub struct Coming<'a> {
+    marking: &'a Marking,
+    labels: BTreeSet<Label>,
 }
 
 /// What labels are joined to.
@@ -141,7 +151,7 @@ impl Flowing {
     /// is of has put there by itself.
     pub(crate) fn of_others(&self, marking: &Marking) -> BTreeSet<Label> {
         let own = marking.own.lock().expect("no panic while it is held");
-        let is_own = |label: &Label| marking.carries.contains(label) || own.contains(label);
+        let is_own = |label: &Label| marking.carries.contains(label) || own.contains_key(label);
         let known = self.session.labels.iter().chain(self.memory.labels());
         known.filter(|label| !is_own(label)).cloned().collect()
     }
@@ -187,9 +197,13 @@ impl Marking {
 
     /// Takes note that the act itself is about to put `labels` on the session: before it does, so that nobody
     /// takes them for what others have put there.
-    fn puts_on(&self, labels: &BTreeSet<Label>) {
+    fn puts_on(&self, labels: &BTreeSet<Label>) -> Coming<'_> {
+        let labels: BTreeSet<_> = labels.difference(&self.carries).cloned().collect();
         let mut own = self.own.lock().expect("no panic while it is held");
-        own.extend(labels.difference(&self.carries).cloned());
+        for label in &labels {
+            *own.entry(label.clone()).or_default() += 1;
+        }
+        Coming { marking: self, labels }
     }
 
     fn details(&self, labels: &[&Label]) -> BTreeMap<String, String> {
@@ -197,6 +211,26 @@ impl Marking {
         let (decision, task) = (self.decision.to_string(), self.session.to_string());
         let all = [("decision", decision), ("labels", labels.join(" ")), ("task", task)];
         all.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+}
+
+impl Coming<'_> {
+    /// It is on.
+    pub fn is_on(mut self) {
+        self.labels.clear();
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        let mut own = self.marking.own.lock().expect("no panic while it is held");
+        for label in &self.labels {
+            let Some(times) = own.get_mut(label) else { continue };
+            *times -= 1;
+            if *times == 0 {
+                own.remove(label);
+            }
+        }
     }
 }
 
@@ -261,24 +295,24 @@ impl Authority {
             labels.extend(kept(&mut self.pip.reader(), &marking.reads).await?);
         }
         if !labels.is_empty() {
-            marking.puts_on(&labels);
+            let coming = marking.puts_on(&labels);
             self.join(marking, Joining::Read(&labels)).await?;
+            coming.is_on();
         }
         Ok(labels)
     }
 
     /// Takes note that what `request` lets flow comes of the act that brings `marking`, too: its server asks
-    /// on account of it, and is about to be let.
-    pub async fn comes_with(
+    /// on account of it, and is about to be let. Whoever decides that says so of what is given.
+    pub async fn comes_with<'a>(
         &self,
-        marking: &Marking,
+        marking: &'a Marking,
         request: &AccessRequest,
-    ) -> Result<(), FactsError> {
+    ) -> Result<Coming<'a>, FactsError> {
         let policy = self.pip.policy_as_it_is().await?;
         let Flow { mut carries, reads, .. } = policy.snapshot.labels().of(request);
         carries.extend(kept(&mut self.pip.reader(), &reads).await?);
-        marking.puts_on(&carries);
-        Ok(())
+        Ok(marking.puts_on(&carries))
     }
 
     /// Joins to what the act that `request` asked for stores whatever its session has read by now: something

@@ -69,7 +69,7 @@ pub use findings::{
 pub use forgetting::{COUNTERS_AT_ONCE, Forgetting};
 pub use in_force::{Activating, PolicyInForce};
 pub use known::Fact;
-pub use labels::{Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
+pub use labels::{Coming, Flowing, KEPT_NAMES_MAX, Marking, NotJoined};
 pub use leading::{Decided, Next};
 pub use leases::{LeaseKeeper, LeaseNumbers};
 pub use observing::{Observation, observed_set, was_answered};

@@ -146,10 +146,12 @@ impl Asker {
         None
     }
 
-    /// Decides on `act`, which comes of the call: what it brings is no news to that.
+    /// Decides on `act`, which comes of the call: what it brings is no news to that, if it may.
     async fn decide(&self, act: ServerAct) -> Result<Permit<ServerAct>, NotPermitted> {
-        self.authority.comes_with(&self.marking, &act.request).await?;
-        self.authority.authorize(act).await
+        let coming = self.authority.comes_with(&self.marking, &act.request).await?;
+        let permit = self.authority.authorize(act).await?;
+        coming.is_on();
+        Ok(permit)
     }
 
     /// Records that the client is not asked.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authority::{Begun, Cut, Marking, Watch};
+use authority::{Begun, Coming, Cut, Marking, Watch};
 use futures::FutureExt as _;
 use model::{ActionName, HostProcess, ResourceRef};
 use serde_json::{Value, json};
@@ -114,21 +114,44 @@ async fn what_is_stored_meanwhile_where_a_stream_reads_does_not_cut_it() {
     assert!(goes_on(&watch).await);
 }
 
+/// How the server of a stream asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// On account of the stream, which is let.
+    Let,
+    /// The same, which is denied; what it would have brought, another act brings.
+    Denied,
+    /// The same, once in vain and once not.
+    DeniedAndLet,
+    /// On account of another act.
+    OfAnother,
+}
+
+async fn comes<'a>(world: &World, marking: &'a Marking, act: &Act) -> Coming<'a> {
+    world.authority.comes_with(marking, &act.request).await.expect("it is noted")
+}
+
 #[tokio::test]
-async fn what_the_server_of_a_stream_asks_does_not_cut_it_and_what_that_of_another_asks_does() {
-    for is_own in [true, false] {
+async fn what_the_server_of_a_stream_asks_does_not_cut_it_unless_it_is_denied_or_of_another_act() {
+    for asks in [Asks::Let, Asks::Denied, Asks::DeniedAndLet, Asks::OfAnother] {
         let world = world(RULES).await;
         let (watch, marking, _begun) = begun(&world, "mail", json!({})).await;
         let server = ResourceRef::Server("crm".parse().expect("a server"));
-        let asks = json!({ "method": "elicitation/create", "mode": "form" });
-        let asks = world.act(ActionName::method("server/request"), server, asks);
-        if is_own {
-            let comes = world.authority.comes_with(&marking, &asks.request).await;
-            comes.expect("it is noted");
-        }
-        permitted(&world, asks).await;
-        if is_own {
-            assert!(goes_on(&watch).await);
+        let input = json!({ "method": "elicitation/create", "mode": "form" });
+        let act = world.act(ActionName::method("server/request"), server, input);
+        let denied = match asks {
+            Asks::Denied | Asks::DeniedAndLet => Some(comes(&world, &marking, &act).await),
+            Asks::Let | Asks::OfAnother => None,
+        };
+        let comes = match asks {
+            Asks::Let | Asks::DeniedAndLet => Some(comes(&world, &marking, &act).await),
+            Asks::Denied | Asks::OfAnother => None,
+        };
+        drop(denied);
+        permitted(&world, act).await;
+        if let Some(comes) = comes {
+            comes.is_on();
+            assert!(goes_on(&watch).await, "{asks:?}");
         } else {
             is_cut(&watch).await;
         }
