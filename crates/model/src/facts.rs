@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Agent, AgentName, Amount, Answer, Attestation, Binding, Directory, Elevated, Elevation,
-    ElevationId, Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate, Person,
-    PersonId, Principal, Provenance, Provisioning, Purpose, RiskLevel, Server, Sha256Digest,
-    SourceName, Stops, Task, Timestamp, Tool, ToolRef, UnitName,
+    Agent, AgentName, Amount, Answer, Attestation, Binding, DataCategory, Directory, Elevated,
+    Elevation, ElevationId, Enrolled, FactKey, Initiator, Instance, KernelRule, Label, Mandate,
+    Person, PersonId, Principal, Provenance, Provisioning, Purpose, RiskLevel, Server,
+    Sha256Digest, SourceName, Stops, Task, Timestamp, Tool, ToolRef, UnitName,
 };
 
 /// The state of everything that decisions read, as a number that every change increases.
@@ -203,6 +203,15 @@ impl Standing {
     /// Whether the work is for the categories of data that `tool` touches, as far as anybody said which.
     pub fn is_for(&self, tool: &Tool) -> bool {
         self.purpose.is_for(&tool.data) && self.mandate.is_for(&tool.data)
+    }
+
+    /// The categories of data that the work is for, as far as anybody said which; any, where nobody did.
+    pub fn data(&self) -> Option<BTreeSet<DataCategory>> {
+        let of_purpose = Some(&self.purpose.data).filter(|named| !named.is_empty());
+        match (of_purpose, self.mandate.data()) {
+            (Some(named), Some(shown)) => Some(named.intersection(shown).cloned().collect()),
+            (one, other) => one.or(other).cloned(),
+        }
     }
 
     /// Who own what acts here.

@@ -197,11 +197,17 @@ impl Mandate {
 
     /// Whether data of these categories is what a person was shown who consented, if it rests on that.
     pub fn is_for(&self, data: &BTreeSet<DataCategory>) -> bool {
+        self.data().is_none_or(|shown| data.is_subset(shown))
+    }
+
+    /// The categories of data that a person was shown who consented; any, where it does not rest on that, or none was
+    /// named.
+    pub fn data(&self) -> Option<&BTreeSet<DataCategory>> {
         match &self.basis {
             MandateBasis::Consented { agreed, .. } => {
-                agreed.data.is_empty() || data.is_subset(&agreed.data)
+                Some(&agreed.data).filter(|shown| !shown.is_empty())
             }
-            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => true,
+            MandateBasis::Standing { .. } | MandateBasis::Initiated { .. } => None,
         }
     }
 }

@@ -192,7 +192,7 @@ pub(crate) fn redeemed(form: &mut Parameters) -> Result<Option<ClientRequest>, O
         ));
     }
     let client_id = public_client(form)?;
-    let resource = form.take("resource");
+    let resource = form.target()?;
     if resource.is_none() && is_by_code {
         return Err(missing("resource"));
     }

@@ -83,7 +83,8 @@ pub struct Pushed {
 pub fn parse(form: &[u8]) -> Result<PushedRequest, OAuthError> {
     let mut form = Parameters::read(form)?;
     let client = form.client()?;
-    let misplaced = ["request_uri", "request", "scope", "redirect_uri", "grant_type"];
+    form.without_scope()?;
+    let misplaced = ["request_uri", "request", "redirect_uri", "grant_type"];
     if let Some(name) = misplaced.into_iter().find(|name| form.take(name).is_some()) {
         return Err(invalid(&format!("`{name}` does not belong here")));
     }
@@ -168,9 +169,10 @@ mod tests {
         ] {
             check(&with(wrong), &[], invalid);
         }
-        for name in ["request_uri", "redirect_uri", "scope", "grant_type"] {
+        for name in ["request_uri", "redirect_uri", "grant_type"] {
             check(&format!("[{TASK}]"), &[(name, "x")], Some(ErrorCode::InvalidRequest));
         }
+        check(&format!("[{TASK}]"), &[("scope", "x")], Some(ErrorCode::InvalidScope));
         let twice = ("authorization_details", "[]");
         check(&format!("[{TASK}]"), &[twice], Some(ErrorCode::InvalidRequest));
     }

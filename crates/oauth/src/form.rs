@@ -157,6 +157,26 @@ impl Parameters {
         self.take(name).ok_or_else(|| missing(name))
     }
 
+    /// The one service that is named: an `audience` (RFC 8693 §2.1) may say once more what `resource` says.
+    pub(crate) fn target(&mut self) -> Result<Option<String>, OAuthError> {
+        let (resource, audience) = (self.take("resource"), self.take("audience"));
+        if audience.is_some() && audience != resource {
+            let why =
+                "name the one service in `resource`: `audience` says the same, or is left out";
+            return Err(OAuthError::new(ErrorCode::InvalidTarget, why));
+        }
+        Ok(resource)
+    }
+
+    /// Refuses a `scope` where none is granted (RFC 6749 §3.3).
+    pub(crate) fn without_scope(&mut self) -> Result<(), OAuthError> {
+        if self.take("scope").is_none() {
+            return Ok(());
+        }
+        let why = "`scope` is not granted here: what it is for stands in `authorization_details`";
+        Err(OAuthError::new(ErrorCode::InvalidScope, why))
+    }
+
     /// What `name` says in JSON.
     pub(crate) fn need_json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, OAuthError> {
         let text = self.need(name)?;

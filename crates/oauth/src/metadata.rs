@@ -9,7 +9,9 @@ use crate::{authorization_code, consent, exchange, initiation, token_endpoint};
 ///
 /// People come to the authorization endpoint below `people_url`, with clients that are known by a
 /// document of theirs. Without it no grant uses that endpoint, which may then be left out (§2); it
-/// stands here, and refuses, because the official MCP SDKs take no metadata without it. `scopes_supported`
+/// stands here, and refuses, because the official MCP SDKs take no metadata without it. Its one response type
+/// is then `none`, by which neither a code nor a token comes (OAuth 2.0 Multiple Response Type Encoding Practices,
+/// §4): there must be a list of them (§2), and no list is empty (§3.2). `scopes_supported`
 /// is left out: there are none but a receiver's, and some of these SDKs ask for whatever stands there.
 pub fn authorization_server(issuer: &str, takes_svids: bool, people_url: Option<&str>) -> Value {
     let methods = ["private_key_jwt", "spiffe_jwt"];
@@ -30,7 +32,7 @@ pub fn authorization_server(issuer: &str, takes_svids: bool, people_url: Option<
         "introspection_endpoint": format!("{issuer}/oauth/introspect"),
         "jwks_uri": format!("{issuer}/oauth/jwks"),
         "grant_types_supported": grants,
-        "response_types_supported": [],
+        "response_types_supported": ["none"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
         "revocation_endpoint_auth_methods_supported": methods,
@@ -54,9 +56,9 @@ fn of_clients(metadata: &mut Value) {
     };
     let grants = [authorization_code::GRANT_TYPE, authorization_code::REFRESH];
     add(&mut metadata["grant_types_supported"], &grants);
-    add(&mut metadata["response_types_supported"], &["code"]);
     add(&mut metadata["token_endpoint_auth_methods_supported"], &["none"]);
     add(&mut metadata["revocation_endpoint_auth_methods_supported"], &["none"]);
+    metadata["response_types_supported"] = json!(["code"]);
     metadata["response_modes_supported"] = json!(["query"]);
     // RFC 7636; RFC 9207; draft-ietf-oauth-client-id-metadata-document §5.
     metadata["code_challenge_methods_supported"] = json!(["S256"]);

@@ -171,10 +171,9 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
     let workload = workload(form, client.by)?;
     let renewal = ["attempt", "previous_jti", "renewal_nonce"].map(|name| form.take(name));
     let resource = target(form, &grant)?;
-    if form.take("scope").is_some() {
-        let why =
-            "`scope` is not granted here: what a token is for stands in `authorization_details`";
-        return Err(OAuthError::new(ErrorCode::InvalidScope, why));
+    // Nothing is given for a token alone, whatever scope is asked for; whose it is, is looked at.
+    if !matches!(grant, Grant::Bare(_)) {
+        form.without_scope()?;
     }
     let purpose = form.take("purpose");
     if let Grant::HandOver { task, .. } | Grant::Delegate { task, .. } = &grant
@@ -194,21 +193,17 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
     })
 }
 
-/// The one service that a token is asked for; an `audience` (RFC 8693 §2.1) may say it once more.
+/// The one service that a token is asked for by `grant`.
 fn target(form: &mut Parameters, grant: &Grant) -> Result<Option<String>, OAuthError> {
-    let (resource, audience) = (form.take("resource"), form.take("audience"));
-    let refuse = |why: &str| Err(OAuthError::new(ErrorCode::InvalidTarget, why));
     match grant {
         // Nothing is given for it, whatever for.
         Grant::Bare(_) => Ok(None),
-        Grant::Delegate { .. } if resource.is_none() && audience.is_none() => Ok(None),
-        Grant::Delegate { .. } => {
-            refuse("a delegation is for no service: who takes it up names it")
+        Grant::Delegate { .. } if form.has("resource") || form.has("audience") => {
+            let why = "a delegation is for no service: who takes it up names it";
+            Err(OAuthError::new(ErrorCode::InvalidTarget, why))
         }
-        _ if audience.is_some() && audience != resource => {
-            refuse("name the one service in `resource`: `audience` says the same, or is left out")
-        }
-        _ => resource.map(Some).ok_or_else(|| missing("resource")),
+        Grant::Delegate { .. } => Ok(None),
+        _ => form.target()?.map(Some).ok_or_else(|| missing("resource")),
     }
 }
 

@@ -406,7 +406,7 @@ fn elevation<'a>(decision: &DecisionRecord, standing: &'a Standing) -> Option<&'
 
 /// The delegation chain, the holder of the root task first: who held which task, who answers for
 /// them and for their agents, what was handed on to them, and what of that was valid there: within
-/// everything above, the ceilings, the mandate and the purpose, on data of its categories.
+/// everything above, the ceilings, the mandate and the purpose, on data of the categories for which the work is.
 fn hops(standing: &Standing) -> Vec<Value> {
     let Standing { mandate, purpose, .. } = standing;
     let hop = |(nth, hop): (usize, Hop<'_>)| {
@@ -424,7 +424,7 @@ fn hops(standing: &Standing) -> Vec<Value> {
             "handed_on_by": hop.task.delegation.map(|delegation| delegation.decision),
             "scope": hop.task.scope,
             "valid": within.map(|bounds| bounds.widest()),
-            "data": purpose.data,
+            "data": standing.data(),
             "until": hop.task.deadline.to_string(),
         })
     };

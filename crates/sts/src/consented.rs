@@ -2,7 +2,8 @@
 
 use authority::{Effect, OnceScope};
 use model::{
-    Agent, Consent, ConsentId, ConsentState, FactKey, Mandate, MandateBasis, MandateId, PurposeId,
+    Agent, Consent, ConsentId, ConsentState, FactKey, InstanceId, Mandate, MandateBasis, MandateId,
+    PurposeId,
 };
 use oauth::{ConsentLink, ErrorCode, OAuthError, consent};
 
@@ -93,15 +94,20 @@ impl TokenService {
         })
     }
 
-    /// Nothing comes any more of what was `asked`, for `cause`: where a person can consent to the same once more.
+    /// Nothing comes any more of what was `asked`, for `cause`: where a person can consent to the same once more, unless
+    /// who asks has its task already. It begins no other one.
     async fn over(
         &self,
         asking: &Asking<'_>,
         (asked, cause): (&Consent, &'static str),
         error: OAuthError,
     ) -> TokenRefusal {
-        let wanted = Wanted::Again(asked, asking.key);
-        TokenRefusal::of(cause, self.linked(asking, wanted, error).await, asking.agent)
+        let mut reader = self.authority.pip().reader();
+        let error = match reader.find::<InstanceId>(FactKey::key(&asking.key)).await {
+            Ok(None) => self.linked(asking, Wanted::Again(asked, asking.key), error).await,
+            Ok(Some(_)) | Err(_) => error,
+        };
+        TokenRefusal::of(cause, error, asking.agent)
     }
 
     /// `error`, with where a person can consent to what is `wanted`, if they can be asked for that.

@@ -98,14 +98,18 @@ impl TokenService {
             let mut reader = self.authority.pip().reader();
             self.may_ask(&mut reader, agent).await?;
             let asked = self.wanted_of(&mut reader, agent, wanted).await?;
-            if let Some(open) = self.open(&mut reader, &asked).await? {
-                return Ok(open);
-            }
-            let mut effects = self.room(&mut reader, agent, &asked).await?;
-            effects.push(put_new(&asked));
-            effects.extend(uses.iter().cloned());
-            match self.keep(reader, (&asked, shown), effects).await {
-                Ok(()) => return Ok(asked),
+            let open = self.open(&mut reader, &asked).await?;
+            let kept = if open.is_some() {
+                // That is told once, too, for what is shown.
+                self.use_up(reader, uses).await
+            } else {
+                let mut effects = self.room(&mut reader, agent, &asked).await?;
+                effects.push(put_new(&asked));
+                effects.extend(uses.iter().cloned());
+                self.keep(reader, (&asked, shown), effects).await
+            };
+            match kept {
+                Ok(()) => return Ok(open.unwrap_or(asked)),
                 Err(CommitError::Changed { .. }) => {}
                 Err(error) => return Err(not_committed(error, agent)),
             }
@@ -295,6 +299,15 @@ impl TokenService {
         asked.insert(new.id, new.expires);
         effects.push(Effect::Put { key, body: json::canonical_of(&asked) });
         Ok(effects)
+    }
+
+    /// Uses up that by which is asked what was asked before.
+    async fn use_up(&self, reader: Reader<'_>, uses: &[Effect]) -> Result<(), CommitError> {
+        let unit = Unit { effects: uses.to_vec(), ..Unit::resting_on(reader.sourced(())) };
+        if unit.effects.is_empty() {
+            return Ok(());
+        }
+        self.authority.journal().store().commit(unit).await.map(drop)
     }
 
     /// Makes `effects` in one transaction with the record that `asked` was asked.

@@ -143,10 +143,7 @@ resources = f"{about.scheme}://{about.netloc}/.well-known/oauth-protected-resour
 [issuer] = of(resources)["authorization_servers"]
 endpoints = AuthorizationServerMetadata(of(get_well_known_url(issuer, external=True)))
 assert endpoints["issuer"] == issuer, endpoints
-for name in endpoints.REGISTRY_KEYS:
-    # Authlib takes no empty list, but there are no response types where nobody logs in.
-    if endpoints.get(name) != []:
-        getattr(endpoints, f"validate_{name}")()
+endpoints.validate()
 keys = KeySet.import_key_set(of(endpoints["jwks_uri"]))
 
 agents = [Agent(*own) for own in zip(whose[::2], whose[1::2], strict=True)]

@@ -209,9 +209,7 @@ impl Instance {
         if !status.is_success() {
             let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
             self.over.fetch_or(why.starts_with(sts::TASK_OVER), Ordering::Relaxed);
-            if text("error") != Some("temporarily_unavailable") {
-                tokens.consent = text("request_uri").map(|uri| (server.to_owned(), uri.to_owned()));
-            }
+            tokens.consent = asked_from_now_on(tokens.consent.take(), server, &answer);
             let error = (text("error"), text("consent_uri"));
             let said = refused((&self.agent, &self.issuer), error, why);
             // Whatever else answers with such a status says no `error`.
@@ -338,6 +336,19 @@ fn not_in_clear(url: &str, why: &str) -> anyhow::Error {
     anyhow::anyhow!("the platform's token is not sent to `{url}`, which {why}")
 }
 
+/// What a person is asked for, after this `answer` without a token for `server`: what they were asked `before`, unless
+/// there is no such request any more, or another one is told of. Whatever else is wrong, their answer may yet come.
+fn asked_from_now_on(
+    before: Option<(String, String)>,
+    server: &str,
+    answer: &Value,
+) -> Option<(String, String)> {
+    match answer.get("request_uri").and_then(Value::as_str) {
+        Some(request_uri) => Some((server.to_owned(), request_uri.to_owned())),
+        None => before.filter(|_| answer["error"] != "invalid_grant"),
+    }
+}
+
 /// Why there is no token, and what to do about it: by the error, and where a person can consent, if they can.
 fn refused(
     (agent, issuer): (&str, &str),
@@ -369,6 +380,8 @@ fn refused(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -406,6 +419,24 @@ mod tests {
         }
         // An assertion is for this gateway, and used once.
         check("http://gateway.internal:8420", None, None);
+    }
+
+    #[test]
+    fn what_a_person_is_asked_is_kept_until_it_is_of_no_use() {
+        let asked = |uri: &str| Some(("s".to_owned(), uri.to_owned()));
+        let check = |answer: Value, expected: Option<(String, String)>| {
+            assert_eq!(asked_from_now_on(asked("a"), "s", &answer), expected, "{answer}");
+        };
+        for error in
+            ["temporarily_unavailable", "invalid_client", "use_dpop_nonce", "access_denied"]
+        {
+            check(json!({ "error": error }), asked("a"));
+        }
+        check(Value::Null, asked("a"));
+        check(json!({ "error": "authorization_pending", "request_uri": "a" }), asked("a"));
+        check(json!({ "error": "expired_token", "request_uri": "b" }), asked("b"));
+        check(json!({ "error": "invalid_grant" }), None);
+        assert_eq!(asked_from_now_on(None, "s", &json!({ "error": "invalid_grant" })), None);
     }
 
     #[test]

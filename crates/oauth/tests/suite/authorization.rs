@@ -114,6 +114,8 @@ fn a_code_is_redeemed_with_all_that_it_is_bound_to() {
     check("code_verifier", VERIFIER.get(1..).expect("long"), ErrorCode::InvalidRequest);
     check("code_verifier", &"v".repeat(129), ErrorCode::InvalidRequest);
     check("scope", "payments/pay", ErrorCode::InvalidScope);
+    check("audience", "https://chancery.example", ErrorCode::InvalidTarget);
+    assert_eq!(redeemed(&with(&right, "audience", RESOURCE)), Ok(read), "it says the same");
     check("client_secret", "x", ErrorCode::InvalidClient);
     check("client_assertion", "x", ErrorCode::InvalidClient);
     let twice: Vec<_> = right.into_iter().chain([("code", "d")]).collect();
@@ -127,6 +129,7 @@ fn a_refresh_token_needs_no_resource_and_another_grant_is_not_looked_at() {
     assert_eq!((read.by, read.resource), (Redeemed::Refresh("r".to_owned()), None));
     assert_eq!(redeemed(&with(&right, "refresh_token", "")), Err(ErrorCode::InvalidRequest));
     assert_eq!(redeemed(&with(&right, "scope", "x")), Err(ErrorCode::InvalidScope));
+    assert_eq!(redeemed(&with(&right, "audience", RESOURCE)), Err(ErrorCode::InvalidTarget));
     // An agent's client authenticates.
     let other = with(&right, "grant_type", "client_credentials");
     assert_eq!(redeemed(&other), Err(ErrorCode::InvalidClient));

@@ -96,7 +96,14 @@ fn what_is_exchanged_is_said_whole() {
     // Somebody's token alone may be stolen: that is looked at before it is refused.
     let bare = Ok(Grant::Bare("s.s.s".to_owned()));
     assert_eq!(exchange(&[]), bare);
-    assert_eq!(exchange(&[("authorization_details", details.as_str())]), bare);
+    for beside in [
+        ("authorization_details", details.as_str()),
+        ("scope", "openid"),
+        ("audience", "x"),
+        ("purpose", "other"),
+    ] {
+        assert_eq!(exchange(&[beside]), bare, "{beside:?}");
+    }
     assert_eq!(exchange(&[&delegating[..], &[("may_act", "")]].concat()), invalid);
     assert_eq!(exchange(&[&delegating[..], &handing[..3]].concat()), invalid);
     assert_eq!(exchange(&[&handing[..], &delegating[..1]].concat()), invalid);

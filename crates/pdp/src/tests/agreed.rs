@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Agreed, ConsentSession, Harm, MandateBasis, ResourceRef, SessionDigest, Standing, Timestamp,
+    Agreed, ConsentSession, DataCategory, Harm, MandateBasis, ResourceRef, SessionDigest, Standing,
+    Timestamp,
 };
 use serde_json::json;
 
@@ -101,6 +102,34 @@ fn r_41_a_consent_is_for_no_more_data_than_its_page_said() {
     check(&["orders"], &[], "permit");
     check(&[], &["customers"], "permit");
     check(&["orders"], &["customers", "orders"], "outside_purpose (hidden)");
+}
+
+/// The categories that are told of work are those to which it is held.
+#[test]
+fn work_is_for_the_data_that_its_purpose_and_its_page_both_name() {
+    let categories = |all: &[&str]| -> BTreeSet<DataCategory> {
+        all.iter().map(|name| name.parse().expect("a category")).collect()
+    };
+    let check = |of_purpose: &[&str], shown: &[&str], expected: Option<&[&str]>| {
+        let mut case = Case::call("crm/lookup", json!({ "id": 7 }));
+        case.standing.purpose.data = categories(of_purpose);
+        agreeing(&mut case, |agreed| agreed.data = categories(shown));
+        let standing = &case.standing;
+        assert_eq!(standing.data(), expected.map(categories), "{of_purpose:?} {shown:?}");
+        for touched in ["customers", "orders"] {
+            let mut tool = tool("crm/lookup", &[Harm::ReadsData]);
+            tool.data = categories(&[touched]);
+            let is_told = standing.data().is_none_or(|told| tool.data.is_subset(&told));
+            assert_eq!(standing.is_for(&tool), is_told, "{touched}");
+        }
+    };
+    check(&[], &[], None);
+    check(&["orders"], &[], Some(&["orders"]));
+    check(&[], &["orders"], Some(&["orders"]));
+    // It was widened, or narrowed, since.
+    check(&["customers", "orders"], &["orders"], Some(&["orders"]));
+    check(&["orders"], &["customers", "orders"], Some(&["orders"]));
+    check(&["orders"], &["customers"], Some(&[]));
 }
 
 #[test]

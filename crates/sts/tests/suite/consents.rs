@@ -226,6 +226,17 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
     let link = check(&sts, request, ErrorCode::AccessDenied, "consent_withdrawn").await;
     asks_again(&sts, link, &asked(&sts, &taken_back).await).await;
 
+    // Who has begun by it gets no further, and has no use for another link.
+    let sts = before().await;
+    let (begun, own) = (pushed(&sts).await, key());
+    let mut mandate = given(&sts, &begun, (false, HOUR)).await;
+    sts.send(redeems(sts.request(&own), &begun)).await.expect("a token");
+    mandate.withdrawn = Some(Withdrawn { reason: "no".to_owned(), since: mandate.given });
+    sts.world.put(FactKey::mandate(mandate.id), &mandate).await;
+    let request = redeems(sts.request(&own), &begun);
+    let link = check(&sts, request, ErrorCode::AccessDenied, "consent_withdrawn").await;
+    assert_eq!(link, None);
+
     let sts = before().await;
     let over = pushed(&sts).await;
     given(&sts, &over, (false, HOUR)).await;
@@ -281,6 +292,22 @@ async fn r_56_an_agent_without_a_mandate_is_told_where_a_person_can_give_one() {
     assert_eq!((refused.code, refused.consent), (ErrorCode::UnauthorizedClient, None));
     sts.world.store.commit(stopped).await.expect("it commits");
     assert_eq!(link(&key()).await, None);
+}
+
+/// Whoever has seen a request learns of no link by it: neither of a new one nor of that which was told before.
+#[tokio::test]
+async fn a_link_is_told_once_for_what_is_shown() {
+    let sts = before().await;
+    sts.works_for_people_only().await;
+    let own = key();
+    let seen = [sts.request(&own), sts.request(&own)];
+    for is_told in [true, false] {
+        for request in seen.clone() {
+            let refused = sts.send(request).await.unwrap_err();
+            let told = (refused.code, refused.consent.is_some());
+            assert_eq!(told, (ErrorCode::UnauthorizedClient, is_told), "{refused}");
+        }
+    }
 }
 
 /// Who left and came back has consented to nothing that begins now.
