@@ -10,7 +10,7 @@ use crate::budgets::told;
 use crate::circumstances::consented;
 use crate::support::{Facts, World};
 
-const ALL: &str = r#"@id("all") permit (principal, action, resource);"#;
+const ALL: &str = r#"@id("all") permit (principal, action == Action::"crm/lookup", resource);"#;
 
 impl World {
     /// An instance with a root task of its own under another mandate, which is as the first one.
