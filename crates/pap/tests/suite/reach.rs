@@ -161,7 +161,7 @@ async fn r_49_limits_are_told_with_what_is_left() {
     let mut task = desk.world.standing.task.clone();
     task.scope.max_calls = Some(3);
     desk.world.put(FactKey::task(task.id), &task).await;
-    assert_eq!(desk.call("lookup").await, "permitted");
+    assert_eq!(desk.called("lookup").await, "permitted");
     let told = reach(&desk, None).await;
     let limits = &told["limits"];
     assert_eq!(
