@@ -255,6 +255,7 @@ impl Gateway {
         let wanted = Self::wanted(passage, request)?;
         let governed = GovernedCall::new(&passage.caller, wanted, passage.arrived);
         let permit = self.authorize(passage, governed).await?;
+        self.tokens.counts(&passage.caller, &passage.url)?;
         let begun = permit.begin(self.authority.clock().as_ref());
         begun.map_err(|error| Refusal::Unavailable(error.to_string()))
     }

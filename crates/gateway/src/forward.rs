@@ -254,8 +254,10 @@ impl Way {
         // What is there only until the server begins to answer takes no room while it goes on.
         let asked = Box::pin(link.ask(asking, self.assertion(asserted)));
         let asked = tokio::select! {
-            asked = asked => asked,
+            // What was stopped before it is sent is not sent.
+            biased;
             stop = &mut stop => return stop.heard(),
+            asked = asked => asked,
         };
         let mut asked = match asked {
             Ok(asked) => asked,

@@ -75,7 +75,7 @@ impl TokenService {
             }
             (Grant::Resume(wanted), _) => *wanted == task.id.to_string(),
             (_, Some(taken)) => {
-                task.delegation.is_some_and(|it| it.decision.to_string() == taken.decision)
+                task.delegation.is_some_and(|it| it.decision.to_string() == taken.made.decision)
             }
             _ => true,
         };
@@ -107,13 +107,13 @@ impl TokenService {
     async fn rests(&self, asking: &Asking<'_>) -> Result<Rests, TokenRefusal> {
         let Asking { agent, form, taken, .. } = asking;
         if let Some(taken) = taken {
-            let [task] = &taken.authorization_details;
+            let [task] = &taken.made.authorization_details;
             if form.purpose.as_ref().is_some_and(|wanted| *wanted != task.purpose) {
                 let why = "the delegation is for another purpose";
                 let error = OAuthError::new(ErrorCode::InvalidScope, why);
                 return Err(TokenRefusal::of("other_purpose", error, agent));
             }
-            return part(taken, agent).map(|part| Rests::Delegated(Box::new(part)));
+            return part(&taken.made, agent).map(|part| Rests::Delegated(Box::new(part)));
         }
         let presented = match &form.grant {
             Grant::Initiation(presented) => presented,

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use authority::{
-    Actor, Begun, Circumstances, CommitError, Effect, Governed, Next, NotPermitted, OnceScope,
-    Permit, PermitContext,
+    Actor, Begun, Circumstances, CommitError, Effect, FactsError, Governed, Next, NotPermitted,
+    OnceScope, Permit, PermitContext,
 };
 use model::record::OutcomeKind;
 use model::{
     AccessRequest, ActionName, Agent, AgentName, AgentState, Binding, DecisionId, Delegation,
-    FactKey, InstanceId, Principal, ResourceRef, Sha256Digest, Source, Standing, Thumbprint,
+    FactKey, InstanceId, Principal, ResourceRef, Sha256Digest, Source, Sourced, Standing,
+    Thumbprint, TokenKeySet,
 };
 use oauth::access_token::{AccessTokenClaims, Unverified};
 use oauth::dpop::VerifiedProof;
@@ -28,6 +29,7 @@ use crate::grant::{Asker, POINT, Renewing, TokenGrant};
 use crate::narrow;
 use crate::not_permitted::{not_exchanged, not_issued, refused};
 use crate::proposed::{NotProposed, Part, Rests, propose};
+use crate::renewal::Renewal;
 use crate::service::{Asking, TOKEN, TokenRefusal, TokenService, once, unavailable};
 
 /// That an instance hands a part of its task on: what is decided.
@@ -54,6 +56,13 @@ impl Governed for HandingOn {
     fn is_of(&self, agent: &Agent) -> bool {
         self.by.is_of(agent)
     }
+}
+
+/// A delegation that is taken up.
+pub(crate) struct Taken {
+    pub(crate) made: Delegated,
+    /// By the keys of which era it was verified.
+    era: u64,
 }
 
 /// An instance of another agent, as that agent names it.
@@ -355,13 +364,12 @@ impl TokenService {
         &self,
         delegation: &str,
         (agent, key): (&Agent, Thumbprint),
-    ) -> Result<Delegated, TokenRefusal> {
+    ) -> Result<Taken, TokenRefusal> {
+        // Read first: what is verified by keys that are exchanged meanwhile counts as by the last ones.
+        let era = self.keys.era();
         let (issuer, now) = (&self.minter.issuer, self.authority.clock().now());
         let read = exchange::verify(delegation, &self.keys, issuer, now.as_seconds());
-        let read = read.map_err(|_| {
-            let why = "the delegation is not one of this service that still holds";
-            not_held("delegation_invalid", agent, why)
-        })?;
+        let read = read.map_err(|_| delegation_invalid(agent))?;
         let may_act = &read.may_act;
         let is_for = may_act.client_id == agent.name.as_str()
             && may_act.thumbprint().as_ref() == Some(key.as_bytes());
@@ -371,7 +379,7 @@ impl TokenService {
             return Err(not_held("delegation_outdated", agent, why));
         }
         if is_for {
-            return Ok(read);
+            return Ok(Taken { made: read, era });
         }
         let why = "the delegation was made for another agent or another key";
         let refusal = not_held("delegation_of_another", agent, why);
@@ -380,6 +388,31 @@ impl TokenService {
             ("shown_by_agent", agent.name.to_string()),
             ("decision", read.decision.clone()),
         ]))
+    }
+
+    /// What a new instance has before its first token, with what says which keys of ours count, if it takes up what
+    /// one of them has signed: nothing is issued on the word of one that turned out to be in other hands.
+    pub(crate) async fn signed_still(
+        &self,
+        asking: &Asking<'_>,
+        before: Sourced<Option<Renewal>>,
+    ) -> Result<Sourced<Option<Renewal>>, TokenRefusal> {
+        let Some(taken) = &asking.taken else { return Ok(before) };
+        let mut reader = self.authority.pip().reader();
+        let written = reader.find::<TokenKeySet>(FactKey::token_keys()).await;
+        let written = written.map_err(unavailable)?;
+        // They are written before they are in use.
+        let signer = self.keys.signer().verifying().thumbprint_text();
+        if written.is_some_and(|written| written.current != signer) {
+            return Err(unavailable(FactsError::Changed));
+        }
+        if !self.keys.counts(taken.era) {
+            return Err(delegation_invalid(asking.agent));
+        }
+        let Sourced { keys: read, revision, .. } = reader.sourced(());
+        let Sourced { value, mut keys, revision: oldest } = before;
+        keys.extend(read);
+        Ok(Sourced { value, keys, revision: oldest.min(revision) })
     }
 
     /// Whether no instance holds the key yet for which the work is handed on.
@@ -441,6 +474,11 @@ const fn ended<T>(answer: &Result<T, TokenRefusal>) -> OutcomeKind {
 fn unknown_actor(by: &Agent) -> TokenRefusal {
     let why = "the other agent is not one that is active, or did not name its instance";
     not_held("actor_invalid", by, why)
+}
+
+fn delegation_invalid(agent: &Agent) -> TokenRefusal {
+    let why = "the delegation is not one of this service that still holds";
+    not_held("delegation_invalid", agent, why)
 }
 
 /// What is shown is not acceptable (RFC 8693 §2.2.2).

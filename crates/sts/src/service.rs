@@ -12,7 +12,6 @@ use model::{
     Agent, FactKey, HostProcess, Instance, InstanceId, InstanceState, ServerName, Source, Sourced,
     Thumbprint, Timestamp,
 };
-use oauth::exchange::Delegated;
 use oauth::nonces::Nonces;
 use oauth::token_endpoint::{self, Asked, Grant, TokenRequest, TokenResponse};
 use oauth::verified_tokens::VerifiedTokens;
@@ -25,6 +24,7 @@ use crate::attest::Shown;
 use crate::bound::Showing;
 use crate::client::{Authenticated, Credential, is_own_key};
 use crate::clients::Clients;
+use crate::delegate::Taken;
 use crate::devices::Devices;
 use crate::grant::{Asker, Drawn, Renewing, TokenGrant};
 use crate::mint::Minter;
@@ -88,7 +88,7 @@ pub(crate) struct Asking<'a> {
     pub(crate) uses: Vec<Effect>,
     pub(crate) arrived: Duration,
     /// What is taken up, if that is shown, and holds.
-    pub(crate) taken: Option<Delegated>,
+    pub(crate) taken: Option<Taken>,
     /// What the platform says of the workload, if that is shown, and holds.
     pub(crate) shown: Option<Shown>,
 }
@@ -318,7 +318,7 @@ impl TokenService {
             let is_new = matches!(asker, Asker::New(_));
             let others = asker.others();
             let uses = (asking.uses.clone(), asking.arrived);
-            let bound = asking.taken.as_ref().map(|taken| taken.exp);
+            let bound = asking.taken.as_ref().map(|taken| taken.made.exp);
             let key = (Some(asking.key), renewing, bound);
             let grant = TokenGrant::new(asker, asking.audience(), key, uses, self.drawn());
             match self.authority.authorize(grant).await {
@@ -365,7 +365,7 @@ impl TokenService {
     async fn renewing(&self, asking: &Asking<'_>, asker: &Asker) -> Result<Renewing, TokenRefusal> {
         let mut last = match asker {
             Asker::Known(instance) => self.last(instance.id).await?,
-            Asker::New(proposed) => proposed.given_before(),
+            Asker::New(proposed) => self.signed_still(asking, proposed.given_before()).await?,
         };
         let (renewal, source) = (asking.form.renewal.clone(), asking.source.clone());
         // Of who is stopped, the decision tells.

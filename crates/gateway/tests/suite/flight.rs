@@ -9,6 +9,7 @@ use gateway::{Events, ReplyBody, Room, Whose};
 use mcp::Era;
 use pap::Command;
 use serde_json::{Value, json};
+use testkit::{Call, Fault};
 
 use crate::support::{Act, Client, Setup, until};
 use crate::{ERAS, POLICY, before, upstream, with};
@@ -330,5 +331,30 @@ async fn r_36_what_was_begun_by_tokens_of_a_compromised_key_is_cut() {
         assert_eq!(world.outcome("up/pay").await, "cut");
         until("the server's connection is closed", || async { (up.hung_up() == 1).then_some(()) })
             .await;
+    }
+}
+
+/// What a token of such a key was permitted before is not begun after it, whoever would have done it.
+#[tokio::test]
+async fn r_36_what_a_token_of_a_compromised_key_was_permitted_is_not_begun() {
+    let pays = json!({ "name": "pay", "arguments": { "amount": 1 } });
+    for (method, params, action) in
+        [("tools/call", pays, "up/pay"), ("tools/list", json!({}), "tools/list")]
+    {
+        let up = upstream(Era::Session).await;
+        let (world, bot) = before(&up, "").await;
+        let client = bot.connected(&world, "up", Era::Session).await;
+        world.authority.drained().await;
+        world.store.once(Call::Commit, Fault::Hang);
+        let rotates = async {
+            world.store.hanging(Call::Commit, 1).await;
+            let reason = "a backup was lost".to_owned();
+            world.run(Command::KeysRotate { reason, compromised: true }).await;
+            world.store.heal();
+        };
+        let (answer, ()) = tokio::join!(client.ask(method, params), rotates);
+        assert_eq!(answer.status, 401, "{answer:?}");
+        assert_eq!(world.outcome(action).await, "not_started");
+        assert!(up.seen_of("tools/call").is_empty(), "{method}");
     }
 }

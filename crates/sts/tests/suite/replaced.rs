@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use authority::Unit;
 use keys::SigningKey;
-use model::{Agent, FactKey};
+use model::{Agent, FactKey, TokenKeySet};
 use oauth::ErrorCode;
 
 use crate::client::{Request, Sts, key};
@@ -144,6 +144,20 @@ async fn i_11_nothing_is_issued_by_a_key_that_was_replaced_meanwhile() {
         };
         assert_eq!(code, expected, "{way:?}");
     }
+}
+
+/// A delegation is worth what the key is that signed it: nothing, once another one is written in its place.
+#[tokio::test]
+async fn i_11_nothing_is_taken_up_on_the_word_of_a_key_that_was_compromised_meanwhile() {
+    let (sts, request) = Box::pin(Way::TakesUp.request()).await;
+    let issued = sts.world.records("issuance").await.len();
+    let written = TokenKeySet { current: key().verifying().thumbprint_text(), retired: Vec::new() };
+    let effects = vec![put(FactKey::token_keys(), &written)];
+    sts.world.store.on_commit([OnCommit::After(Unit { effects, ..Unit::default() })]);
+    let refused = sts.send(request).await.map(drop).expect_err("it rests on what is gone");
+    assert_eq!(refused.code, ErrorCode::TemporarilyUnavailable);
+    assert_eq!(sts.world.store.commits_left(), 0, "it was about to be committed");
+    assert_eq!(sts.world.records("issuance").await.len(), issued);
 }
 
 /// Whatever else changes of the agent is no reason to refuse who asks.
