@@ -83,7 +83,12 @@ impl TokenService {
             return Ok(());
         }
         let why = "this instance has its task: start one with a new key";
-        let error = OAuthError::new(ErrorCode::InvalidGrant, why);
+        // What is exchanged is no grant (RFC 8693 §2.2.2).
+        let code = match taken {
+            Some(_) => ErrorCode::InvalidRequest,
+            None => ErrorCode::InvalidGrant,
+        };
+        let error = OAuthError::new(code, why);
         Err(about(instance, TokenRefusal::of("has_a_task", error, agent)))
     }
 

@@ -34,6 +34,9 @@ const ASKED_MAX: Duration = Duration::from_hours(90 * 24);
 /// The most requests of one agent, or of one person to its client, that can be answered.
 const PENDING_MAX: usize = 16;
 
+/// The most of them while one is for what an instance lacks: that leaves room for what is pushed.
+const LACKING_MAX: usize = 8;
+
 /// The most tools, or patterns of tools, of one request: a person is to read them.
 const TOOLS_MAX: usize = 32;
 
@@ -285,7 +288,8 @@ impl TokenService {
         let remove = |id: ConsentId| Effect::Remove { key: FactKey::consent(id) };
         let mut effects: Vec<Effect> = forgotten.into_iter().map(remove).collect();
         let pending = asked.iter().filter(|(_, expires)| now < **expires);
-        if pending.clone().count() >= PENDING_MAX {
+        let most = if new.key.is_some() { LACKING_MAX } else { PENDING_MAX };
+        if pending.clone().count() >= most {
             let oldest = pending.min_by_key(|(_, expires)| **expires).map(|(id, _)| *id);
             // Any page can send a person here again and again: that locks nobody out.
             let Some(oldest) = oldest.filter(|_| new.client.is_some()) else {

@@ -384,6 +384,21 @@ async fn i_18_an_agent_asks_for_so_much_at_once() {
     assert_eq!(loaded.bodies, [None]);
 }
 
+/// However many instances lack a mandate, their agent can push what it asks for.
+#[tokio::test]
+async fn what_instances_lack_leaves_room_for_what_is_pushed() {
+    let sts = before().await;
+    sts.works_for_people_only().await;
+    for nth in 0..9 {
+        let refused = sts.send(sts.request(&key())).await.unwrap_err();
+        assert_eq!(refused.consent.is_some(), nth < 8, "{nth}");
+    }
+    for _ in 0..8 {
+        pushed(&sts).await;
+    }
+    push(&sts, sts.request(&key()), &task(&sts)).await.expect_err("there is room for no more");
+}
+
 /// Whoever would be denied what it asks for asks nobody.
 #[tokio::test]
 async fn n_012_an_agent_that_is_stopped_asks_nobody() {

@@ -10,7 +10,7 @@ use oauth::ErrorCode;
 use store::Store as _;
 
 use crate::client::{Sts, key};
-use crate::delegation::{before, hands_over, part};
+use crate::delegation::{before, delegates, hands_over, part, takes_up};
 use crate::support::stores::OnCommit;
 use crate::support::{put, until};
 
@@ -110,6 +110,22 @@ async fn a_key_that_is_in_use_costs_two_commits_and_no_more() {
     assert_eq!(sts.causes(1).await, ["has_a_task"]);
     sts.world.drained().await;
     assert_eq!(ended(&sts, "delegate").await, ["returned", "failed"]);
+}
+
+/// What was made for a key that has a task by now is taken up by nobody.
+#[tokio::test]
+async fn an_instance_that_has_its_task_takes_no_other_one_up() {
+    let (sts, lead, reader) = before().await;
+    let own = key();
+    let made = async || {
+        let made = sts.send(delegates(&sts, &lead, (&reader, &own), &part(&sts))).await;
+        made.expect("it is made")
+    };
+    let (first, second) = (made().await, made().await);
+    sts.send(takes_up(&sts, (&reader, &own), &first)).await.expect("a token");
+    let refused = sts.send(takes_up(&sts, (&reader, &own), &second)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest, "{refused}");
+    assert_eq!(sts.causes(1).await, ["has_a_task"]);
 }
 
 /// What was read of the agent that work is handed on to is read again once it is stopped, and once it goes on.
