@@ -371,12 +371,12 @@ impl Authority {
         Opening { permitting, place, begins }: Opening,
         committed: &Committed,
     ) -> Permit<A> {
-        let Permitting { grant, closing, counted, session, marking, found, .. } =
+        let Permitting { grant, closing, counted, since, session, marking, found, .. } =
             permitting.opened(committed);
         let context = closing.context.clone();
         for (place, counter) in counted {
             if let Some(calls) = committed.counters.get(place) {
-                self.pip.calls.note(counter, *calls);
+                self.pip.calls.note(counter, *calls, since);
             }
         }
         if let Some(found) = found {

@@ -133,6 +133,8 @@ pub(crate) enum Counts {
     InTask(TaskId),
     /// or the one that an instance has,
     ByInstance(InstanceId),
+    /// or under the mandate,
+    UnderMandate(MandateId),
     /// or in which somebody may do more.
     OnElevation(ElevationId),
 }
@@ -146,7 +148,10 @@ pub(crate) fn counts(counter: &CounterKey) -> Option<Counts> {
         let task = || who.strip_prefix(Per::Task.place())?.parse().ok().map(Counts::InTask);
         let instance =
             || who.strip_prefix(Per::Instance.place())?.parse().ok().map(Counts::ByInstance);
-        return pdp::window_end(window).map(Counts::Until).or_else(task).or_else(instance);
+        let mandate =
+            || who.strip_prefix(Per::Mandate.place())?.parse().ok().map(Counts::UnderMandate);
+        let until = pdp::window_end(window).map(Counts::Until);
+        return until.or_else(task).or_else(instance).or_else(mandate);
     }
     let (whose, _) = name.split_once('/')?;
     let task = || whose.parse().ok().map(Counts::InTask);

@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
-use model::{Elevation, FactKey, Instance, ProcessMemory, Task, TaskId, TaskState, Timestamp};
+use model::{
+    Elevation, FactKey, Instance, Mandate, ProcessMemory, Task, TaskId, TaskState, Timestamp,
+};
 use store::{CounterKey, Effect, Unit, Urgency};
 
 use crate::counted::{self, Counts};
@@ -216,6 +218,13 @@ async fn is_past(
         Counts::OnElevation(id) => {
             let elevation = undamaged(reader.find::<Elevation>(FactKey::elevation(id)).await)?;
             elevation.map(|it| it.map(|it| it.task))
+        }
+        Counts::UnderMandate(id) => {
+            let mandate = undamaged(reader.find::<Mandate>(FactKey::mandate(id)).await)?;
+            // None is given for longer once it is given: what is given anew is another one.
+            let over = |it: &Mandate| it.withdrawn.as_ref().map_or(it.valid_until, |it| it.since);
+            let is_over = |it: &Mandate| over(it).plus(KEPT_FOR) <= now;
+            return Ok(mandate.is_some_and(|it| it.as_ref().is_none_or(is_over)));
         }
     };
     let Some(task) = task else { return Ok(false) };

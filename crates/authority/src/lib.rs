@@ -85,7 +85,7 @@ pub use reader::{Pages, Reader, all, all_as_of};
 pub use records::resource_text;
 pub use recover::recover;
 pub use refusals::{PointAndCause, REFUSALS_PER_SECOND_MAX, RefusalLog, Refused, Stamp, event};
-pub use reserved::{Reserved, UnknownOutcome};
+pub use reserved::{Reserved, Settling};
 pub use shown::{HUMAN_CREDENTIAL, Shown};
 pub use standing::{delegators, heard, initiator, read_standing, sharing};
 pub use steady_clock::SteadyClock;

@@ -14,6 +14,7 @@ use store::{Committed, CounterKey, Effect, OnceScope, Unit, Urgency};
 use crate::accounts;
 use crate::authorize::{ATTEMPTS_MAX, Authority, NotPermitted};
 use crate::counted;
+use crate::known_calls::Since;
 use crate::labels::{self, Marking};
 use crate::observing;
 use crate::outcomes::Closing;
@@ -66,6 +67,8 @@ pub(crate) struct Permitting {
     pub(crate) entry: usize,
     /// Which of the unit's counters are of its session's calls.
     pub(crate) counted: Vec<(usize, CounterKey)>,
+    /// Since when these are counted.
+    pub(crate) since: Since,
     /// The session as it was decided on.
     pub(crate) session: SessionFacts,
     /// What comes back, as far as it is known.
@@ -252,6 +255,7 @@ impl Authority {
                     grant,
                     entry,
                     counted: counted::of_session(&unit, gathered.standing.root().id),
+                    since: self.pip.calls.since(),
                     session: facts.session.clone(),
                     marking: Arc::new(Marking::of(gathered, id)),
                     found: if is_counted { accounts::found(gathered) } else { None },

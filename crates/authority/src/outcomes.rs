@@ -22,7 +22,7 @@ use crate::making::Permitting;
 use crate::permit::PermitContext;
 use crate::pip::Unknown;
 use crate::refusals::{FOLDED_FOR, RefusalLog};
-use crate::reserved::{Reserved, UnknownOutcome};
+use crate::reserved::{self, Reserved};
 
 /// The most permits whose outcome is not yet in the log; beyond that nothing is permitted.
 pub const OUTCOMES_OPEN_MAX: usize = 8_192;
@@ -213,8 +213,6 @@ impl Pen {
         loop {
             match self.try_to_write(closed).await {
                 Ok(_) | Err(CommitError::Used(_)) => break,
-                // An equal act was marked, or settled, meanwhile.
-                Err(CommitError::Changed { .. }) => continue,
                 Err(error) => tracing::warn!(%error, "could not record an outcome, trying again"),
             }
             tokio::time::sleep(RETRY_AFTER).await;
@@ -225,21 +223,18 @@ impl Pen {
     }
 
     async fn try_to_write(&self, closed: &Closed) -> Result<Committed, CommitError> {
-        let Closed { closing, end, .. } = closed;
-        let store = self.journal.store();
+        let Closed { closing: Closing { context, reserved, .. }, end, .. } = closed;
         let record = outcome_record(closed, self.entropy.as_ref());
         let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
-        let effects = vec![Effect::ClosePermit { index: closing.context.index }];
-        let mut unit = Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() };
-        if leaves_unknown(end.outcome, closing) {
-            let outcome = UnknownOutcome::of(closing.context.decision, closing.reserved.clone());
-            let marked = outcome.mark(&closing.context.act, (store.as_ref(), &mut unit)).await;
-            marked.map_err(|error| CommitError::Unavailable(Box::new(error)))?;
+        let mut effects = vec![Effect::ClosePermit { index: context.index }];
+        if leaves_unknown(end.outcome, &closed.closing) {
+            effects.extend(reserved::lost(&context.act, context.decision, reserved));
         }
         if closed.gives_back() {
-            unit.effects.extend(closing.reserved.given_back());
+            effects.extend(reserved.given_back());
         }
-        store.commit(unit).await
+        let unit = Unit { entries, effects, urgency: Urgency::Deferred, ..Unit::default() };
+        self.journal.store().commit(unit).await
     }
 
     /// Nobody holds the permits that the commit opened, if it did: what they permit is begun no more.

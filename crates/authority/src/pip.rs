@@ -26,7 +26,7 @@ use crate::known_calls::KnownCalls;
 use crate::labels::Flowing;
 use crate::observing::{Observation, Observing};
 use crate::reader::{self, Pages, Reader};
-use crate::reserved::Reserved;
+use crate::reserved::MARKS;
 use crate::standing::read_standing;
 
 /// The most instances, tools and sessions whose facts are kept.
@@ -126,9 +126,9 @@ impl Pip {
         let store = journal.store().clone();
         let start = store.load(&[]).await?.revision;
         let changes = Arc::new(Changes::since(start));
-        let unknown: Arc<Unknown> = Arc::default();
-        listen(store.as_ref(), changes.clone(), unknown.clone());
-        let mut pages = Pages::of(store.as_ref(), "unknown/");
+        let (unknown, calls) = (Arc::<Unknown>::default(), KnownCalls::new(CACHED_MAX));
+        listen(store.as_ref(), changes.clone(), (unknown.clone(), calls.clone()));
+        let mut pages = Pages::of(store.as_ref(), MARKS);
         while let Some(facts) = pages.next().await? {
             let mut marks = unknown.write().expect("no panic while it is held");
             for (key, _) in facts {
@@ -147,7 +147,7 @@ impl Pip {
             handed_to: Cache::new(CACHED_MAX),
             sessions: Cache::new(CACHED_MAX),
             stops: Cache::new(CACHED_MAX),
-            calls: KnownCalls::new(CACHED_MAX),
+            calls,
             unknown,
             saying: Arc::new(journal.sealer().saying()),
         })
@@ -456,23 +456,22 @@ impl Pip {
         }
         if !unread.is_empty() {
             let (names, unread): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
-            let stored = self.store.counters(&unread).await?;
-            let noted = unread.into_iter().zip(stored).map(|(key, it)| self.calls.note(key, it));
+            let since = self.calls.since();
+            let stored = self.store.counters(&unread).await?.into_iter();
+            let noted = unread.into_iter().zip(stored);
+            let noted = noted.map(|(counter, calls)| self.calls.note(counter, calls, since));
             counters.extend(names.into_iter().zip(noted));
         }
         Ok(counters)
     }
-
-    /// Takes note that this was given back, in a commit that is made.
-    pub fn note_given_back(&self, reserved: &Reserved) {
-        self.calls.forget(reserved);
-    }
 }
 
-fn listen(store: &dyn Store, changes: Arc<Changes>, unknown: Arc<Unknown>) {
+fn listen(store: &dyn Store, changes: Arc<Changes>, (unknown, calls): (Arc<Unknown>, KnownCalls)) {
     store.on_change(Arc::new(move |keys, revision| {
-        let mut marks = keys.iter().filter(|key| key.as_str().starts_with("unknown/")).peekable();
+        let mut marks = keys.iter().filter(|key| key.as_str().starts_with(MARKS)).peekable();
         if marks.peek().is_some() {
+            // Who settles one may give back what it took.
+            calls.forget_all();
             // Marked before the change is recorded: a decision that was made as of this revision
             // sees the mark, and one that was made before is refused at its commit.
             let mut unknown = unknown.write().expect("no panic while it is held");

@@ -9,7 +9,7 @@ use model::{ActDigest, Clock, Entropy, Harm, RecordId};
 use store::{CommitError, Effect, OpenPermit, Unit};
 
 use crate::NotPermitted;
-use crate::reserved::{Reserved, UnknownOutcome};
+use crate::reserved::{self, Reserved};
 
 /// Closes every permit that is still open in `journal` and returns how many there were. Nothing is
 /// done again; a consequential act equal to one of them is refused until somebody settles it.
@@ -36,15 +36,8 @@ pub async fn recover(
                 None
             }
         };
-        let store = journal.store();
-        let (mut unit, act) =
-            closing_unit((permit.index, &decision, disclosure.as_ref()), clock, entropy);
-        if let Some(act) = act {
-            let outcome = UnknownOutcome::of(decision.id, reserved(permit));
-            let marked = outcome.mark(&act, (store.as_ref(), &mut unit)).await;
-            marked.map_err(crate::FactsError::from)?;
-        }
-        match store.commit(unit).await {
+        let unit = closing_unit((permit, &decision, disclosure.as_ref()), clock, entropy);
+        match journal.store().commit(unit).await {
             Ok(_) | Err(CommitError::Used(_)) => {}
             Err(error) => return Err(NotPermitted::Unrecorded(error)),
         }
@@ -52,13 +45,13 @@ pub async fn recover(
     Ok(open.len())
 }
 
-/// What closes the permit at `index`, and the act that nobody may do again until somebody settles it, if it can
-/// have done something.
+/// What closes `permit`, and has nobody do again what it permitted until somebody settles that, if that can have
+/// done something.
 fn closing_unit(
-    (index, decision, disclosure): (u64, &DecisionRecord, Option<&Disclosure>),
+    (permit, decision, disclosure): (&OpenPermit, &DecisionRecord, Option<&Disclosure>),
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> (Unit, Option<ActDigest>) {
+) -> Unit {
     let now = clock.now();
     let record = OutcomeRecord {
         agent: decision.agent.clone(),
@@ -77,15 +70,17 @@ fn closing_unit(
         time: now,
         v: VERSION,
     };
-    let effects = vec![Effect::ClosePermit { index }];
+    let mut effects = vec![Effect::ClosePermit { index: permit.index }];
     let consequential = decision.harm.iter().any(|class| *class != Harm::ReadsData);
-    let act = act_of(decision, disclosure).filter(|_| consequential);
+    if let Some(act) = act_of(decision, disclosure).filter(|_| consequential) {
+        effects.extend(reserved::lost(&act, decision.id, &taken_by(permit)));
+    }
     let entries = vec![journal::entry(*record.id.as_bytes(), &record, None)];
-    (Unit { entries, effects, ..Unit::default() }, act)
+    Unit { entries, effects, ..Unit::default() }
 }
 
 /// What the permit has taken; nothing, if that cannot be read: then it stays taken.
-fn reserved(permit: &OpenPermit) -> Reserved {
+fn taken_by(permit: &OpenPermit) -> Reserved {
     let read = permit.body.as_deref().map(Reserved::read);
     if matches!(read, Some(None)) {
         tracing::error!(index = permit.index, "what an open permit has taken cannot be read");

@@ -1,7 +1,10 @@
 //! What a permit has taken of limits and budgets: known for as long as it may be given back.
 //!
-//! It is kept with the open permit, and with the mark of an unknown outcome until somebody settles that. So
+//! It is kept with the open permit, and from when nobody knows what became of that until somebody settles it. So
 //! a crash neither loses nor doubles it.
+//!
+//! An act of which nobody knows has a mark, and beside it, for each of equal ones that were under way at once, what
+//! that has taken: however many end so at the same time, none waits for another, nor writes what another wrote.
 //!
 //! INVARIANT: it is given back in the commit that closes the permit, or that settles its outcome, and in no
 //! other: once, and only where it is sure that nothing happened (`n_088_what_is_reserved_…`).
@@ -11,23 +14,35 @@ use std::collections::BTreeMap;
 use model::{ActDigest, DecisionId, FactKey};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use store::{CounterKey, Effect, Facts, Store, StoreError, Unit};
+use store::{CounterKey, Effect, Store, StoreError};
+
+use crate::FactsError;
+use crate::reader::{Pages, Reader};
+
+/// How the keys begin of the marks of acts of which nobody knows.
+pub(crate) const MARKS: &str = "unknown/";
+
+/// How the keys begin of what such an act has taken.
+const LOST: &str = "lost/";
 
 /// How much was taken of each counter. Written as texts: a number would be exact up to 2^53 only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reserved(BTreeMap<String, i64>);
 
-/// What is kept of an act of which nobody knows whether it happened, until somebody settles that.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct UnknownOutcome {
-    /// The decision that permitted it.
-    pub decision: DecisionId,
-    /// What it has taken; of an outcome that became unknown before this was kept, nothing is known.
-    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+/// The mark of an act of which nobody knows whether it happened. Earlier builds kept nothing else of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Mark {
+    /// The decision that permitted it; of equal acts, of one that is not settled.
+    decision: DecisionId,
+}
+
+/// What settles what became of an act of which nobody knows.
+#[derive(Debug)]
+pub struct Settling {
+    /// What it has taken; of one that was lost before that was kept, nothing is known.
     pub reserved: Reserved,
-    /// Equal acts that were under way beside it, of which nobody knows either.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<Self>,
+    /// What settles it. Equal acts may be done again once nobody is left who may have done it.
+    pub effects: Vec<Effect>,
 }
 
 impl Reserved {
@@ -72,53 +87,76 @@ impl Reserved {
     }
 }
 
-impl UnknownOutcome {
-    pub(crate) const fn of(decision: DecisionId, reserved: Reserved) -> Self {
-        Self { decision, reserved, others: Vec::new() }
-    }
+/// What has acts equal to `act` refused until somebody settles what became of this one, which `decision` permitted,
+/// and which has taken what is `reserved`.
+pub(crate) fn lost(act: &ActDigest, decision: DecisionId, reserved: &Reserved) -> [Effect; 2] {
+    let body = json::canonical_of(reserved);
+    [mark(act, decision), Effect::Put { key: lost_key(act, &decision), body }]
+}
 
-    /// Has `unit` refuse acts equal to `act` until somebody settles this one, and each of those that were marked
-    /// before it.
-    pub(crate) async fn mark(
-        self,
-        act: &ActDigest,
-        (store, unit): (&dyn Store, &mut Unit),
-    ) -> Result<(), StoreError> {
-        let key = FactKey::unknown_outcome(act);
-        let Facts { bodies, revision } = store.load(std::slice::from_ref(&key)).await?;
-        let marked = bodies.into_iter().flatten().next();
-        let marked = marked.and_then(|body| serde_json::from_slice(&body).ok());
-        let body = json::canonical_of(&self.beside(marked));
-        unit.effects.push(Effect::Put { key: key.clone(), body });
-        unit.reads.push(key);
-        unit.revision = revision;
-        Ok(())
-    }
-
-    fn beside(mut self, marked: Option<Self>) -> Self {
-        if let Some(mut marked) = marked {
-            self.others.append(&mut marked.others);
-            self.others.push(marked);
+impl Settling {
+    /// What settles what became of the act that `decision` permitted; none, if somebody knows. It rests on what
+    /// `reader` reads: of two who settle equal acts at once, one is told to look again.
+    pub async fn of(
+        decision: &DecisionId,
+        store: &dyn Store,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<Self>, FactsError> {
+        let Some(act) = lost_act(decision, store).await? else { return Ok(None) };
+        let key = FactKey::unknown_outcome(&act);
+        let marked = reader.find::<Mark>(key.clone()).await?;
+        let own = lost_key(&act, decision);
+        let reserved = reader.find::<Reserved>(own.clone()).await?;
+        if reserved.is_none() && marked.is_none_or(|marked| marked.decision != *decision) {
+            return Ok(None);
         }
-        self
+        let equal = format!("{LOST}{act}/");
+        let left = store.list(&equal, None, 2).await?.facts.into_iter().find_map(|(key, _)| {
+            let left = key.as_str().strip_prefix(equal.as_str())?.parse::<DecisionId>().ok();
+            left.filter(|left| left != decision)
+        });
+        // Written anew where one is left: whoever settles that at the same time has to see that this one is.
+        let marked = left.map_or(Effect::Remove { key }, |left| mark(&act, left));
+        let taken = reserved.is_some().then_some(Effect::Remove { key: own });
+        let effects = std::iter::once(marked).chain(taken).collect();
+        Ok(Some(Self { reserved: reserved.unwrap_or_default(), effects }))
     }
+}
 
-    /// Whether `decision` is among them.
-    pub fn is_of(&self, decision: &DecisionId) -> bool {
-        self.decision == *decision || self.others.iter().any(|it| it.decision == *decision)
-    }
+fn mark(act: &ActDigest, decision: DecisionId) -> Effect {
+    let body = json::canonical_of(&Mark { decision });
+    Effect::Put { key: FactKey::unknown_outcome(act), body }
+}
 
-    /// What `decision` has taken, and what is still unknown once that is settled; none, if it is not among them.
-    pub fn settled(mut self, decision: &DecisionId) -> Option<(Reserved, Option<Self>)> {
-        if self.decision == *decision {
-            let next = self.others.pop();
-            let next = next.map(|next| Self { others: self.others, ..next });
-            return Some((self.reserved, next));
+fn lost_key(act: &ActDigest, decision: &DecisionId) -> FactKey {
+    FactKey::from_text(&format!("{LOST}{act}/{decision}"))
+}
+
+/// The act that `decision` permitted, if nobody knows what became of it.
+async fn lost_act(
+    decision: &DecisionId,
+    store: &dyn Store,
+) -> Result<Option<ActDigest>, StoreError> {
+    let end = format!("/{decision}");
+    let is_marked = |body: &[u8]| {
+        let mark = serde_json::from_slice::<Mark>(body);
+        mark.is_ok_and(|mark| mark.decision == *decision)
+    };
+    for prefix in [LOST, MARKS] {
+        let mut pages = Pages::of(store, prefix);
+        while let Some(facts) = pages.next().await? {
+            let act = facts.iter().find_map(|(key, body)| {
+                let act = key.as_str().strip_prefix(prefix)?;
+                let act =
+                    act.strip_suffix(end.as_str()).or_else(|| is_marked(body).then_some(act))?;
+                act.parse().ok()
+            });
+            if act.is_some() {
+                return Ok(act);
+            }
         }
-        let place = self.others.iter().position(|it| it.decision == *decision)?;
-        let settled = self.others.remove(place);
-        Some((settled.reserved, Some(self)))
     }
+    Ok(None)
 }
 
 impl Serialize for Reserved {
@@ -174,41 +212,5 @@ mod tests {
             assert_eq!(Reserved::read(body.as_bytes()), None, "{body}");
         }
         assert_eq!(Reserved::read(b"{}"), Some(Reserved::default()));
-    }
-
-    /// What was written before it was kept is read as that.
-    #[test]
-    fn a_mark_of_before_is_read() {
-        let decision = DecisionId::from_bytes([1; 16]);
-        let before = json::canonical(&serde_json::json!({ "decision": decision }));
-        let read: UnknownOutcome = serde_json::from_slice(&before).expect("it is read");
-        let now = UnknownOutcome::of(decision, Reserved::default());
-        assert_eq!((&read, json::canonical_of(&now)), (&now, before));
-    }
-
-    /// In whatever order, each once.
-    #[test]
-    fn each_of_equal_acts_is_settled_by_itself() {
-        let of = |number: u8| {
-            let taken = [counted("a", i64::from(number))];
-            UnknownOutcome::of(DecisionId::from_bytes([number; 16]), Reserved::by(&taken))
-        };
-        for order in [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
-            let mut left = Some(of(3).beside(Some(of(2).beside(Some(of(1))))));
-            for (number, before) in order.into_iter().zip(1..) {
-                let marked = left.take().expect("it is marked");
-                assert_eq!(marked.others.len(), 3 - before, "{order:?}");
-                let read = serde_json::from_slice(&json::canonical_of(&marked));
-                assert_eq!(read.ok().as_ref(), Some(&marked));
-                let UnknownOutcome { decision, reserved, .. } = of(number);
-                assert!(marked.is_of(&decision));
-                let (taken, next) = marked.settled(&decision).expect("it is among them");
-                assert_eq!(taken, reserved, "{order:?}");
-                assert!(next.as_ref().is_none_or(|next| !next.is_of(&decision)), "{order:?}");
-                assert_eq!(next.clone().and_then(|next| next.settled(&decision)), None);
-                left = next;
-            }
-            assert_eq!(left, None);
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::{Effect, LogEntry, Reserved, UnknownOutcome};
+use authority::{LogEntry, Reserved, Settling};
 use journal::DisclosureError;
 use model::record::{Commitments, DecisionRecord, Disclosure, FactsRecord, OutcomeRecord};
 use model::{
@@ -15,7 +15,6 @@ use tlog::{LeafIndex, TreeSize};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::policy::Activations;
-use crate::register::put;
 
 /// The most records of one page.
 const PAGE: usize = 1_000;
@@ -327,43 +326,22 @@ impl Administration {
         let mut draft = self.draft(by, "outcome/settle", ResourceRef::Deployment).await?;
         let missing = || AdminError::Missing(format!("unknown outcome of `{decision}`"));
         let id: DecisionId = decision.parse().map_err(|_| missing())?;
-        let key = self.unknown_mark(&id).await?.ok_or_else(missing)?;
-        // Read, so that of two who settle it at once one is told that it was settled, and gives nothing back.
-        let found = draft.reader.find::<UnknownOutcome>(key.clone()).await;
-        let found = found.map_err(AdminError::unavailable)?;
-        let (reserved, left) = found.and_then(|it| it.settled(&id)).ok_or_else(missing)?;
+        let store = self.authority.pip().store();
+        let settling = Settling::of(&id, store, &mut draft.reader).await;
+        let settling = settling.map_err(AdminError::unavailable)?;
+        let Settling { reserved, mut effects } = settling.ok_or_else(missing)?;
         // Whoever finds that it happened leaves taken what it took.
         let given_back = if did_not_happen { reserved } else { Reserved::default() };
-        let mut effects = vec![match left {
-            // Of an equal act that was under way beside it nobody knows yet.
-            Some(left) => put(key, &left),
-            None => Effect::Remove { key },
-        }];
         effects.extend(given_back.given_back());
-        let gives_back = !given_back.is_empty();
+        let given_back = !given_back.is_empty();
         let change = json!({
             "decision": decision,
             "did_not_happen": did_not_happen,
-            "given_back": gives_back,
+            "given_back": given_back,
             "reason": reason,
         });
         let done = draft.make(change, effects).await?;
-        self.authority.pip().note_given_back(&given_back);
-        Ok(json!({ "settled": decision, "given_back": gives_back, "decision": done.decision }))
-    }
-
-    async fn unknown_mark(&self, decision: &DecisionId) -> Result<Option<FactKey>, AdminError> {
-        let names = |body: &[u8]| {
-            let marked: Option<UnknownOutcome> = serde_json::from_slice(body).ok();
-            marked.is_some_and(|marked| marked.is_of(decision))
-        };
-        let mut pages = self.pages("unknown/");
-        while let Some(facts) = pages.next().await.map_err(AdminError::unavailable)? {
-            if let Some((key, _)) = facts.into_iter().find(|(_, body)| names(body)) {
-                return Ok(Some(key));
-            }
-        }
-        Ok(None)
+        Ok(json!({ "settled": decision, "given_back": given_back, "decision": done.decision }))
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use authority::{CLOCK_TRUST_AFTER, COUNTERS_AT_ONCE, Forgetting};
 use model::{
-    Elevation, ElevationId, FactKey, HostProcess, Instance, InstanceId, Label, MandateId,
-    ProcessMemory, Task, TaskEnd, TaskId, TaskState, Thumbprint, WorkloadIdentity,
+    Clock as _, Elevation, ElevationId, FactKey, HostProcess, Instance, InstanceId, Label, Mandate,
+    MandateId, ProcessMemory, Task, TaskEnd, TaskId, TaskState, Thumbprint, Withdrawn,
+    WorkloadIdentity,
 };
 use serde_json::json;
 use store::{CounterKey, Effect, Store as _, Unit};
@@ -211,6 +212,27 @@ async fn what_was_counted_for_work_is_forgotten_once_that_is_over() {
     drop(permit);
     world.drained().await;
     assert_eq!(world.counters().await, stay);
+}
+
+/// Nobody does anything under it any more: whoever consents anew gives another.
+#[tokio::test]
+async fn what_was_used_up_under_a_mandate_is_forgotten_once_that_is_over() {
+    let world = World::new().await;
+    let (own, now) = (&world.standing.mandate, world.clock.now());
+    let withdrawn = Some(Withdrawn { reason: String::new(), since: now });
+    let withdrawn = Mandate { id: MandateId::from_bytes([11; 16]), withdrawn, ..own.clone() };
+    let out = Mandate { id: MandateId::from_bytes([12; 16]), valid_until: now, ..own.clone() };
+    for mandate in [&withdrawn, &out] {
+        world.put(FactKey::mandate(mandate.id), mandate).await;
+    }
+    let counter = |id: MandateId| format!("budget/ever/ever/mandate/{id}");
+    world.count([withdrawn.id, out.id, own.id].map(counter).into_iter()).await;
+    let mut from = Forgetting::new(|_| None);
+    world.forget(&mut from).await;
+    assert_eq!(world.counters().await.len(), 3);
+    world.clock.advance(Duration::from_hours(24));
+    world.forget(&mut from).await;
+    assert_eq!(world.counters().await, [counter(own.id)]);
 }
 
 /// What stands beside it is forgotten, and it stays.

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use authority::UnknownOutcome;
+use authority::{Reader, Settling};
 use model::record::OutcomeKind;
 use model::{DecisionId, FactKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::{CommitError, CounterKey, Effect, Store as _, Unit};
+use store::{CommitError, CounterKey, Store as _, Unit};
 
 use crate::budgets::{REFUNDS, told};
+use crate::support::World;
 use crate::support::runs::run;
 use crate::support::stores::OnCommit;
-use crate::support::{World, put};
 
 /// How much there is.
 const CAP: i64 = 100;
@@ -26,21 +26,24 @@ struct Unsettled {
 impl World {
     /// The first outcome that nobody knows, and what says whether it happened.
     async fn unsettled(&self, did_not_happen: bool) -> Option<Unsettled> {
-        let revision = self.store.load(&[]).await.expect("it is read").revision;
         let page = self.store.list("unknown/", None, 1).await.expect("they are listed");
-        let (key, body) = page.facts.into_iter().next()?;
-        let outcome: UnknownOutcome = serde_json::from_slice(&body).expect("it can be read");
-        let decision = outcome.decision;
-        let (reserved, left) = outcome.settled(&decision).expect("it is its own");
-        let mut effects = vec![match left {
-            Some(left) => put(key.clone(), &left),
-            None => Effect::Remove { key: key.clone() },
-        }];
+        let (_, body) = page.facts.into_iter().next()?;
+        let marked: Value = serde_json::from_slice(&body).expect("it can be read");
+        let decision = marked["decision"].as_str().expect("it names one");
+        let decision: DecisionId = decision.parse().expect("a decision");
+        let unit = self.settling(decision, did_not_happen).await.expect("it is marked");
+        Some(Unsettled { decision, unit })
+    }
+
+    /// What says whether that happened which `decision` permitted, if nobody knows.
+    async fn settling(&self, decision: DecisionId, did_not_happen: bool) -> Option<Unit> {
+        let mut reader = Reader::new(self.store.as_ref());
+        let settling = Settling::of(&decision, self.store.as_ref(), &mut reader).await;
+        let Settling { reserved, mut effects } = settling.expect("it is read")?;
         if did_not_happen {
             effects.extend(reserved.given_back());
         }
-        let unit = Unit { reads: vec![key], revision, effects, ..Unit::default() };
-        Some(Unsettled { decision, unit })
+        Some(Unit { effects, ..Unit::resting_on(reader.sourced(())) })
     }
 
     /// What the call used that was permitted by `decision`, as it is recorded.
@@ -49,6 +52,14 @@ impl World {
         let record = records.iter().find(|it| it.text_of("id") == decision.to_string());
         let disclosed = self.disclosure(record.expect("it is recorded")).await;
         disclosed.value("arguments").expect("it is disclosed")["amount"].as_i64().expect("a number")
+    }
+
+    /// How many calls of the session policy sees.
+    async fn calls_seen(&self) -> i64 {
+        let act = self.refund(9, 1);
+        let instance = self.standing.instance.id;
+        let gathered = self.authority.pip().gather(instance, &act.request).await;
+        gathered.expect("it is read").session.counters["calls"]
     }
 
     /// What is used up of the budget of today, and how many calls of the task were counted.
@@ -375,15 +386,56 @@ async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself()
     }
 }
 
-/// Policy sees as many calls as are counted, also once some are given back.
+/// However many equal acts are lost at once, the mark and what is kept beside it are no larger for it; of two who
+/// settle them at once, one looks again, and the last leaves nothing.
+#[tokio::test]
+async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() {
+    let world = World::budgeted(BUDGETS).await;
+    let mut begun = Vec::new();
+    for _ in 0..32 {
+        let permit = world.authorize(world.refund(0, 1)).await.expect("it is permitted");
+        begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
+    }
+    let mut lost: Vec<_> = begun.iter().map(|it| it.context.decision).collect();
+    drop(begun);
+    world.drained().await;
+    let kept = async |prefix: &str| {
+        let page = world.store.list(prefix, None, 100).await.expect("they are listed");
+        page.facts.into_iter().map(|(_, body)| body.len()).collect::<Vec<_>>()
+    };
+    assert_eq!((kept("unknown/").await.len(), kept("lost/").await.len()), (1, 32));
+    assert!(kept("lost/").await.into_iter().chain(kept("unknown/").await).all(|it| it < 1_000));
+    // Each would leave the mark for the other.
+    let (first, second) = (lost.pop().expect("one"), lost.pop().expect("another"));
+    let [one, other] = [world.settling(first, true).await, world.settling(second, true).await];
+    world.store.commit(one.expect("nobody knows")).await.expect("it is settled");
+    let other = world.store.commit(other.expect("nobody knows")).await;
+    assert!(matches!(other, Err(CommitError::Changed { .. })), "{other:?}");
+    assert!(world.settling(first, true).await.is_none(), "it is settled");
+    lost.push(second);
+    for decision in lost {
+        assert_eq!(told(&world.done(world.refund(0, 1)).await), "outcome_unknown");
+        let unit = world.settling(decision, true).await.expect("nobody knows");
+        world.store.commit(unit).await.expect("it is settled");
+    }
+    assert_eq!((kept("unknown/").await, kept("lost/").await), (Vec::new(), Vec::new()));
+    assert_eq!(world.taken().await, (0, 0));
+    assert_eq!(told(&world.done(world.refund(0, 1)).await), "permitted");
+}
+
+/// Policy sees as many calls as are counted, also once some are given back, by an outcome or by somebody.
 #[tokio::test]
 async fn the_calls_that_policy_sees_are_less_once_some_are_given_back() {
-    let world = World::new().await;
-    let lookup = || world.call("lookup", json!({}));
-    world.done(lookup()).await.expect("it is permitted");
-    drop(world.authorize(lookup()).await.expect("it is permitted"));
+    let world = World::budgeted(BUDGETS).await;
+    world.done(world.refund(0, 1)).await.expect("it is permitted");
+    let lost = world.authorize(world.refund(1, 1)).await.expect("it is permitted");
+    drop(lost.begin(world.clock.as_ref()).expect("it begins"));
+    let given_up = world.authorize(world.refund(2, 1)).await.expect("it is permitted");
+    assert_eq!(world.calls_seen().await, 3);
+    drop(given_up);
     world.drained().await;
-    let instance = world.standing.instance.id;
-    let gathered = world.authority.pip().gather(instance, &lookup().request).await;
-    assert_eq!(gathered.expect("it is read").session.counters["calls"], 1);
+    assert_eq!(world.calls_seen().await, 2);
+    let unsettled = world.unsettled(true).await.expect("nobody knows");
+    world.store.commit(unsettled.unit).await.expect("it is settled");
+    assert_eq!(world.calls_seen().await, 1);
 }

@@ -182,7 +182,7 @@ async fn n_079_a_refusal_names_who_refused_and_what_state() {
     check(("response_type", "token"), "unsupported_response_type").await;
     check(("code_challenge_method", "plain"), "invalid_request").await;
     check(("code_challenge", ""), "invalid_request").await;
-    check(("resource", ""), "invalid_request").await;
+    check(("resource", ""), "invalid_target").await;
     check(("resource", "https://other.example/mcp/crm"), "invalid_target").await;
     check(("resource", "https://chancery.example/mcp/other"), "invalid_target").await;
     check(("scope", "crm/lookup other/tool"), "invalid_scope").await;
