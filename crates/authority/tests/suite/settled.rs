@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Store as _, Unit};
 
 use crate::budgets::told;
-use crate::support::{World, until};
 use crate::support::stores::OnCommit;
+use crate::support::{World, until};
 
 /// How much there is.
 const CAP: i64 = 100;
