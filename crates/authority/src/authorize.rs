@@ -134,8 +134,8 @@ impl Authority {
         let (outcomes, queue) = mpsc::unbounded_channel();
         let clock_guard = ClockGuard::new(parts.clock.as_ref(), parts.last_record);
         let (journal, entropy) = (parts.journal.clone(), parts.entropy.clone());
-        let calls = parts.pip.calls.clone();
-        let pen = Pen { journal, clock: parts.clock.clone(), entropy, calls };
+        let (calls, unknown) = (parts.pip.calls.clone(), parts.pip.unknown().clone());
+        let pen = Pen { journal, clock: parts.clock.clone(), entropy, calls, unknown };
         let writer = OutcomeWriter { queue, pen };
         let (strangers, seen) = mpsc::channel(STRANGERS_WAITING_MAX);
         let authority = Self {
@@ -376,7 +376,7 @@ impl Authority {
         let context = closing.context.clone();
         for (place, counter) in counted {
             if let Some(calls) = committed.counters.get(place) {
-                self.pip.calls.note(counter, *calls, since);
+                self.pip.calls.note(&counter, *calls, since);
             }
         }
         if let Some(found) = found {

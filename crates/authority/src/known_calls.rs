@@ -41,12 +41,12 @@ impl KnownCalls {
     }
 
     /// Takes note that the store, which was asked `since`, says `calls` for `counter`. Gives the most that is known.
-    pub(crate) fn note(&self, counter: CounterKey, calls: i64, since: Since) -> i64 {
-        let known = self.known.get_with_by_ref(&counter, || Arc::new(AtomicI64::new(calls)));
+    pub(crate) fn note(&self, counter: &CounterKey, calls: i64, since: Since) -> i64 {
+        let known = self.known.get_with_by_ref(counter, || Arc::new(AtomicI64::new(calls)));
         let most = known.fetch_max(calls, Ordering::AcqRel).max(calls);
         // Looked at after it is kept: whoever gives some back later forgets it.
         if self.since() != since {
-            self.known.invalidate(&counter);
+            self.known.invalidate(counter);
         }
         most
     }
@@ -78,8 +78,8 @@ mod tests {
         let (one, all) = (Reserved::by(&[taken]), Reserved::default());
         for given_back in [&one, &all] {
             let before = calls.since();
-            assert_eq!(calls.note(counter(), 6, before), 6);
-            assert_eq!(calls.note(counter(), 5, before), 6, "the most is the newest");
+            assert_eq!(calls.note(&counter(), 6, before), 6);
+            assert_eq!(calls.note(&counter(), 5, before), 6, "the most is the newest");
             assert_eq!(calls.of(&counter()), Some(6));
             if given_back.is_empty() {
                 calls.forget_all();
@@ -88,10 +88,10 @@ mod tests {
             }
             assert_eq!(calls.of(&counter()), None);
             for late in [7, 4] {
-                assert_eq!(calls.note(counter(), late, before), late);
+                assert_eq!(calls.note(&counter(), late, before), late);
                 assert_eq!(calls.of(&counter()), None);
             }
-            assert_eq!(calls.note(counter(), 5, calls.since()), 5);
+            assert_eq!(calls.note(&counter(), 5, calls.since()), 5);
             assert_eq!(calls.of(&counter()), Some(5));
             calls.forget_all();
         }

@@ -51,6 +51,7 @@ mod shown;
 mod standing;
 mod steady_clock;
 mod telling;
+mod unknown;
 mod watch;
 
 pub use administer::{AdminAct, Administered, ChangedBy, NotAdministered};

@@ -20,9 +20,9 @@ use crate::committing::Abandoned;
 use crate::known_calls::KnownCalls;
 use crate::making::Permitting;
 use crate::permit::PermitContext;
-use crate::pip::Unknown;
 use crate::refusals::{FOLDED_FOR, RefusalLog};
 use crate::reserved::{self, Reserved};
+use crate::unknown::Unknown;
 
 /// The most permits whose outcome is not yet in the log; beyond that nothing is permitted.
 pub const OUTCOMES_OPEN_MAX: usize = 8_192;
@@ -103,6 +103,22 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
+    /// The permit that was open ended so: where nobody knows what it has done, that counts from now on, not only once
+    /// it is recorded.
+    fn new((closing, place): Open, (end, at): (End, Timestamp), unknown: &Unknown) -> Self {
+        let closed = Self { closing, end, at, _place: place };
+        if let Some(mark) = closed.mark() {
+            unknown.ended(mark);
+        }
+        closed
+    }
+
+    /// The mark of the act, if nobody knows what it has done.
+    fn mark(&self) -> Option<FactKey> {
+        let is_unknown = leaves_unknown(self.end.outcome, &self.closing);
+        is_unknown.then(|| FactKey::unknown_outcome(&self.closing.context.act))
+    }
+
     /// Whether something was taken for what surely did not happen.
     fn gives_back(&self) -> bool {
         self.end.is_nothing && !self.closing.reserved.is_empty()
@@ -142,15 +158,8 @@ impl OutcomeSlot {
     }
 
     pub(crate) fn close(&mut self, end: End) {
-        let Some((closing, place)) = self.open.take() else { return };
-        if leaves_unknown(end.outcome, &closing) {
-            // From now on, not only once it is recorded.
-            let mark = FactKey::unknown_outcome(&closing.context.act);
-            let mut unknown = self.unknown.write().expect("no panic while it is held");
-            unknown.insert(mark, Revision(u64::MAX));
-        }
-        let at = self.clock.now();
-        let closed = Closed { closing, end, at, _place: place };
+        let Some(open) = self.open.take() else { return };
+        let closed = Closed::new(open, (end, self.clock.now()), &self.unknown);
         // The receiver lives as long as the process: if it is gone, the restart writes *unknown*.
         let _ = self.queue.send(Queued::Closed(closed));
     }
@@ -174,6 +183,7 @@ pub(crate) struct Pen {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) calls: KnownCalls,
+    pub(crate) unknown: Arc<Unknown>,
 }
 
 impl OutcomeWriter {
@@ -217,6 +227,9 @@ impl Pen {
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
+        if let Some(mark) = closed.mark() {
+            self.unknown.written(&mark);
+        }
         if closed.gives_back() {
             self.calls.forget(&closed.closing.reserved);
         }
@@ -242,8 +255,8 @@ impl Pen {
         let Ok(committed) = commit.await else { return };
         for Opening { permitting, place, begins } in openings {
             let closing = permitting.opened(&committed).closing;
-            let (end, at) = (End::left(begins), self.clock.now());
-            let closed = Closed { closing, end, at, _place: place };
+            let end = (End::left(begins), self.clock.now());
+            let closed = Closed::new((closing, place), end, &self.unknown);
             self.write_outcome(&closed).await;
         }
     }

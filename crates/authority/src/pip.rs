@@ -3,8 +3,8 @@
 //! What was read before is kept and used again only while the store's own reports say that it has
 //! not changed; the commit checks the same once more. A missing fact is an error, never a default.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use journal::Journal;
 use keys::SealingKey;
@@ -28,6 +28,7 @@ use crate::observing::{Observation, Observing};
 use crate::reader::{self, Pages, Reader};
 use crate::reserved::MARKS;
 use crate::standing::read_standing;
+use crate::unknown::Unknown;
 
 /// The most instances, tools and sessions whose facts are kept.
 const CACHED_MAX: u64 = 100_000;
@@ -110,10 +111,6 @@ pub struct Pip {
     pub(crate) saying: Arc<SealingKey>,
 }
 
-/// The marks of acts whose outcome nobody knows, and when each last changed. One that was removed
-/// stays until somebody looks: a mark too many costs a look, one too few an act done twice.
-pub(crate) type Unknown = RwLock<HashMap<FactKey, Revision>>;
-
 struct ToolFacts {
     tool: Arc<Tool>,
     owner: Option<Arc<Person>>,
@@ -130,10 +127,7 @@ impl Pip {
         listen(store.as_ref(), changes.clone(), (unknown.clone(), calls.clone()));
         let mut pages = Pages::of(store.as_ref(), MARKS);
         while let Some(facts) = pages.next().await? {
-            let mut marks = unknown.write().expect("no panic while it is held");
-            for (key, _) in facts {
-                marks.entry(key).or_insert(start);
-            }
+            unknown.changed(facts.into_iter().map(|(key, _)| key), start);
         }
         Ok(Self {
             store,
@@ -226,24 +220,14 @@ impl Pip {
     /// Whether nobody knows how an equal act ended.
     pub(crate) async fn outcome_unknown(&self, act: &ActDigest) -> Result<bool, FactsError> {
         let mark = FactKey::unknown_outcome(act);
-        let is_marked = {
-            let unknown = self.unknown.read().expect("no panic while it is held");
-            !unknown.is_empty() && unknown.contains_key(&mark)
-        };
-        if !is_marked {
+        if !self.unknown.may_have(&mark) {
             return Ok(false);
         }
         let loaded = self.store.load(std::slice::from_ref(&mark)).await?;
         if loaded.bodies.iter().any(Option::is_some) {
             return Ok(true);
         }
-        // Somebody settled it, unless it was marked again since.
-        let mut unknown = self.unknown.write().expect("no panic while it is held");
-        let settled = unknown.get(&mark).is_some_and(|at| *at <= loaded.revision);
-        if settled {
-            unknown.remove(&mark);
-        }
-        Ok(!settled)
+        Ok(!self.unknown.is_settled(&mark, loaded.revision))
     }
 
     /// Gathers the facts of the act that `request` asks for, by the registered instance `instance`.
@@ -459,7 +443,7 @@ impl Pip {
             let since = self.calls.since();
             let stored = self.store.counters(&unread).await?.into_iter();
             let noted = unread.into_iter().zip(stored);
-            let noted = noted.map(|(counter, calls)| self.calls.note(counter, calls, since));
+            let noted = noted.map(|(counter, calls)| self.calls.note(&counter, calls, since));
             counters.extend(names.into_iter().zip(noted));
         }
         Ok(counters)
@@ -474,8 +458,7 @@ fn listen(store: &dyn Store, changes: Arc<Changes>, (unknown, calls): (Arc<Unkno
             calls.forget_all();
             // Marked before the change is recorded: a decision that was made as of this revision
             // sees the mark, and one that was made before is refused at its commit.
-            let mut unknown = unknown.write().expect("no panic while it is held");
-            unknown.extend(marks.map(|mark| (mark.clone(), revision)));
+            unknown.changed(marks.cloned(), revision);
         }
         changes.record(keys, revision);
     }));

@@ -18,6 +18,7 @@ use model::{
 use crate::labels::{self, Marking};
 use crate::pip::FactsError;
 use crate::records;
+use crate::reserved::MARKS;
 use crate::{Authority, Governed, NotPermitted, Permit};
 
 /// How long to wait before facts that were changing are read again.
@@ -58,7 +59,7 @@ impl Authority {
     pub fn watch<A: Governed>(self: &Arc<Self>, permit: &Permit<A>) -> Watch {
         let context = permit.context();
         // An equal act whose outcome becomes unknown forbids another one, not this.
-        let keys = context.reads.iter().filter(|key| !key.as_str().starts_with("unknown/"));
+        let keys = context.reads.iter().filter(|key| !key.as_str().starts_with(MARKS));
         let rests = Rests {
             keys: keys.cloned().collect(),
             revision: permit.slot.revision,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use authority::NotPermitted;
 use futures::future::join_all;
-use model::{ActionName, Clock as _, Denial, ResourceRef};
+use model::{ActionName, Clock as _, Denial, ResourceRef, SessionFacts};
 use serde_json::{Value, json};
 use store::{CounterKey, Store as _, Unit};
 
@@ -87,6 +87,30 @@ async fn the_calls_of_a_tool_are_counted_where_policy_looks_at_them() {
     let last = world.records("decision").await.pop().unwrap();
     let session = world.disclosure(&last).await.value("session").cloned().unwrap();
     assert_eq!(session["counters"], json!({ "calls": 2, "crm/lookup": 2 }));
+}
+
+/// What did not happen is not counted; its tool is one that was used all the same: nobody takes it for not called.
+#[tokio::test]
+async fn a_call_that_did_not_happen_is_not_counted_and_its_tool_stays_used() {
+    let world = World::new().await;
+    let after = r#"@id("after") forbid (principal, action == Action::"crm/deploy", resource) when {
+        context.session.counters["crm/lookup"] >= 1 || context.session.used_tools.contains("crm/lookup") };"#;
+    world.publish(&format!("{POLICY}{after}")).await;
+    world.clock.advance(Duration::from_millis(1));
+    let later = world.another(1).await;
+    let lookup = || of(later, world.call("lookup", json!({})));
+    let seen = async || {
+        let gathered = world.authority.pip().gather(later, &lookup().request).await;
+        let SessionFacts { counters, used_tools, .. } = gathered.expect("it is read").session;
+        let used: Vec<_> = used_tools.iter().map(ToString::to_string).collect();
+        (json!(counters), used)
+    };
+    let permit = world.authorize(lookup()).await.expect("it is permitted");
+    let used = vec!["crm/lookup".to_owned()];
+    assert_eq!(seen().await, (json!({ "calls": 1, "crm/lookup": 1 }), used.clone()));
+    drop(permit);
+    world.drained().await;
+    assert_eq!(seen().await, (json!({ "calls": 0, "crm/lookup": 0 }), used));
 }
 
 /// What is called while a set is on its way into force is not remembered for it: a session is only one of those that

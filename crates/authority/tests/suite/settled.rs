@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use store::{CommitError, CounterKey, Store as _, Unit};
 
 use crate::budgets::{REFUNDS, told};
-use crate::support::World;
 use crate::support::runs::run;
 use crate::support::stores::OnCommit;
+use crate::support::{World, until};
 
 /// How much there is.
 const CAP: i64 = 100;
@@ -421,6 +421,32 @@ async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() 
     assert_eq!((kept("unknown/").await, kept("lost/").await), (Vec::new(), Vec::new()));
     assert_eq!(world.taken().await, (0, 0));
     assert_eq!(told(&world.done(world.refund(0, 1)).await), "permitted");
+}
+
+/// What was lost counts from then on, also where that cannot be written down while an equal act is settled.
+#[tokio::test]
+async fn n_040h_an_act_that_was_lost_counts_before_that_is_on_record() {
+    let world = World::budgeted(BUDGETS).await;
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");
+        begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
+    }
+    drop(begun.pop());
+    until("the loss is recorded", || async { !world.outcomes().await.is_empty() }).await;
+    world.store.hang_deferred(true);
+    drop(begun);
+    let unsettled = world.unsettled(true).await.expect("nobody knows");
+    world.store.commit(unsettled.unit).await.expect("it is settled");
+    for _ in 0..2 {
+        assert_eq!(told(&world.done(world.refund(0, 30)).await), "outcome_unknown");
+    }
+    world.store.hang_deferred(false);
+    world.drained().await;
+    assert_eq!(told(&world.done(world.refund(0, 30)).await), "outcome_unknown");
+    let unsettled = world.unsettled(true).await.expect("nobody knows");
+    world.store.commit(unsettled.unit).await.expect("it is settled");
+    assert_eq!(told(&world.done(world.refund(0, 30)).await), "permitted");
 }
 
 /// Policy sees as many calls as are counted, also once some are given back, by an outcome or by somebody.
