@@ -196,13 +196,12 @@ fn of_agent(form: &mut Parameters) -> Result<TokenRequest, OAuthError> {
 /// The one service that a token is asked for by `grant`.
 fn target(form: &mut Parameters, grant: &Grant) -> Result<Option<String>, OAuthError> {
     match grant {
-        // Nothing is given for it, whatever for.
-        Grant::Bare(_) => Ok(None),
         Grant::Delegate { .. } if form.has("resource") || form.has("audience") => {
             let why = "a delegation is for no service: who takes it up names it";
             Err(OAuthError::new(ErrorCode::InvalidTarget, why))
         }
-        Grant::Delegate { .. } => Ok(None),
+        // For a token that is shown alone nothing is given, whatever for.
+        Grant::Delegate { .. } | Grant::Bare(_) => Ok(None),
         _ => form.target()?.map(Some).ok_or_else(|| missing("resource")),
     }
 }

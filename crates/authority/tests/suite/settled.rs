@@ -390,7 +390,7 @@ async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself()
 /// settle them at once, one looks again, and the last leaves nothing.
 #[tokio::test]
 async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     let mut begun = Vec::new();
     for _ in 0..32 {
         let permit = world.authorize(world.refund(0, 1)).await.expect("it is permitted");
@@ -426,7 +426,7 @@ async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() 
 /// What was lost counts from then on, also where that cannot be written down while an equal act is settled.
 #[tokio::test]
 async fn n_040h_an_act_that_was_lost_counts_before_that_is_on_record() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     let mut begun = Vec::new();
     for _ in 0..2 {
         let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");
@@ -452,7 +452,7 @@ async fn n_040h_an_act_that_was_lost_counts_before_that_is_on_record() {
 /// Policy sees as many calls as are counted, also once some are given back, by an outcome or by somebody.
 #[tokio::test]
 async fn the_calls_that_policy_sees_are_less_once_some_are_given_back() {
-    let world = World::budgeted(BUDGETS).await;
+    let world = World::budgeted(REFUNDS).await;
     world.done(world.refund(0, 1)).await.expect("it is permitted");
     let lost = world.authorize(world.refund(1, 1)).await.expect("it is permitted");
     drop(lost.begin(world.clock.as_ref()).expect("it begins"));
