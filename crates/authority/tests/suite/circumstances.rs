@@ -78,12 +78,13 @@ fn mandated(facts: &mut Facts) {
     facts.task.mandate_digest = facts.mandate.digest();
 }
 
-/// The work as the other person agreed to it.
+/// The work as the other person agreed to it, to be handed on where that helps.
 pub(crate) fn consented(facts: &mut Facts) {
     let subject = facts.other.id.clone();
     facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
     let agreed = Agreed {
         harm: [("crm/lookup".parse().expect("a tool"), [Harm::ReadsData].into())].into(),
+        delegable: true,
         ..Agreed::default()
     };
     let request = Sha256Digest::of(b"what they were shown");
