@@ -78,7 +78,7 @@ fn mandated(facts: &mut Facts) {
     facts.task.mandate_digest = facts.mandate.digest();
 }
 
-/// The work as the other person agreed to it, to be handed on where that helps.
+/// The work as the other person agreed to it; parts of it may be handed on.
 pub(crate) fn consented(facts: &mut Facts) {
     let subject = facts.other.id.clone();
     facts.task.subject = TaskSubject::OnBehalfOf { person: subject.clone() };
