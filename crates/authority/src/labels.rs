@@ -15,6 +15,7 @@ use model::{
 };
 use pdp::{Flow, Snapshot};
 use store::{CommitError, CounterKey, Effect, NewEntry, Unit};
+use tokio::sync::Notify;
 
 use crate::Authority;
 use crate::memory::Memory;
@@ -70,6 +71,8 @@ pub struct Marking {
     /// What the act has put on the session by itself besides, or is about to, each as often as it does: no news
     /// to it.
     own: Mutex<BTreeMap<Label, u64>>,
+    /// Tells whoever watches the act that it does not put on what it was about to.
+    is_not_on: Notify,
 }
 
 /// What an act is about to put on its session by itself: no news to it. Dropped before that is on, it is as that of
@@ -186,6 +189,7 @@ impl Marking {
             carries,
             reveals: gathered.server.iter().flat_map(|it| labels.revealed_by(&it.name)).collect(),
             own: Mutex::default(),
+            is_not_on: Notify::new(),
         }
     }
 
@@ -204,6 +208,12 @@ impl Marking {
             *own.entry(label.clone()).or_default() += 1;
         }
         Coming { marking: self, labels }
+    }
+
+    /// Resolves once the act does not put on what it was about to, if its one watcher was not told of that yet: until
+    /// then what others had put on of it was taken for its own.
+    pub(crate) async fn puts_on_less(&self) {
+        self.is_not_on.notified().await;
     }
 
     fn details(&self, labels: &[&Label]) -> BTreeMap<String, String> {
@@ -230,6 +240,10 @@ impl Drop for Coming<'_> {
             if *times == 0 {
                 own.remove(label);
             }
+        }
+        drop(own);
+        if !self.labels.is_empty() {
+            self.marking.is_not_on.notify_one();
         }
     }
 }

@@ -105,6 +105,7 @@ impl Watch {
                 if changes.fresh_as_of(&keys.map(|keys| (keys, rests.revision))).is_some() {
                     tokio::select! {
                         () = watching.changed() => {}
+                        () = self.marking.puts_on_less(), if !places.is_empty() => {}
                         () = self.due(rests.until) => {}
                     }
                 }

@@ -158,6 +158,23 @@ async fn what_the_server_of_a_stream_asks_does_not_cut_it_unless_it_is_denied_or
     }
 }
 
+/// Others put a label on while the server of the stream asks for what would bring it, too, and is denied only after that
+/// was looked at.
+#[tokio::test]
+async fn r_36_a_stream_is_decided_again_once_a_question_is_denied_that_was_looked_at_before() {
+    let world = world(RULES).await;
+    let (watch, marking, _begun) = begun(&world, "mail", json!({})).await;
+    let coming = comes(&world, &marking, &world.call("lookup", json!({}))).await;
+    permitted(&world, world.call("lookup", json!({}))).await;
+    let mut asked = std::pin::pin!(watch.stream_no_longer_permitted());
+    let looked = tokio::time::timeout(Duration::from_millis(200), &mut asked).await;
+    assert!(looked.is_err(), "it may be what the question brings");
+    drop(coming);
+    let cut = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    assert!(matches!(cut, Ok(Cut::Denied(_))), "it is told at once");
+    is_cut(&watch).await;
+}
+
 /// With the labels of others, and with nothing else of what has been counted since, itself included.
 #[tokio::test]
 async fn a_stream_is_decided_again_with_the_counters_that_it_had() {
