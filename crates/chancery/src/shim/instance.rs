@@ -337,7 +337,8 @@ fn not_in_clear(url: &str, why: &str) -> anyhow::Error {
 }
 
 /// What a person is asked for, after this `answer` without a token for `server`: what they were asked `before`, unless
-/// there is no such request any more, or another one is told of. Whatever else is wrong, their answer may yet come.
+/// there is no such request any more, its time is over, or another one is told of. Whatever else is wrong, their answer
+/// may yet come.
 fn asked_from_now_on(
     before: Option<(String, String)>,
     server: &str,
@@ -345,7 +346,8 @@ fn asked_from_now_on(
 ) -> Option<(String, String)> {
     match answer.get("request_uri").and_then(Value::as_str) {
         Some(request_uri) => Some((server.to_owned(), request_uri.to_owned())),
-        None => before.filter(|_| answer["error"] != "invalid_grant"),
+        None => before
+            .filter(|_| answer["error"] != "invalid_grant" && answer["error"] != "expired_token"),
     }
 }
 
@@ -436,6 +438,7 @@ mod tests {
         check(json!({ "error": "authorization_pending", "request_uri": "a" }), asked("a"));
         check(json!({ "error": "expired_token", "request_uri": "b" }), asked("b"));
         check(json!({ "error": "invalid_grant" }), None);
+        check(json!({ "error": "expired_token" }), None);
         assert_eq!(asked_from_now_on(None, "s", &json!({ "error": "invalid_grant" })), None);
     }
 
