@@ -376,7 +376,7 @@ impl Authority {
         let context = closing.context.clone();
         for (place, counter) in counted {
             if let Some(calls) = committed.counters.get(place) {
-                self.pip.calls.note(&counter, *calls, since);
+                self.pip.calls.counted(&counter, *calls, since);
             }
         }
         if let Some(found) = found {

@@ -443,7 +443,7 @@ impl Pip {
             let since = self.calls.since();
             let stored = self.store.counters(&unread).await?.into_iter();
             let noted = unread.into_iter().zip(stored);
-            let noted = noted.map(|(counter, calls)| self.calls.note(&counter, calls, since));
+            let noted = noted.map(|(counter, calls)| self.calls.read(&counter, calls, since));
             counters.extend(names.into_iter().zip(noted));
         }
         Ok(counters)
