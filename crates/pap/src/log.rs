@@ -196,7 +196,7 @@ impl Administration {
             "answerable": answerable,
             "elevation": standing.as_ref().and_then(|standing| elevation(&decision, standing)),
             "started_by": standing.as_ref().and_then(started_by),
-            "data": standing.as_ref().map(|standing| standing.purpose.data.clone()),
+            "data": standing.as_ref().and_then(Standing::data),
             "given": standing.as_ref().map(|standing| standing.mandate.given.to_string()),
             "answer": decision.decision,
             "reason": decision.reason,

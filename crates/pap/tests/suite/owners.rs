@@ -241,6 +241,7 @@ async fn r_22_who_answers_for_an_act_is_named() {
     for owner in owners.into_iter().chain(["sponsor"]) {
         assert_eq!(told["chain"][0][owner], expected[owner], "{owner}");
     }
+    assert_eq!((&told["data"], &told["chain"][0]["data"]), (&Value::Null, &Value::Null), "any");
 }
 
 /// A founded deployment where `olga` and `rob` are, too.
