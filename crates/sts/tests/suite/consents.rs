@@ -241,11 +241,11 @@ async fn what_was_refused_withdrawn_or_is_over_opens_nothing() {
     let over = pushed(&sts).await;
     given(&sts, &over, (false, HOUR)).await;
     // What is over is forgotten once something else is asked.
-    let before = asked(&sts, &over).await;
+    let was = asked(&sts, &over).await;
     sts.world.clock.advance(HOUR);
     let request = redeems(sts.request(&key()), &over);
     let link = check(&sts, request, ErrorCode::ExpiredToken, "consent_over").await;
-    asks_again(&sts, link, &before).await;
+    asks_again(&sts, link, &was).await;
 
     // Once it is too late for all that was asked, there is nothing to ask for.
     let sts = before().await;
