@@ -157,7 +157,8 @@ impl TokenService {
                     key: Some(key),
                     ..before.clone()
                 };
-                self.fits(reader, agent, &asked).await.map(|()| asked)
+                let registered = registered(reader, &asked.purpose).await?;
+                self.fits(reader, agent, (&asked, &registered)).await.map(|()| asked)
             }
         }
     }
@@ -219,8 +220,7 @@ impl TokenService {
             return refuse(malformed, "consent_malformed", "`sub_id` names nobody");
         };
         let now = self.authority.clock().now();
-        let key = FactKey::purpose(&purpose);
-        let registered: Purpose = reader.need(key).await.map_err(unavailable)?;
+        let registered = registered(reader, &purpose).await?;
         let asked = Consent {
             id: ConsentId::new(self.authority.entropy().as_ref()),
             agent: agent.name.clone(),
@@ -236,15 +236,15 @@ impl TokenService {
             client: None,
             key: None,
         };
-        self.fits(reader, agent, &asked).await.map(|()| asked)
+        self.fits(reader, agent, (&asked, &registered)).await.map(|()| asked)
     }
 
-    /// Refuses what is `asked` if `agent` could not be given it now.
+    /// Refuses what is `asked`, for the purpose as it is `registered`, if `agent` could not be given it now.
     async fn fits(
         &self,
         reader: &mut Reader<'_>,
         agent: &Agent,
-        asked: &Consent,
+        (asked, registered): (&Consent, &Purpose),
     ) -> Result<(), TokenRefusal> {
         let refuse = |code, cause, why: &str| {
             Err(TokenRefusal::of(cause, OAuthError::new(code, why), agent))
@@ -254,8 +254,6 @@ impl TokenService {
             let why = "`until` is a time to come, within 90 days";
             return refuse(ErrorCode::InvalidAuthorizationDetails, "consent_malformed", why);
         }
-        let registered = reader.need::<Purpose>(FactKey::purpose(purpose)).await;
-        let registered = registered.map_err(unavailable)?;
         let is_its = agent.purposes.contains(purpose);
         if !is_its || !registered.scope.includes(scope) || !agent.ceiling.includes(scope) {
             return refuse(ErrorCode::InvalidScope, "consent_too_wide", TOO_WIDE);
@@ -338,6 +336,11 @@ impl TokenService {
 
 fn put_new(asked: &Consent) -> Effect {
     Effect::PutNew { key: FactKey::consent(asked.id), body: json::canonical_of(asked) }
+}
+
+/// The purpose `id` as it is registered.
+async fn registered(reader: &mut Reader<'_>, id: &PurposeId) -> Result<Purpose, TokenRefusal> {
+    reader.need(FactKey::purpose(id)).await.map_err(unavailable)
 }
 
 /// The servers that `resources` names, if they are servers of `scope`.
