@@ -7,6 +7,7 @@ mod batch;
 mod chores;
 mod loads;
 mod open;
+mod place;
 mod queue;
 mod read;
 mod statements;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::batch::{Head, Used, once_key};
 use crate::chores::Chores;
 use crate::loads::Loads;
+use crate::place::{self, Place};
 use crate::queue::Queue;
 use crate::statements::Statements;
 use crate::writer::{OnFatal, Writer};
@@ -75,6 +76,15 @@ pub enum OpenError {
         /// Its version.
         found: i64,
     },
+    /// The log of its changes is there, but not the database.
+    #[error(
+        "the database `{path}` is gone, but the log of its changes is there: put the database back beside it, or move \
+         the log away"
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// The log of what is not yet in the database could not be emptied into it.
     #[error("the database `{path}` could not be brought up to date with its log")]
     NotCheckpointed {
@@ -108,7 +118,7 @@ pub struct SqliteStore {
 
 /// The connections that read: at most [`READERS`], and those of loads.
 pub(crate) struct Readers {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Arc<Place>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) idle: Mutex<Vec<Connection>>,
 }
@@ -118,6 +128,9 @@ impl SqliteStore {
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let lock = lock(path)?;
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+        if place::is_log_alone(path) {
+            return Err(OpenError::Gone { path: path.to_owned() });
+        }
         let connection = Connection::open(path).map_err(unusable)?;
         configure(&connection).map_err(unusable)?;
         migrate(&connection, path)?;
@@ -125,12 +138,16 @@ impl SqliteStore {
         let kept_until = Arc::new(AtomicI64::new(kept_until.as_millis()));
         truncate_wal(&connection, path)?;
         sync_directory(path)?;
+        let place = Place::of(path);
+        let unwritable = |source| OpenError::Unwritable { path: path.to_owned(), source };
+        let place = Arc::new(place.map_err(unwritable)?);
         let head = head(&connection).map_err(unusable)?;
         Statements::prepare(&connection).map(drop).map_err(unusable)?;
 
         let queue = Arc::new(Queue::default());
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let writer = Writer {
+            place: place.clone(),
             used: used(&connection).map_err(unusable)?,
             connection,
             chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
@@ -145,7 +162,7 @@ impl SqliteStore {
         #[expect(clippy::disallowed_methods, reason = "the one writer; it ends with the store")]
         let writer = std::thread::spawn(move || writer.run());
         let readers = Arc::new(Readers {
-            path: path.to_owned(),
+            place,
             places: Arc::new(Semaphore::new(READERS)),
             idle: Mutex::new(Vec::with_capacity(READERS)),
         });
@@ -265,12 +282,4 @@ fn used(connection: &Connection) -> Result<Used, rusqlite::Error> {
     let mut query = connection.prepare("SELECT scope, id FROM once")?;
     let rows = query.query_map([], |row| Ok(once_key(row.get(0)?, &row.get::<_, Vec<u8>>(1)?)))?;
     rows.collect()
-}
-
-/// A connection that only reads.
-pub(crate) fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(1))?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
-    Ok(connection)
 }

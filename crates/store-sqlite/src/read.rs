@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{OnceKey, once_key, signed, unsigned};
 use crate::chores::SLICE;
-use crate::open::{Readers, SqliteStore, reader};
+use crate::open::{Readers, SqliteStore};
 use crate::queue::{Forget, Job, NotTaken, Queue};
 
 /// The most slices of expired things that one call forgets.
@@ -69,7 +69,7 @@ impl Readers {
         query: impl FnOnce(&mut Connection) -> Result<T, rusqlite::Error>,
     ) -> Result<T, rusqlite::Error> {
         let idle = self.idle.lock().expect("no panic while it is held").pop();
-        let mut connection = idle.map_or_else(|| reader(&self.path), Ok)?;
+        let mut connection = idle.map_or_else(|| self.place.reader(), Ok)?;
         let answer = query(&mut connection);
         // What failed may have left the connection as it should not be: the next one is new.
         if answer.is_ok() {

@@ -12,6 +12,7 @@ use store::{ChangeListener, CommitError, Committed, LastChanges, NotDurable};
 
 use crate::batch::{Batch, Head, Refused, Used, signed};
 use crate::chores::Chores;
+use crate::place::Place;
 use crate::queue::{Cause, Job, Next, Queue};
 use crate::statements::Statements;
 
@@ -20,6 +21,7 @@ pub type OnFatal = Arc<dyn Fn(NotDurable) + Send + Sync>;
 
 /// What the writer is made of.
 pub(crate) struct Writer {
+    pub(crate) place: Arc<Place>,
     pub(crate) connection: Connection,
     pub(crate) chores: Chores,
     pub(crate) queue: Arc<Queue>,
@@ -69,12 +71,14 @@ impl Writer {
     /// Commits until the store is dropped, or until it no longer knows what is durable.
     pub(crate) fn run(self) {
         let Self { connection, mut chores, queue, head, kept_until, used, changes, .. } = self;
-        let (listeners, clock, on_fatal) = (self.listeners, self.clock, self.on_fatal);
+        let (place, listeners) = (self.place, self.listeners);
+        let (clock, on_fatal) = (self.clock, self.on_fatal);
         let _end = Ending { queue: queue.clone(), on_fatal: on_fatal.clone() };
         match Statements::prepare(&connection) {
             Ok(sql) => {
                 let connection = &connection;
                 let mut committing = Committing {
+                    place,
                     queue,
                     connection,
                     sql,
@@ -112,6 +116,7 @@ impl Drop for Ending {
 
 /// The writer at work.
 struct Committing<'c> {
+    place: Arc<Place>,
     queue: Arc<Queue>,
     connection: &'c Connection,
     sql: Statements<'c>,
@@ -178,6 +183,7 @@ impl Committing<'_> {
     /// Runs all jobs in one transaction. `None`: a unit was refused halfway, so the transaction was
     /// rolled back and must be run again, undoably.
     fn transact(&mut self, jobs: &[Job], undoably: bool) -> Result<Option<Vec<Answer>>, Failed> {
+        self.place.holds().map_err(known)?;
         self.sql.begin.execute([]).map_err(known)?;
         let applied = self.apply(jobs, undoably);
         let Applied { head, wrote, using, answers } = match applied {
@@ -342,6 +348,7 @@ mod tests {
 
     use super::{Committing, GoesOn, is_sync_failure, leaves_unknown};
     use crate::batch::{Head, Used};
+    use crate::place::Place;
     use crate::queue::Job;
     use crate::statements::Statements;
 
@@ -391,13 +398,15 @@ mod tests {
     #[test]
     fn n_124_a_full_database_denies_the_batch_and_goes_on_when_there_is_space() {
         let directory = tempfile::tempdir().unwrap();
-        let connection = Connection::open(directory.path().join("db")).unwrap();
+        let path = directory.path().join("db");
+        let connection = Connection::open(&path).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
         connection.execute_batch(include_str!("../migrations/0001.sql")).unwrap();
         connection.execute_batch(include_str!("../migrations/0002.sql")).unwrap();
         connection.execute_batch(include_str!("../migrations/0003.sql")).unwrap();
         connection.execute_batch("PRAGMA max_page_count = 60;").unwrap();
         let mut committing = Committing {
+            place: Arc::new(Place::of(&path).unwrap()),
             queue: Arc::default(),
             connection: &connection,
             sql: Statements::prepare(&connection).unwrap(),

@@ -64,16 +64,31 @@ fn n_119_a_slow_sync_denies_in_time() {
     stage.ends_well();
 }
 
-/// The database is gone from its place: what would be written to it could never be found again.
+/// The database, or the log of its changes, is gone from its place: what would be written there could never be found
+/// again. However many look for it meanwhile, all that was acknowledged is there when it is back, after a crash, too.
 #[test]
 fn n_124_a_database_that_is_gone_denies() {
     let mut stage = Stage::set();
-    let (database, aside) =
-        (stage.deployment.path("home/state/chancery.db"), stage.deployment.path("aside"));
-    std::fs::rename(&database, &aside).expect("it can be moved");
-    stage.is_refused("unavailable");
-    stage.told("chancery_store_failing 1");
-    std::fs::rename(&aside, &database).expect("it can be moved");
+    for name in ["home/state/chancery.db", "home/state/chancery.db-wal"] {
+        let (file, aside) = (stage.deployment.path(name), stage.deployment.path("aside"));
+        std::fs::rename(&file, &aside).expect("it can be moved");
+        stage.is_refused("unavailable");
+        stage.told("chancery_store_failing 1");
+        let strangers = (0..8).map(|_| Caller::new(&stage.deployment, "canary"));
+        let asking = |mut stranger: Caller| {
+            std::thread::spawn(move || stranger.call("touch", "of-a-stranger").is_done())
+        };
+        let asking: Vec<_> = strangers.map(asking).collect();
+        assert!(asking.into_iter().all(|asked| !asked.join().expect("it is answered")));
+        assert!(!file.exists(), "nothing is made in its place");
+        std::fs::rename(&aside, &file).expect("it can be moved");
+        stage.recovers();
+    }
+    let known = stage.decisions().len();
+    stage.deployment.process.as_mut().expect("it runs").kill();
+    stage.deployment.serve();
     stage.recovers();
+    assert!(stage.decisions().len() > known);
+    assert_eq!(stage.reached("of-a-stranger"), 0);
     stage.ends_well();
 }

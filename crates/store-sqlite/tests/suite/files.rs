@@ -99,6 +99,68 @@ async fn the_start_empties_the_log_into_the_database() {
     assert_eq!(restarted.log_size().await.unwrap(), 20);
 }
 
+/// What is acknowledged and not in the database yet is in its log alone, which SQLite deletes beside an empty database.
+#[tokio::test]
+async fn n_124_a_reader_makes_no_database_where_one_is_gone() {
+    let back_end = fresh().await;
+    back_end.store().commit(unit(Some(0))).await.unwrap();
+    let (path, aside) = (back_end.path(), back_end.path().with_file_name("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    // Nobody has read before: whoever does opens a connection.
+    for is_empty in [false, true] {
+        if is_empty {
+            std::fs::write(&path, b"").unwrap();
+        }
+        assert!(back_end.store().load(&[FactKey::from_text("a")]).await.is_err());
+        assert!(back_end.store().log_size().await.is_err());
+        assert_eq!(path.exists(), is_empty);
+        let refused = back_end.store().commit(unit(Some(1))).await.unwrap_err();
+        assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+    }
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(back_end.store().log_size().await.unwrap(), 1);
+    back_end.store().commit(unit(Some(2))).await.unwrap();
+    assert_eq!(back_end.killed().await.log_size().await.unwrap(), 2);
+}
+
+/// A log without a name is gone with the process: nothing that is written into it is acknowledged.
+#[tokio::test]
+async fn n_124_nothing_is_committed_to_a_log_that_is_gone() {
+    let back_end = fresh().await;
+    back_end.store().commit(unit(Some(0))).await.unwrap();
+    let (log, aside) =
+        (back_end.path().with_file_name("db-wal"), back_end.path().with_file_name("aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    for _ in 0..2 {
+        let refused = back_end.store().commit(unit(Some(1))).await.unwrap_err();
+        assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+        std::fs::write(&log, b"another one").unwrap();
+    }
+    std::fs::rename(&aside, &log).unwrap();
+    back_end.store().commit(unit(Some(2))).await.unwrap();
+    assert_eq!(back_end.killed().await.log_size().await.unwrap(), 2);
+}
+
+/// To make a database where one is gone would delete the log of its changes.
+#[tokio::test]
+async fn n_124_no_database_is_made_beside_a_log_of_another() {
+    let back_end = fresh().await;
+    back_end.store().commit(unit(Some(0))).await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (path, log) = (elsewhere.path().join("db"), elsewhere.path().join("db-wal"));
+    std::fs::copy(back_end.path().with_file_name("db-wal"), &log).unwrap();
+    for is_empty in [false, true] {
+        if is_empty {
+            std::fs::write(&path, b"").unwrap();
+        }
+        let refused = open(&path).map(drop).unwrap_err();
+        assert!(matches!(refused, OpenError::Gone { .. }), "{refused}");
+        assert!(refused.to_string().contains("put the database back"), "{refused}");
+    }
+    std::fs::copy(back_end.path(), &path).unwrap();
+    assert_eq!(open(&path).unwrap().log_size().await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_database_has_the_pages_that_it_was_made_with() {
     let directory = tempfile::tempdir().unwrap();

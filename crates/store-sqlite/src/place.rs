@@ -1,0 +1,84 @@
+//! Where a database lies: its file and the log of its changes, which must stay those that were opened.
+//!
+//! INVARIANT: nothing is read or committed where one of them is gone or another one: what would be written there could
+//! never be found again, and SQLite deletes the log beside an empty database, and with it what was acknowledged
+//! (`n_124_a_reader_makes_no_database_where_one_is_gone`, `n_124_nothing_is_committed_to_a_log_that_is_gone`).
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use crate::open::BUSY;
+
+/// The files of an open database.
+pub(crate) struct Place {
+    database: Placed,
+    log: Placed,
+}
+
+/// A file where it was found, with its device and its number there.
+struct Placed {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Place {
+    /// Where the database that was opened at `path` is, and its log, which is beside what a link leads to.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        Ok(Self { log: Placed::at(log_of(&path))?, database: Placed::at(path)? })
+    }
+
+    /// That both files are where they were.
+    pub(crate) fn holds(&self) -> Result<(), rusqlite::Error> {
+        self.database.holds()?;
+        self.log.holds()
+    }
+
+    /// A connection that only reads, and makes no database where none is.
+    pub(crate) fn reader(&self) -> Result<Connection, rusqlite::Error> {
+        self.holds()?;
+        let flags = OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE);
+        let connection = Connection::open_with_flags(&self.database.path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+        Ok(connection)
+    }
+}
+
+impl Placed {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Self { path, identity })
+    }
+
+    fn holds(&self) -> Result<(), rusqlite::Error> {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            return Ok(());
+        }
+        let moved = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
+        let path = self.path.display();
+        let why = format!("`{path}` is gone or was replaced: put it back, or stop before you do");
+        Err(rusqlite::Error::SqliteFailure(moved, Some(why)))
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// The log of the changes of the database at `path`.
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Whether there is a log with changes at `path`, but no database that they are of: to open it would delete them.
+pub(crate) fn is_log_alone(path: &Path) -> bool {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_empty = |path: &Path| std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    is_empty(&path) && !is_empty(&log_of(&path))
+}
