@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use model::DeviceAsked;
 use sts::NoDevice;
 
-use crate::pages::{self, Page};
+use crate::pages;
 use crate::people::{People, Visitor, refused};
 
 /// Where a person types the code.
@@ -20,8 +20,7 @@ const PATH: &str = "/device";
 pub(crate) async fn page(State(state): State<People>, headers: HeaderMap) -> Response {
     let shown = async {
         let visitor = state.visitor(&headers, PATH).await?;
-        let csrf = state.door()?.sessions.csrf_token(&visitor.session);
-        Ok(pages::device_code(&of(&visitor, &csrf)))
+        Ok(pages::device_code(&visitor.page(PATH)))
     };
     shown.await.unwrap_or_else(|response: Response| response)
 }
@@ -44,8 +43,7 @@ pub(crate) async fn answer(
             None => {
                 let terms = administration.device_show(visitor.by(), &asked).await;
                 let terms = terms.map_err(|error| refused(&error))?;
-                let csrf = state.door()?.sessions.csrf_token(&visitor.session);
-                Ok(pages::device(&of(&visitor, &csrf), code, &terms))
+                Ok(pages::device(&visitor.page(PATH), code, &terms))
             }
             Some("refuse") => {
                 administration.refuse_person("device_refused");
@@ -63,10 +61,6 @@ pub(crate) async fn answer(
         }
     };
     answered.await.unwrap_or_else(|response: Response| response)
-}
-
-fn of<'a>(visitor: &'a Visitor, csrf: &'a str) -> Page<'a> {
-    Page { path: PATH, person: &visitor.person, csrf }
 }
 
 /// What the device asks that shows `code`.

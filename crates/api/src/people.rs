@@ -72,7 +72,9 @@ pub(crate) struct Visitor {
     pub(crate) person: PersonId,
     /// The groups that the provider says they are in, if its word on that counts.
     groups: Option<BTreeSet<String>>,
-    pub(crate) session: SessionId,
+    session: SessionId,
+    /// Its token, for forms.
+    csrf: String,
     /// The same, as the provider names it.
     login: LoginSession,
     /// How they authenticated for it.
@@ -90,6 +92,11 @@ impl Visitor {
             login: Some(&self.place),
             authentication: self.authentication.as_ref(),
         }
+    }
+
+    /// What a page of theirs at `path` belongs to.
+    pub(crate) fn page<'a>(&'a self, path: &'a str) -> Page<'a> {
+        Page { path, person: &self.person, csrf: &self.csrf }
     }
 }
 
@@ -196,7 +203,8 @@ impl People {
             Ok(Some(person)) => {
                 let how = Authentication::said(who.auth_time, who.acr.as_deref(), &who.amr);
                 let (groups, place) = (who.groups.clone(), FactKey::login(name.0, name.1));
-                Ok(Visitor { person, groups, session, login, place, authentication: how })
+                let csrf = door.sessions.csrf_token(&session);
+                Ok(Visitor { person, groups, session, csrf, login, authentication: how, place })
             }
             Ok(None) => {
                 // A newer one, in another browser, may be somebody's.
@@ -311,15 +319,14 @@ async fn consent(
 ) -> Response {
     let shown = async {
         let path = path_of(&state, &id)?;
-        let Visitor { person, session, .. } = state.visitor(&headers, &path).await?;
-        let answered = state.administration.consent_answered(&person, &id).await;
+        let visitor = state.visitor(&headers, &path).await?;
+        let answered = state.administration.consent_answered(&visitor.person, &id).await;
         if let Some(answered) = answered.map_err(|error| refused(&error))? {
             return Ok(pages::answered(&answered));
         }
-        let shown = state.administration.consent_show(&person, &id).await;
+        let shown = state.administration.consent_show(&visitor.person, &id).await;
         let shown = shown.map_err(|error| refused(&error))?;
-        let csrf = state.door()?.sessions.csrf_token(&session);
-        Ok(pages::consent(&Page { path: &path, person: &person, csrf: &csrf }, &shown))
+        Ok(pages::consent(&visitor.page(&path), &shown))
     };
     shown.await.unwrap_or_else(|response: Response| response)
 }
@@ -349,12 +356,10 @@ async fn answer(
 /// What the person who is logged in consented to.
 async fn mandates(State(state): State<People>, headers: HeaderMap) -> Response {
     let shown = async {
-        let Visitor { person, session, .. } = state.visitor(&headers, "/mandates").await?;
-        let given = state.administration.consents_of(&person).await;
+        let visitor = state.visitor(&headers, "/mandates").await?;
+        let given = state.administration.consents_of(&visitor.person).await;
         let given = given.map_err(|error| refused(&error))?;
-        let csrf = state.door()?.sessions.csrf_token(&session);
-        let page = Page { path: "/mandates", person: &person, csrf: &csrf };
-        Ok(pages::mandates(&page, &given))
+        Ok(pages::mandates(&visitor.page("/mandates"), &given))
     };
     shown.await.unwrap_or_else(|response: Response| response)
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use model::Memory;
 
-use crate::pages::{self, Page};
+use crate::pages;
 use crate::people::{People, refused};
 
 /// Where a person sees what they answer for.
@@ -19,9 +19,7 @@ pub(crate) async fn page(State(state): State<People>, headers: HeaderMap) -> Res
         let visitor = state.visitor(&headers, PATH).await?;
         let sponsored = state.administration.sponsored(visitor.by()).await;
         let sponsored = sponsored.map_err(|error| refused(&error))?;
-        let csrf = state.door()?.sessions.csrf_token(&visitor.session);
-        let page = Page { path: PATH, person: &visitor.person, csrf: &csrf };
-        Ok(pages::sponsored(&page, &sponsored))
+        Ok(pages::sponsored(&visitor.page(PATH), &sponsored))
     };
     shown.await.unwrap_or_else(|response: Response| response)
 }

@@ -153,16 +153,17 @@ impl Folder {
         let is_file = file.metadata().is_ok_and(|it| it.is_file());
         ensure!(is_file, "`{shown}` is no file: write it as one, or move it elsewhere");
         let left = BYTES_MAX - self.reading.borrow().bytes;
-        let mut text = String::new();
-        let read = file.take(left + 1).read_to_string(&mut text);
-        let unread = || format!("could not read `{shown}`: write it as text in UTF-8");
+        let mut text = Vec::new();
+        let read = file.take(left + 1).read_to_end(&mut text);
+        let unread = || format!("could not read `{shown}`: try again, or write it anew");
         let bytes = read.with_context(unread)? as u64;
         ensure!(
             bytes <= left,
             "with `{shown}` there are more than {BYTES_MAX} bytes of policy: move elsewhere what is none"
         );
         self.reading.borrow_mut().bytes += bytes;
-        Ok(text)
+        let unread = || format!("could not read `{shown}`: write it as text in UTF-8");
+        String::from_utf8(text).with_context(unread)
     }
 
     /// The texts of all that is in it, by name: what is no file with this extension would never be read, as if it held.
@@ -311,6 +312,8 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
         fs::create_dir(path.join("dir.cedar")).expect("it can be made");
         symlink("nowhere.cedar", path.join("link.cedar")).expect("it can be made");
+        // Nothing is ever kept at its first byte.
+        symlink("/proc/self/mem", path.join("fails.cedar")).expect("it can be made");
         fs::write(path.join("bytes.cedar"), [0xff]).expect("it can be written");
         let large = File::create(path.join("large.cedar")).expect("it can be made");
         large.set_len(BYTES_MAX + 1).expect("it can be made longer");
@@ -318,6 +321,7 @@ mod tests {
             ("pipe.cedar", "is no file"),
             ("dir.cedar", "is no file"),
             ("link.cedar", "see that it is there for this user to read, or remove it"),
+            ("fails.cedar", "try again, or write it anew"),
             ("bytes.cedar", "write it as text in UTF-8"),
             ("large.cedar", "bytes of policy"),
         ] {

@@ -120,7 +120,7 @@ pub(crate) fn refusal_reply(refusal: &Refusal, about: &About, style: Option<Deni
     };
     let told = || {
         let (style, is_call) = (style.unwrap_or_default(), about.method == Some(Method::ToolsCall));
-        mcp::refusal(&refusal.told(), &about.id.to_string(), is_call, (about.era, style))
+        mcp::refusal(&refusal.told(), Some(&about.id.to_string()), is_call, (about.era, style))
     };
     match refusal {
         Refusal::Unauthenticated { challenge, nonce, .. } => {

@@ -159,10 +159,11 @@ impl Refusal {
     }
 }
 
-/// The HTTP status and the body that tell of `refusal` to the request `id` (as JSON text).
+/// The HTTP status and the body that tell of `refusal` to the request `id` (as JSON text); without an id, to what wants no
+/// answer.
 pub fn refusal(
     refusal: &Refusal,
-    id: &str,
+    id: Option<&str>,
     is_call: bool,
     (era, style): (Era, DenialStyle),
 ) -> (u16, String) {
@@ -186,7 +187,8 @@ pub fn refusal(
 }
 
 /// A JSON-RPC answer, its members in canonical order: the same bytes for the same refusal.
-fn answer(id: &str, member: &str, value: &Value) -> String {
+fn answer(id: Option<&str>, member: &str, value: &Value) -> String {
     let value = String::from_utf8(json::canonical(value)).expect("JSON is text");
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{member}\":{value}}}")
+    let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+    format!("{{\"jsonrpc\":\"2.0\",{id}\"{member}\":{value}}}")
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use authority::{Effect, Reader};
 use keys::VerifyingKey;
 use model::{
-    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Mandate, MandateBasis, MandateId, Person,
-    Purpose, ResourceRef, Timestamp,
+    Agent, AgentName, AgentState, FactKey, LEASE_MAX, Mandate, MandateBasis, MandateId, Purpose,
+    ResourceRef, Timestamp,
 };
 use serde_json::{Value, json};
 
 use crate::command::{AdminError, Administration};
 use crate::logged_in::By;
 use crate::register::{put, put_new, registered};
+use crate::sponsor::is_affirmed;
 
 /// How long an agent's key vouches.
 pub(crate) const AGENT_KEY_LIFETIME: Duration = Duration::from_hours(90 * 24);
@@ -91,11 +92,7 @@ impl Administration {
         if agent.state != AgentState::Active {
             return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
         }
-        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
-        if !agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
-            let why = format!("`{}` does not answer for `{name}`: affirm it first", agent.sponsor);
-            return Err(AdminError::Invalid(why));
-        }
+        is_affirmed(&mut draft.reader, &agent).await?;
         let now = self.now();
         if agent.has_lapsed(now) {
             let why = format!("nobody answered the review of `{name}` in time: reinstate it");

@@ -69,8 +69,11 @@ const LEAVES_MAX: usize = 1_024;
 /// only of a decision there is an action.
 const BEGINS: &[u8] = br#"{"action":"#;
 
+/// How those of an outcome begin, and of others that name an agent.
+const BEGINS_WITH_AGENT: &[u8] = br#"{"agent":"#;
+
 /// What the bytes of an outcome have that gave back what its permit took.
-const GIVES_BACK: &[u8] = br#""given_back":true"#;
+const GIVES_BACK: &str = r#""given_back":true"#;
 
 /// How many records are gone through before others are served: to serve them is to leave the thread, which costs some
 /// microseconds, and so many records take less than a millisecond.
@@ -301,10 +304,12 @@ impl From<Result<(AccessRequest, Facts), String>> for Question {
 
 /// The permit of which the outcome at `entry` says that it gave back what it took.
 fn given_back(entry: &LogEntry) -> Option<DecisionId> {
-    if !entry.bytes.windows(GIVES_BACK.len()).any(|it| it == GIVES_BACK) {
+    if !entry.bytes.starts_with(BEGINS_WITH_AGENT) {
         return None;
     }
-    let outcome: OutcomeRecord = serde_json::from_slice(&entry.bytes).ok()?;
+    // In text it is looked for many bytes at a time.
+    let text = str::from_utf8(&entry.bytes).ok().filter(|it| it.contains(GIVES_BACK))?;
+    let outcome: OutcomeRecord = serde_json::from_str(text).ok()?;
     outcome.given_back.then_some(outcome.decision)
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use authority::Effect;
+use authority::{Effect, Reader};
 use model::{Agent, AgentName, AgentState, FactKey, Person, PersonId, ResourceRef, Timestamp};
 use serde_json::{Value, json};
 
@@ -128,8 +128,7 @@ impl Administration {
         if agent.state != AgentState::Active {
             return Err(AdminError::Invalid(format!("the agent `{name}` is suspended")));
         }
-        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
-        if agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
+        if is_answered_for(&mut draft.reader, &agent).await? {
             let why = format!("`{}` answers for `{name}`: nobody needs to", agent.sponsor);
             return Err(AdminError::Invalid(why));
         }
@@ -168,11 +167,7 @@ impl Administration {
         if agent.state != AgentState::Active || !agent.has_lapsed(now) {
             return Err(AdminError::Invalid(format!("the agent `{name}` has not lapsed")));
         }
-        let sponsor = draft.reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
-        if !agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?) {
-            let why = format!("`{}` does not answer for `{name}`: affirm it first", agent.sponsor);
-            return Err(AdminError::Invalid(why));
-        }
+        is_affirmed(&mut draft.reader, &agent).await?;
         let lapsed = agent.begin_anew(now);
         effects.push(put(FactKey::agent(&name), &agent));
         let (mandates, written) = self.stood_for_anew(&mut draft.reader, &agent, now).await?;
@@ -244,6 +239,21 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), AdminError> {
         return Ok(());
     }
     Err(AdminError::Invalid(format!("say why, in at most {REASON_MAX} bytes")))
+}
+
+/// That its sponsor answers for `agent`: if not, it is affirmed first.
+pub(crate) async fn is_affirmed(reader: &mut Reader<'_>, agent: &Agent) -> Result<(), AdminError> {
+    if is_answered_for(reader, agent).await? {
+        return Ok(());
+    }
+    let why = format!("`{}` does not answer for `{}`: affirm it first", agent.sponsor, agent.name);
+    Err(AdminError::Invalid(why))
+}
+
+/// Whether its sponsor answers for `agent`.
+async fn is_answered_for(reader: &mut Reader<'_>, agent: &Agent) -> Result<bool, AdminError> {
+    let sponsor = reader.need::<Person>(FactKey::person(&agent.sponsor)).await;
+    Ok(agent.is_answered_for_by(&sponsor.map_err(AdminError::unavailable)?))
 }
 
 /// Whoever takes `agent` over from the sponsor `from` is from `now` on what that one was beside: who wants

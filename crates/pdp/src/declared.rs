@@ -84,11 +84,10 @@ fn action_at(text: &str) -> Option<usize> {
 
 /// At which byte of the schema part `text` the type `name` is declared, as far as that is seen.
 pub(crate) fn declared_at(text: &str, name: &str) -> Option<usize> {
-    let mut places = text.match_indices(name).map(|(at, _)| at);
-    places.find(|at| {
-        let (before, after) = (text.split_at(*at).0, text.split_at(*at + name.len()).1);
-        let is_whole = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-        let before = before.trim_end();
-        is_whole && ["entity", "type", ","].iter().any(|word| before.ends_with(word))
-    })
+    let mut last = &b""[..];
+    let declared = tokens(text).find(|&(_, token)| {
+        let before = std::mem::replace(&mut last, token);
+        token == name.as_bytes() && matches!(before, b"entity" | b"type" | b",")
+    });
+    declared.map(|(at, _)| at)
 }

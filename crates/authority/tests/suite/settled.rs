@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authority::{Reader, Settling};
+use authority::{Begun, Reader, Settling};
 use model::record::OutcomeKind;
 use model::{DecisionId, FactKey};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use store::{CommitError, CounterKey, Store as _, Unit};
 use crate::budgets::{REFUNDS, told};
 use crate::support::runs::run;
 use crate::support::stores::OnCommit;
-use crate::support::{World, until};
+use crate::support::{Act, World, until};
 
 /// How much there is.
 const CAP: i64 = 100;
@@ -44,6 +44,16 @@ impl World {
             effects.extend(reserved.given_back());
         }
         Some(Unit { effects, ..Unit::resting_on(reader.sourced(())) })
+    }
+
+    /// So many equal refunds of `amount`, which are under way at once.
+    async fn equal_refunds(&self, times: usize, amount: i64) -> Vec<Begun<Act>> {
+        let mut begun = Vec::new();
+        for _ in 0..times {
+            let permit = self.authorize(self.refund(0, amount)).await.expect("it is permitted");
+            begun.push(permit.begin(self.clock.as_ref()).expect("it begins"));
+        }
+        begun
     }
 
     /// What the call used that was permitted by `decision`, as it is recorded.
@@ -359,11 +369,7 @@ async fn an_unknown_outcome_of_before_is_settled_without_giving_back() {
 async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself() {
     for is_killed in [false, true] {
         let mut world = World::budgeted(REFUNDS).await;
-        let mut begun = Vec::new();
-        for _ in 0..2 {
-            let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");
-            begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
-        }
+        let begun = world.equal_refunds(2, 30).await;
         if is_killed {
             std::mem::forget(begun);
             world = restarted(world).await;
@@ -391,11 +397,7 @@ async fn n_040h_of_equal_acts_that_were_lost_at_once_each_is_settled_by_itself()
 #[tokio::test]
 async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() {
     let world = World::budgeted(REFUNDS).await;
-    let mut begun = Vec::new();
-    for _ in 0..32 {
-        let permit = world.authorize(world.refund(0, 1)).await.expect("it is permitted");
-        begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
-    }
+    let begun = world.equal_refunds(32, 1).await;
     let mut lost: Vec<_> = begun.iter().map(|it| it.context.decision).collect();
     drop(begun);
     world.drained().await;
@@ -427,11 +429,7 @@ async fn n_040h_many_equal_acts_that_are_lost_at_once_are_kept_each_by_itself() 
 #[tokio::test]
 async fn n_040h_an_act_that_was_lost_counts_before_that_is_on_record() {
     let world = World::budgeted(REFUNDS).await;
-    let mut begun = Vec::new();
-    for _ in 0..2 {
-        let permit = world.authorize(world.refund(0, 30)).await.expect("it is permitted");
-        begun.push(permit.begin(world.clock.as_ref()).expect("it begins"));
-    }
+    let mut begun = world.equal_refunds(2, 30).await;
     drop(begun.pop());
     until("the loss is recorded", || async { !world.outcomes().await.is_empty() }).await;
     world.store.hang_deferred(true);

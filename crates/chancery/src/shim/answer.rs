@@ -4,6 +4,7 @@
 //! seen the message; everything else may have taken effect, and is `outcome_unknown`.
 
 use bytes::Bytes;
+use http::StatusCode;
 use mcp::{DenialStyle, Era, RefusalCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,6 +61,23 @@ impl Message {
     /// The answer that tells why there is none; nothing if the message wants none.
     pub(super) fn unanswered(&self, why: &SendError) -> Option<Bytes> {
         let (id, method) = (self.id.as_ref()?, self.method.as_deref()?);
+        Some(self.refused(why, Some(id.get()), method == "tools/call"))
+    }
+
+    /// The same over HTTP, after its status. What wants no answer and is not taken has a status that says so, and an error
+    /// without an id (MC-02).
+    pub(super) fn unanswered_over_http(&self, why: &SendError) -> (StatusCode, Bytes) {
+        if let Some(answer) = self.unanswered(why) {
+            return (StatusCode::OK, answer);
+        }
+        let status = match why {
+            SendError::NoToken(_) => StatusCode::FORBIDDEN,
+            SendError::Unreached(_) | SendError::Unanswered(_) => StatusCode::BAD_GATEWAY,
+        };
+        (status, self.refused(why, None, false))
+    }
+
+    fn refused(&self, why: &SendError, id: Option<&str>, is_call: bool) -> Bytes {
         let (code, text) = match why {
             SendError::NoToken(_) => (RefusalCode::Denied, "this agent is given no token"),
             SendError::Unreached(_) => (RefusalCode::Unavailable, ""),
@@ -74,9 +92,8 @@ impl Message {
             text: text.to_owned(),
         };
         let era = if self.version().is_some() { Era::Stateless } else { Era::Session };
-        let is_call = method == "tools/call";
-        let (_, body) = mcp::refusal(&refusal, id.get(), is_call, (era, DenialStyle::default()));
-        Some(body.into())
+        let (_, body) = mcp::refusal(&refusal, id, is_call, (era, DenialStyle::default()));
+        body.into()
     }
 }
 
@@ -107,8 +124,6 @@ mod tests {
         let list = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
         let code = "/error/data/code";
         check(list, &unreached, &[("/id", 7.into()), (code, "unavailable".into())]);
-        let note = Message::read(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        assert!(note.unanswered(&unreached).is_none(), "who wants no answer gets none");
     }
 
     #[test]
@@ -131,6 +146,31 @@ mod tests {
             &why,
             &[("/error/data/code", "denied".into()), ("/error/message", said.into())],
         );
+    }
+
+    /// By its status it is never told that it was taken.
+    #[test]
+    fn r_9_r_32_what_wants_no_answer_is_refused_without_an_id() {
+        let why = || anyhow::anyhow!("it is not known here");
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        let response = r#"{"jsonrpc":"2.0","id":"s-1","result":{}}"#;
+        for (why, status, code) in [
+            (SendError::NoToken(why()), 403, "denied"),
+            (SendError::Unreached(why()), 502, "unavailable"),
+            (SendError::Unanswered(why()), 502, "outcome_unknown"),
+        ] {
+            for message in [note, response, "", "{"] {
+                let message = Message::read(message.as_bytes());
+                assert!(message.unanswered(&why).is_none(), "it wants none");
+                let (told, body) = message.unanswered_over_http(&why);
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!((told.as_u16(), body.get("id")), (status, None));
+                assert_eq!(body["error"]["data"]["code"], code);
+            }
+            let list = Message::read(br#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#);
+            let (told, body) = list.unanswered_over_http(&why);
+            assert_eq!((told, Some(body)), (StatusCode::OK, list.unanswered(&why)));
+        }
     }
 
     #[test]

@@ -178,13 +178,9 @@ async fn pass(
             Response::from_parts(parts, Body::new(body.map_err(axum::Error::new)))
         }
         Err(error) => {
-            let answer = Message::read(&body).unanswered(&error);
+            let (status, answer) = Message::read(&body).unanswered_over_http(&error);
             tracing::error!("{:#}", anyhow::Error::from(error));
-            let unreached = "the authorization service cannot be reached\n";
-            let Some(answer) = answer else {
-                return (StatusCode::BAD_GATEWAY, unreached).into_response();
-            };
-            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+            (status, [(header::CONTENT_TYPE, "application/json")], answer).into_response()
         }
     }
 }

@@ -61,7 +61,7 @@ fn every_refusal_is_as_written_down() {
         let kind = if is_call { "tools/call" } else { "another method" };
         for code in CODES {
             for told in [bare(code), full(code)] {
-                let (status, body) = refusal(&told, "1", is_call, (era, style));
+                let (status, body) = refusal(&told, Some("1"), is_call, (era, style));
                 let name = code.as_str();
                 writeln!(all, "{era:?} {style:?} {kind}: {name}\n{status} {body}\n").unwrap();
             }
@@ -100,7 +100,7 @@ fn i_21_unknown_tool_is_the_same_bytes_for_absent_hidden_and_never_pinned() {
     let hidden = full(RefusalCode::UnknownTool);
     let never_pinned = Refusal { policies: Vec::new(), ..hidden.clone() };
     for (era, style, is_call) in forms() {
-        let told = |refused: &Refusal| refusal(refused, "\"a\"", is_call, (era, style));
+        let told = |refused: &Refusal| refusal(refused, Some("\"a\""), is_call, (era, style));
         let expected = told(&absent);
         assert_eq!(told(&hidden), expected);
         assert_eq!(told(&never_pinned), expected);
@@ -113,7 +113,7 @@ fn i_21_unknown_tool_is_the_same_bytes_for_absent_hidden_and_never_pinned() {
 fn every_refusal_has_a_code_and_a_sentence() {
     for (era, style, is_call) in forms() {
         for code in CODES {
-            let (status, body) = refusal(&full(code), "7", is_call, (era, style));
+            let (status, body) = refusal(&full(code), Some("7"), is_call, (era, style));
             let body: Value = serde_json::from_str(&body).unwrap();
             assert_eq!((status, &body["jsonrpc"], &body["id"]), (200, &json!("2.0"), &json!(7)));
             let as_result = is_call && style == DenialStyle::Result;
@@ -147,7 +147,7 @@ fn n_107_what_others_wrote_stays_data() {
     for code in [RefusalCode::Denied, RefusalCode::ArgumentsInvalid] {
         for (era, style, is_call) in forms() {
             let told = Refusal { code, ..told.clone() };
-            let (_, body) = refusal(&told, "1", is_call, (era, style));
+            let (_, body) = refusal(&told, Some("1"), is_call, (era, style));
             assert!(!body.contains('\n') && !body.contains('\u{1b}'), "{body}");
             let read = json::parse(body.as_bytes(), json::Limits::default()).unwrap();
             assert_eq!(read.as_object().unwrap().len(), 3);

@@ -26,7 +26,7 @@ pub use users::UserChange;
 
 pub(crate) use errors::is_changed_meanwhile;
 pub(crate) use read::group_name;
-pub(crate) use registered::{ends_in_time, given_token, has_shown, named_in, shown_token};
+pub(crate) use registered::{ends_in_time, has_shown, named_in, shown_token};
 pub(crate) use users::{is_active as is_user_active, restored_user};
 pub(crate) use write::{Becomes, Done};
 

@@ -89,7 +89,8 @@ impl Administration {
         match command {
             Command::DirectoryAdd(said) => self.directory_add(by, said).await,
             Command::DirectoryToken { name, token, alone } => {
-                self.directory_token(by, &name, (token, alone)).await
+                let given = ("people/directory", FactKey::directory_tokens, alone);
+                self.give_token(by, ("directory", &name), given, token).await
             }
             Command::DirectoryAdopt { name, person } => {
                 self.directory_adopt(by, &name, &person).await
@@ -139,18 +140,25 @@ impl Administration {
         Ok(json!({ "directory": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
-    /// Gives a directory another token, beside the newest that it has, or `alone`.
-    async fn directory_token(
+    /// Gives the `kind` `name`, whose tokens are where `place` says, another one by `action`: beside the newest that it
+    /// has, or `alone`.
+    pub(crate) async fn give_token(
         &self,
         by: &PersonId,
-        name: &str,
-        (token, alone): (NewToken, bool),
+        (kind, name): (&'static str, &str),
+        (action, place, alone): (&'static str, impl Fn(&SourceName) -> FactKey + Send, bool),
+        token: NewToken,
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        let token = token.checked(self.now())?;
-        let draft = self.draft(by, "people/directory", ResourceRef::Deployment).await?;
-        let place = FactKey::directory_tokens(&name);
-        given_token(draft, ("directory", &name, place), (token, alone)).await
+        let (token, place) = (token.checked(self.now())?, place(&name));
+        let mut draft = self.draft(by, action, ResourceRef::Deployment).await?;
+        let what = format!("{kind} `{name}`");
+        let tokens = known::<DirectoryTokens>(&mut draft.reader, place.clone(), &what).await?;
+        let expires = token.expires;
+        let tokens = tokens.with(token, alone);
+        let change = json!({ kind: name, "expires": expires, "alone": alone });
+        let done = draft.make(change, vec![put(place, &tokens)]).await?;
+        Ok(json!({ kind: name, "tokens": tokens.0.len(), "decision": done.decision }))
     }
 
     /// Makes a person that an administrator added one of a directory's, which tells of them from now on.
@@ -247,22 +255,6 @@ pub(crate) fn ends_in_time(expires: Timestamp, now: Timestamp) -> Result<(), Adm
         return Err(AdminError::Invalid(why.to_owned()));
     }
     Ok(())
-}
-
-/// Gives the `kind` `name`, whose tokens are at `place`, another one, beside the newest that it has, or alone.
-pub(crate) async fn given_token(
-    mut draft: Draft<'_>,
-    (kind, name, place): (&'static str, &SourceName, FactKey),
-    (token, alone): (DirectoryToken, bool),
-) -> Result<Value, AdminError> {
-    let tokens =
-        known::<DirectoryTokens>(&mut draft.reader, place.clone(), &format!("{kind} `{name}`"))
-            .await?;
-    let expires = token.expires;
-    let tokens = tokens.with(token, alone);
-    let change = json!({ kind: name, "expires": expires, "alone": alone });
-    let done = draft.make(change, vec![put(place, &tokens)]).await?;
-    Ok(json!({ kind: name, "tokens": tokens.0.len(), "decision": done.decision }))
 }
 
 /// Whose token this says that it is: the name stands before the first dot.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{GONE, Known};
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::directory::{NewToken, ends_in_time, given_token, named_in, shown_token};
+use crate::directory::{NewToken, ends_in_time, named_in, shown_token};
 use crate::register::{known, put, put_new};
 
 /// The most receivers: the log is read for each.
@@ -89,7 +89,8 @@ impl Administration {
                 self.receiver_issuer(by, &name, issuer).await
             }
             Command::ReceiverToken { name, token, alone } => {
-                self.receiver_token(by, &name, (token, alone)).await
+                let given = (ACT, FactKey::receiver_tokens, alone);
+                self.give_token(by, ("receiver", &name), given, token).await
             }
             Command::ReceiverKey { name, key } => self.receiver_key(by, &name, key).await,
             Command::ReceiverSuspend { name, reason } => {
@@ -202,19 +203,6 @@ impl Administration {
             return Err(AdminError::Missing(format!("stream of `{issuer}`")));
         }
         Ok(())
-    }
-
-    async fn receiver_token(
-        &self,
-        by: &PersonId,
-        name: &str,
-        (token, alone): (NewToken, bool),
-    ) -> Result<Value, AdminError> {
-        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        let token = token.checked(self.now())?;
-        let draft = self.draft(by, ACT, ResourceRef::Deployment).await?;
-        let place = FactKey::receiver_tokens(&name);
-        given_token(draft, ("receiver", &name, place), (token, alone)).await
     }
 
     /// Gives a receiver another key, or none, or says anew what the one that it has is for; what it got before

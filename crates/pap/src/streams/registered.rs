@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::KnownStream;
 use crate::asked::Command;
 use crate::command::{AdminError, Administration, Draft};
-use crate::directory::{NewToken, given_token, shown_token};
+use crate::directory::{NewToken, shown_token};
 use crate::heard;
 use crate::register::{known, put, put_new};
 use crate::silent::AllHeard;
@@ -59,7 +59,9 @@ impl Administration {
         match command {
             Command::StreamAdd(said) => self.stream_add(by, said).await,
             Command::StreamToken { name, token, alone } => {
-                self.stream_token(by, &name, (token, alone)).await
+                writes(&token)?;
+                let given = ("people/stream", FactKey::stream_tokens, alone);
+                self.give_token(by, ("stream", &name), given, token).await
             }
             Command::StreamSuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
@@ -117,21 +119,6 @@ impl Administration {
         effects.extend(heard);
         let done = draft.make(json!(stream), effects).await?;
         Ok(json!({ "stream": name, "silence_min": silence_min, "decision": done.decision }))
-    }
-
-    /// Gives a stream another token, beside the newest that it has, or `alone`.
-    async fn stream_token(
-        &self,
-        by: &PersonId,
-        name: &str,
-        (token, alone): (NewToken, bool),
-    ) -> Result<Value, AdminError> {
-        let name: SourceName = name.parse().map_err(AdminError::invalid)?;
-        writes(&token)?;
-        let token = token.checked(self.now())?;
-        let draft = self.draft(by, "people/stream", ResourceRef::Deployment).await?;
-        let place = FactKey::stream_tokens(&name);
-        given_token(draft, ("stream", &name, place), (token, alone)).await
     }
 
     async fn stream_state(

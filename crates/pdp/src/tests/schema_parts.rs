@@ -51,6 +51,10 @@ fn n_094_no_schema_part_says_what_a_word_means() {
     // A name that only begins so, or is that of a member, is another one.
     let late = "entity Persons = {\n  Person: Person };\nentity Person;";
     check(&[late], "0.cedarschema:3", "Person");
+    // So is one that a comment or a text tells of.
+    let told =
+        "// Desk, Person\n@doc(\"type Person\")\nentity Desk; // entity\ntype // a\nPerson = Long;";
+    check(&[told], "0.cedarschema:5", "Person");
     // Nor do two parts mean something else by one name.
     check(&["entity Desk;", "\ntype Desk = Long;"], "1.cedarschema:2", "Desk");
     check(&["entity Desk;\ntype Desk = Long;"], "0.cedarschema:1", "Desk");
