@@ -126,6 +126,7 @@ pub(crate) struct Readers {
 impl SqliteStore {
     /// Opens the database at `path`, made if it does not exist.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let path = &place::led_to(path);
         let lock = lock(path)?;
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
         if place::is_log_alone(path) {
@@ -150,7 +151,7 @@ impl SqliteStore {
             place: place.clone(),
             used: used(&connection).map_err(unusable)?,
             connection,
-            chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
+            chores: Chores::open(&place, options.on_fatal.clone()).map_err(unusable)?,
             queue: queue.clone(),
             head,
             kept_until: kept_until.clone(),
