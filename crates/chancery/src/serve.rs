@@ -241,7 +241,7 @@ async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     let clock = Arc::new(SteadyClock::new(machine, Timestamp::from_millis(0)));
     let options = Options { clock: clock.clone(), on_fatal: end_process() };
     let store = Arc::new(SqliteStore::open(&config.database(), options)?);
-    let store = Arc::new(WatchedStore::new(store, &config.database()));
+    let store = Arc::new(WatchedStore::new(store));
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
     let journal = Journal::new(store.clone(), sealer);
     ensure!(pap::is_founded(&journal).await?, "the database was not founded: `chancery init`");
