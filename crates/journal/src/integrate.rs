@@ -94,7 +94,7 @@ impl Integrator {
 
     /// Integrates one batch; gives its signed checkpoint, or `None` if there was nothing new.
     pub async fn step(&mut self) -> Result<Option<Vec<u8>>, IntegrateError> {
-        if !self.is_known {
+        if !self.is_known || self.is_taken_away().await {
             self.at = load(self.store.as_ref(), &self.directory).await?;
             (self.is_known, self.is_published) = (true, false);
         }
@@ -135,6 +135,13 @@ impl Integrator {
         let directory = self.directory.clone();
         blocking(move || full.iter().for_each(|name| directory.remove_partial(name))).await;
         Ok(Some(row.note))
+    }
+
+    /// Whether the published log is gone: what only adds to it would leave holes, which the next start does not see.
+    async fn is_taken_away(&self) -> bool {
+        let directory = self.directory.clone();
+        let published = blocking(move || directory.checkpoint()).await;
+        self.at.current.is_some() && matches!(published, Ok(None))
     }
 
     async fn publish(&mut self) -> Result<(), IntegrateError> {

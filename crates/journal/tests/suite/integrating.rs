@@ -238,6 +238,23 @@ async fn tiles_that_are_gone_or_damaged_are_made_again() {
     }
 }
 
+/// What is published while the log is gone from its place has no holes, which no later start would fill.
+#[tokio::test]
+async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
+    let log = Log::new();
+    let store = log.store();
+    let mut integrator = log.integrator(store.clone()).await;
+    let all = records(900);
+    append(store.as_ref(), &all[..300]).await;
+    let seen = integrator.step().await.unwrap().unwrap();
+    for (from, to) in [(300, 300), (300, 600), (600, 900)] {
+        std::fs::remove_dir_all(log.path()).unwrap();
+        append(store.as_ref(), &all[from..to]).await;
+        assert_eq!(integrator.step().await.unwrap().is_some(), to > from);
+        assert_eq!(verify_as_outsider(&log, Some(&seen)), to as u64);
+    }
+}
+
 /// Partial tiles and bundles go once the full one is published; older checkpoints still hold.
 #[tokio::test]
 async fn partial_files_are_removed_once_the_full_one_is_published() {
