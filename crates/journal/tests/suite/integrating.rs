@@ -244,7 +244,7 @@ async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
     let log = Log::new();
     let store = log.store();
     let mut integrator = log.integrator(store.clone()).await;
-    let all = records(900);
+    let all = records(901);
     append(store.as_ref(), &all[..300]).await;
     let seen = integrator.step().await.unwrap().unwrap();
     for (from, to) in [(300, 300), (300, 600), (600, 900)] {
@@ -253,6 +253,17 @@ async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
         assert_eq!(integrator.step().await.unwrap().is_some(), to > from);
         assert_eq!(verify_as_outsider(&log, Some(&seen)), to as u64);
     }
+    // Where all that is around it is gone, too, nothing is made in its place.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (aside, path) = (elsewhere.path().join("aside"), log.path());
+    let around = path.parent().unwrap();
+    std::fs::rename(around, &aside).unwrap();
+    assert_eq!(kind(&integrator.step().await.unwrap_err()), "unpublished");
+    assert!(!around.exists());
+    std::fs::rename(&aside, around).unwrap();
+    append(store.as_ref(), &all[900..]).await;
+    assert!(integrator.step().await.unwrap().is_some());
+    assert_eq!(verify_as_outsider(&log, Some(&seen)), 901);
 }
 
 /// Partial tiles and bundles go once the full one is published; older checkpoints still hold.

@@ -162,6 +162,26 @@ async fn n_124_nothing_is_committed_to_a_log_that_is_gone() {
     assert_eq!(back_end.killed().await.log_size().await.unwrap(), 2);
 }
 
+/// What ends well while a file is aside leaves the rest as it is, for when that one is back.
+#[tokio::test]
+async fn n_124_what_is_closed_while_a_file_is_aside_is_whole_when_it_is_back() {
+    for name in ["db", "db-wal"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let (file, aside) = (directory.path().join(name), directory.path().join("aside"));
+        let store = open(&path).unwrap();
+        for number in 0..8 {
+            store.commit(unit(Some(number))).await.unwrap();
+        }
+        assert_eq!(store.log_size().await.unwrap(), 8);
+        std::fs::rename(&file, &aside).unwrap();
+        drop(store);
+        assert!(!file.exists(), "{name}");
+        std::fs::rename(&aside, &file).unwrap();
+        assert_eq!(open(&path).unwrap().log_size().await.unwrap(), 8, "{name}");
+    }
+}
+
 /// What empties the log has it open from the start: what it found in its place later it would take for it, and write
 /// that into the database.
 #[tokio::test]
