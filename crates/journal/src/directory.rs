@@ -150,7 +150,7 @@ impl LogDirectory {
     /// Makes the directory where it is not there, but nothing above it, which is to be put back where it is gone.
     fn make(&self) -> io::Result<()> {
         match fs::create_dir(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(_) if self.0.is_dir() => Ok(()),
             made => made,
         }
     }
