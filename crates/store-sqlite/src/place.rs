@@ -30,10 +30,10 @@ struct Placed {
 }
 
 impl Place {
-    /// Where the database that was opened at `path` is, and its log.
+    /// Where whoever opens `path` next finds the database that was opened at it, and its log.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
-        Ok(Self { log: Placed::at(log_of(&path))?, database: Placed::at(path)? })
+        let path = std::path::absolute(path)?;
+        Ok(Self { log: Placed::at(log_of(&led_to(&path)))?, database: Placed::at(path)? })
     }
 
     /// That both files are where they were.

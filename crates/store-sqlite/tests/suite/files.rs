@@ -162,6 +162,30 @@ async fn n_124_nothing_is_committed_to_a_log_that_is_gone() {
     assert_eq!(back_end.killed().await.log_size().await.unwrap(), 2);
 }
 
+/// A link that was led elsewhere is what a restart would follow.
+#[tokio::test]
+async fn n_124_nothing_is_committed_where_a_restart_would_not_find_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (link, path) = (directory.path().join("state"), directory.path().join("state/db"));
+    let lead = |to: &str| {
+        std::fs::create_dir_all(directory.path().join(to)).unwrap();
+        std::fs::remove_file(&link).ok();
+        std::os::unix::fs::symlink(to, &link).unwrap();
+    };
+    lead("other");
+    drop(open(&path).unwrap());
+    lead("one");
+    let store = open(&path).unwrap();
+    store.commit(unit(Some(0))).await.unwrap();
+    lead("other");
+    let refused = store.commit(unit(Some(1))).await.unwrap_err();
+    assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+    assert!(store.log_size().await.is_err(), "nobody has read before");
+    lead("one");
+    store.commit(unit(Some(1))).await.unwrap();
+    assert_eq!(store.log_size().await.unwrap(), 2);
+}
+
 /// What ends well while a file is aside leaves the rest as it is, for when that one is back.
 #[tokio::test]
 async fn n_124_what_is_closed_while_a_file_is_aside_is_whole_when_it_is_back() {
