@@ -22,6 +22,7 @@ fn kind(error: &IntegrateError) -> &'static str {
     match error {
         IntegrateError::Unread(_) => "unread",
         IntegrateError::Unpublished(_) => "unpublished",
+        IntegrateError::Unseen(_) => "unseen",
         IntegrateError::Unsignable(_) => "unsignable",
         IntegrateError::Lost(_) => "lost",
         IntegrateError::NotAsCommitted(_) => "not as committed",
@@ -214,6 +215,24 @@ async fn n_104_a_database_put_back_does_not_fork_the_log() {
     assert_eq!(kind(&error), "inconsistent", "{error}");
     assert!(error.to_string().contains("put back"), "{error}");
     assert_eq!(verify_as_outsider(&log, seen.as_deref()), 8);
+}
+
+/// A checkpoint that cannot be read may be one of a newer database: nothing is published over it.
+#[tokio::test]
+async fn n_104_what_is_published_is_not_replaced_unread() {
+    let log = Log::of(&records(4)).await;
+    let (store, seen) = (log.store(), log.read("checkpoint"));
+    log.write("checkpoint", b"example.com/log\n");
+    let error = log.try_integrator(store.clone()).await.map(drop).unwrap_err();
+    assert_eq!(kind(&error), "inconsistent", "{error}");
+    let put_back = block(&log, "checkpoint");
+    let error = log.try_integrator(store.clone()).await.map(drop).unwrap_err();
+    assert_eq!(kind(&error), "unseen", "{error}");
+    put_back();
+    assert_eq!(log.read("checkpoint"), b"example.com/log\n");
+    log.write("checkpoint", &seen);
+    drop(log.integrator(store).await);
+    assert_eq!(verify_as_outsider(&log, Some(&seen)), 4);
 }
 
 /// Tiles are a function of the records: lost or damaged ones are made again.
