@@ -1,12 +1,6 @@
 //! The store as the service sees it, watched: whether the last commit and the last reading failed,
-//! for health to tell; and whether the database is still where it was.
-//!
-//! A file that was moved or removed can be written as if nothing had happened, until the process
-//! ends and all of it is lost. So nothing is committed unless the file that was opened is the one
-//! that a restart would find.
+//! for health to tell.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,28 +17,14 @@ const PROBE: &str = "probe";
 /// A store that remembers whether it works.
 pub(crate) struct WatchedStore {
     inner: Arc<dyn Store>,
-    /// The files of the database, each with what was opened: device and inode.
-    files: Vec<(PathBuf, Option<(u64, u64)>)>,
     unwritable: AtomicBool,
     unreadable: AtomicBool,
 }
 
 impl WatchedStore {
-    /// Watches `inner`, which was opened on the database file `path`.
-    pub(crate) fn new(inner: Arc<dyn Store>, path: &Path) -> Self {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let files = [path.to_owned(), log.into()].map(|path| {
-            let opened = identity(&path);
-            (path, opened)
-        });
-        let (unwritable, unreadable) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner, files: files.into(), unwritable, unreadable }
-    }
-
-    /// Whether the files are those that were opened.
-    fn is_in_place(&self) -> bool {
-        self.files.iter().all(|(path, opened)| opened.is_some() && identity(path) == *opened)
+    /// Watches `inner`.
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, unwritable: AtomicBool::new(false), unreadable: AtomicBool::new(false) }
     }
 
     /// Whether the last commit or the last reading failed.
@@ -69,11 +49,6 @@ impl WatchedStore {
         self.unreadable.store(answer.is_err(), Ordering::Relaxed);
         answer
     }
-}
-
-/// Device and inode of the file at `path`, if there is one.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 #[async_trait]
@@ -118,11 +93,7 @@ impl Store for WatchedStore {
     }
 
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
-        let answer = if self.is_in_place() {
-            self.inner.commit(unit).await
-        } else {
-            Err(CommitError::Unavailable("the database is gone from its place".into()))
-        };
+        let answer = self.inner.commit(unit).await;
         // What a unit asked for in vain says nothing about the store.
         let failed = matches!(answer, Err(CommitError::Unavailable(_) | CommitError::Lost));
         self.unwritable.store(failed, Ordering::Relaxed);

@@ -147,6 +147,14 @@ impl LogDirectory {
         fs::read(&path).map_err(|source| LogReadError::Unread { path, source })
     }
 
+    /// Makes the directory where it is not there, but nothing above it, which is to be put back where it is gone.
+    fn make(&self) -> io::Result<()> {
+        match fs::create_dir(&self.0) {
+            Err(_) if self.0.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
     /// Writes tiles and bundles durably. Writing them again is harmless.
     pub(crate) fn write_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), PublishError> {
         let failed = |path: &Path| {
@@ -156,7 +164,7 @@ impl LogDirectory {
         let mut beside = Vec::with_capacity(files.len());
         for (number, (name, bytes)) in files.iter().enumerate() {
             let new = self.0.join(format!("{UNFINISHED}{number}"));
-            fs::create_dir_all(&self.0).map_err(failed(&new))?;
+            self.make().map_err(failed(&new))?;
             let written = File::create(&new).and_then(|mut file| {
                 file.write_all(bytes)?;
                 file.sync_data()

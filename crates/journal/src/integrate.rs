@@ -16,7 +16,7 @@ use tlog::{
     bundles_between, leaf_hash,
 };
 
-use crate::directory::{LogDirectory, PublishError};
+use crate::directory::{LogDirectory, LogReadError, PublishError};
 
 /// The most records that one checkpoint adds, so that one step is short.
 const BATCH_MAX: usize = 4_096;
@@ -30,6 +30,10 @@ pub enum IntegrateError {
     /// The next step may succeed.
     #[error("could not publish")]
     Unpublished(#[from] PublishError),
+    /// The checkpoint that is published cannot be read: nobody can tell whether the records are older than it. The next
+    /// step may succeed.
+    #[error("could not read what is published")]
+    Unseen(#[from] LogReadError),
     /// The checkpoint cannot be signed.
     #[error("could not sign the checkpoint")]
     Unsignable(#[source] tlog::note::TextError),
@@ -94,7 +98,7 @@ impl Integrator {
 
     /// Integrates one batch; gives its signed checkpoint, or `None` if there was nothing new.
     pub async fn step(&mut self) -> Result<Option<Vec<u8>>, IntegrateError> {
-        if !self.is_known {
+        if !self.is_known || self.is_taken_away().await {
             self.at = load(self.store.as_ref(), &self.directory).await?;
             (self.is_known, self.is_published) = (true, false);
         }
@@ -135,6 +139,13 @@ impl Integrator {
         let directory = self.directory.clone();
         blocking(move || full.iter().for_each(|name| directory.remove_partial(name))).await;
         Ok(Some(row.note))
+    }
+
+    /// Whether the published log is gone: what only adds to it would leave holes, which the next start does not see.
+    async fn is_taken_away(&self) -> bool {
+        let directory = self.directory.clone();
+        let published = blocking(move || directory.checkpoint()).await;
+        self.at.current.is_some() && matches!(published, Ok(None))
     }
 
     async fn publish(&mut self) -> Result<(), IntegrateError> {
@@ -251,9 +262,13 @@ fn not_put_back(
     current: Option<&CheckpointRow>,
     directory: &LogDirectory,
 ) -> Result<(), IntegrateError> {
-    let Ok(Some(published)) = directory.checkpoint() else { return Ok(()) };
+    let Some(published) = directory.checkpoint()? else { return Ok(()) };
     let size = String::from_utf8_lossy(&published).lines().nth(1).and_then(|n| n.parse().ok());
-    let Some(size) = size else { return Ok(()) };
+    let Some(size) = size else {
+        let why =
+            "what is published as a checkpoint is none: remove it, if the database is the newest";
+        return Err(IntegrateError::Inconsistent(why.to_owned()));
+    };
     let stored: u64 = current.map_or(0, |row| row.size);
     let forked = stored == size
         && current.is_some_and(|row| signed_root(&row.note) != signed_root(&published));

@@ -4,7 +4,6 @@
 //! Chores have a connection whose commits do not sync: the next batch's sync covers them, and if
 //! they are lost they are done again. Each is short: at most [`SLICE`] rows.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -14,7 +13,7 @@ use rusqlite::Connection;
 use store::NotDurable;
 
 use crate::batch::{OnceKey, Used};
-use crate::open::BUSY;
+use crate::place::Place;
 use crate::queue::{Forget, Queue};
 use crate::writer::{OnFatal, is_sync_failure};
 
@@ -57,16 +56,11 @@ pub(crate) struct Chores {
 
 impl Chores {
     /// Opens the connection for chores, and starts the thread that empties the log.
-    pub(crate) fn open(path: &Path, on_fatal: OnFatal) -> Result<Self, rusqlite::Error> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.execute_batch(
-            "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; \
-             PRAGMA trusted_schema = OFF;",
-        )?;
+    pub(crate) fn open(place: &Place, on_fatal: OnFatal) -> Result<Self, rusqlite::Error> {
+        let connection = place.connection()?;
+        connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")?;
         let (wake, woken) = sync_channel(1);
-        let emptying = Connection::open(path)?;
-        emptying.busy_timeout(BUSY)?;
+        let emptying = place.connection()?;
         let is_long = Arc::new(AtomicBool::new(false));
         let long = is_long.clone();
         #[expect(clippy::disallowed_methods, reason = "it ends with the writer")]

@@ -126,6 +126,8 @@ pub(crate) struct Readers {
 impl SqliteStore {
     /// Opens the database at `path`, made if it does not exist.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let (asked, path) = (path, place::led_to(path));
+        let path = path.as_path();
         let lock = lock(path)?;
         let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
         if place::is_log_alone(path) {
@@ -138,7 +140,7 @@ impl SqliteStore {
         let kept_until = Arc::new(AtomicI64::new(kept_until.as_millis()));
         truncate_wal(&connection, path)?;
         sync_directory(path)?;
-        let place = Place::of(path);
+        let place = Place::of(asked);
         let unwritable = |source| OpenError::Unwritable { path: path.to_owned(), source };
         let place = Arc::new(place.map_err(unwritable)?);
         let head = head(&connection).map_err(unusable)?;
@@ -150,7 +152,7 @@ impl SqliteStore {
             place: place.clone(),
             used: used(&connection).map_err(unusable)?,
             connection,
-            chores: Chores::open(path, options.on_fatal.clone()).map_err(unusable)?,
+            chores: Chores::open(&place, options.on_fatal.clone()).map_err(unusable)?,
             queue: queue.clone(),
             head,
             kept_until: kept_until.clone(),

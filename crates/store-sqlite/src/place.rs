@@ -1,8 +1,10 @@
 //! Where a database lies: its file and the log of its changes, which must stay those that were opened.
 //!
-//! INVARIANT: nothing is read or committed where one of them is gone or another one: what would be written there could
-//! never be found again, and SQLite deletes the log beside an empty database, and with it what was acknowledged
-//! (`n_124_a_reader_makes_no_database_where_one_is_gone`, `n_124_nothing_is_committed_to_a_log_that_is_gone`).
+//! INVARIANT: no batch is committed, and no connection opened, where one of them is gone or another one: what would be
+//! written there could never be found again, SQLite deletes the log beside an empty database, and with it what was
+//! acknowledged, and what lies in the log's place it takes for the log
+//! (`n_124_a_reader_makes_no_database_where_one_is_gone`, `n_124_nothing_is_committed_to_a_log_that_is_gone`,
+//! `n_124_what_lies_in_the_place_of_the_log_is_not_emptied_into_the_database`).
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,6 +13,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::open::BUSY;
+
+/// How many links the kernel follows, one after the other.
+const LINKS_MAX: usize = 40;
 
 /// The files of an open database.
 pub(crate) struct Place {
@@ -25,10 +30,10 @@ struct Placed {
 }
 
 impl Place {
-    /// Where the database that was opened at `path` is, and its log, which is beside what a link leads to.
+    /// Where whoever opens `path` next finds the database that was opened at it, and its log.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
-        Ok(Self { log: Placed::at(log_of(&path))?, database: Placed::at(path)? })
+        let path = std::path::absolute(path)?;
+        Ok(Self { log: Placed::at(log_of(&led_to(&path)))?, database: Placed::at(path)? })
     }
 
     /// That both files are where they were.
@@ -37,13 +42,23 @@ impl Place {
         self.log.holds()
     }
 
-    /// A connection that only reads, and makes no database where none is.
-    pub(crate) fn reader(&self) -> Result<Connection, rusqlite::Error> {
+    /// One more connection to these files, which makes none.
+    pub(crate) fn connection(&self) -> Result<Connection, rusqlite::Error> {
         self.holds()?;
         let flags = OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE);
         let connection = Connection::open_with_flags(&self.database.path, flags)?;
         connection.busy_timeout(BUSY)?;
-        connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+        connection.execute_batch("PRAGMA trusted_schema = OFF;")?;
+        // SQLite opens the log, or makes one, only when the database is first read.
+        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        self.holds()?;
+        Ok(connection)
+    }
+
+    /// One that only reads.
+    pub(crate) fn reader(&self) -> Result<Connection, rusqlite::Error> {
+        let connection = self.connection()?;
+        connection.execute_batch("PRAGMA query_only = ON;")?;
         Ok(connection)
     }
 }
@@ -60,7 +75,9 @@ impl Placed {
         }
         let moved = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
         let path = self.path.display();
-        let why = format!("`{path}` is gone or was replaced: put it back, or stop before you do");
+        let why = format!(
+            "`{path}` is gone or was replaced: put it back; to replace it, stop the service first"
+        );
         Err(rusqlite::Error::SqliteFailure(moved, Some(why)))
     }
 }
@@ -69,8 +86,19 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
+/// Where `path` leads to, though nothing be there: the database is made there, and its log lies beside that.
+pub(crate) fn led_to(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = std::fs::read_link(&path) else { break };
+        path.pop();
+        path.push(target);
+    }
+    path
+}
+
 /// The log of the changes of the database at `path`.
-pub(crate) fn log_of(path: &Path) -> PathBuf {
+fn log_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
@@ -78,7 +106,6 @@ pub(crate) fn log_of(path: &Path) -> PathBuf {
 
 /// Whether there is a log with changes at `path`, but no database that they are of: to open it would delete them.
 pub(crate) fn is_log_alone(path: &Path) -> bool {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let is_empty = |path: &Path| std::fs::metadata(path).map_or(true, |found| found.len() == 0);
-    is_empty(&path) && !is_empty(&log_of(&path))
+    is_empty(path) && !is_empty(&log_of(path))
 }

@@ -64,6 +64,24 @@ fn n_119_a_slow_sync_denies_in_time() {
     stage.ends_well();
 }
 
+/// The database is gone when it starts: none is made in its place, in which nothing would be revoked.
+#[test]
+fn n_124_a_service_makes_no_database() {
+    let mut stage = Stage::set();
+    stage.works();
+    stage.deployment.stop();
+    let config = stage.deployment.path("home/chancery.yaml");
+    let database = stage.deployment.path("home/state/chancery.db");
+    let aside = stage.deployment.path("aside");
+    std::fs::rename(&database, &aside).expect("it can be moved");
+    let said = stage.deployment.run_refused(&["serve", "--config", config.to_str().unwrap()]);
+    assert!(said.contains("chancery.db` is gone: put it back"), "{said}");
+    assert!(!database.exists(), "none is made");
+    std::fs::rename(&aside, &database).expect("it can be moved");
+    stage.deployment.serve();
+    stage.ends_well();
+}
+
 /// The database, or the log of its changes, is gone from its place: what would be written there could never be found
 /// again. However many look for it meanwhile, all that was acknowledged is there when it is back, after a crash, too.
 #[test]

@@ -22,6 +22,7 @@ fn kind(error: &IntegrateError) -> &'static str {
     match error {
         IntegrateError::Unread(_) => "unread",
         IntegrateError::Unpublished(_) => "unpublished",
+        IntegrateError::Unseen(_) => "unseen",
         IntegrateError::Unsignable(_) => "unsignable",
         IntegrateError::Lost(_) => "lost",
         IntegrateError::NotAsCommitted(_) => "not as committed",
@@ -216,6 +217,24 @@ async fn n_104_a_database_put_back_does_not_fork_the_log() {
     assert_eq!(verify_as_outsider(&log, seen.as_deref()), 8);
 }
 
+/// A checkpoint that cannot be read may be one of a newer database: nothing is published over it.
+#[tokio::test]
+async fn n_104_what_is_published_is_not_replaced_unread() {
+    let log = Log::of(&records(4)).await;
+    let (store, seen) = (log.store(), log.read("checkpoint"));
+    log.write("checkpoint", b"example.com/log\n");
+    let error = log.try_integrator(store.clone()).await.map(drop).unwrap_err();
+    assert_eq!(kind(&error), "inconsistent", "{error}");
+    let put_back = block(&log, "checkpoint");
+    let error = log.try_integrator(store.clone()).await.map(drop).unwrap_err();
+    assert_eq!(kind(&error), "unseen", "{error}");
+    put_back();
+    assert_eq!(log.read("checkpoint"), b"example.com/log\n");
+    log.write("checkpoint", &seen);
+    drop(log.integrator(store).await);
+    assert_eq!(verify_as_outsider(&log, Some(&seen)), 4);
+}
+
 /// Tiles are a function of the records: lost or damaged ones are made again.
 #[tokio::test]
 async fn tiles_that_are_gone_or_damaged_are_made_again() {
@@ -236,6 +255,34 @@ async fn tiles_that_are_gone_or_damaged_are_made_again() {
         drop(log.integrator(log.store()).await);
         assert_eq!(verify_as_outsider(&log, Some(&seen)), 300);
     }
+}
+
+/// What is published while the log is gone from its place has no holes, which no later start would fill.
+#[tokio::test]
+async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
+    let log = Log::new();
+    let store = log.store();
+    let mut integrator = log.integrator(store.clone()).await;
+    let all = records(901);
+    append(store.as_ref(), &all[..300]).await;
+    let seen = integrator.step().await.unwrap().unwrap();
+    for (from, to) in [(300, 300), (300, 600), (600, 900)] {
+        std::fs::remove_dir_all(log.path()).unwrap();
+        append(store.as_ref(), &all[from..to]).await;
+        assert_eq!(integrator.step().await.unwrap().is_some(), to > from);
+        assert_eq!(verify_as_outsider(&log, Some(&seen)), to as u64);
+    }
+    // Where all that is around it is gone, too, nothing is made in its place.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (aside, path) = (elsewhere.path().join("aside"), log.path());
+    let around = path.parent().unwrap();
+    std::fs::rename(around, &aside).unwrap();
+    assert_eq!(kind(&integrator.step().await.unwrap_err()), "unpublished");
+    assert!(!around.exists());
+    std::fs::rename(&aside, around).unwrap();
+    append(store.as_ref(), &all[900..]).await;
+    assert!(integrator.step().await.unwrap().is_some());
+    assert_eq!(verify_as_outsider(&log, Some(&seen)), 901);
 }
 
 /// Partial tiles and bundles go once the full one is published; older checkpoints still hold.

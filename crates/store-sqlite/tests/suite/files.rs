@@ -51,8 +51,29 @@ async fn a_newer_database_is_refused_with_its_version() {
 #[tokio::test]
 async fn n_104_a_database_in_use_is_not_opened_twice() {
     let back_end = fresh().await;
-    let again = open(&back_end.path()).map(drop).unwrap_err();
-    assert!(matches!(again, OpenError::InUse { .. }), "{again}");
+    let link = back_end.path().with_file_name("link");
+    std::os::unix::fs::symlink("db", &link).unwrap();
+    for path in [back_end.path(), link] {
+        let again = open(&path).map(drop).unwrap_err();
+        assert!(matches!(again, OpenError::InUse { .. }), "{again}");
+    }
+}
+
+/// Where its lock is removed another one opens it: what that one commits, the first one does not go on beside.
+#[tokio::test]
+async fn n_104_who_was_followed_on_a_database_commits_nothing_more() {
+    let back_end = fresh().await;
+    let first = back_end.store();
+    first.commit(unit(Some(0))).await.unwrap();
+    std::fs::remove_file(back_end.path().with_file_name("db.lock")).unwrap();
+    let second = open(&back_end.path()).unwrap();
+    second.commit(unit(Some(1))).await.unwrap();
+    for number in [None, Some(2)] {
+        let refused = first.commit(unit(number)).await.unwrap_err();
+        assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+    }
+    second.commit(unit(Some(3))).await.unwrap();
+    assert_eq!(second.log_size().await.unwrap(), 3);
 }
 
 #[tokio::test]
@@ -141,6 +162,80 @@ async fn n_124_nothing_is_committed_to_a_log_that_is_gone() {
     assert_eq!(back_end.killed().await.log_size().await.unwrap(), 2);
 }
 
+/// A link that was led elsewhere is what a restart would follow.
+#[tokio::test]
+async fn n_124_nothing_is_committed_where_a_restart_would_not_find_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (link, path) = (directory.path().join("state"), directory.path().join("state/db"));
+    let lead = |to: &str| {
+        std::fs::create_dir_all(directory.path().join(to)).unwrap();
+        std::fs::remove_file(&link).ok();
+        std::os::unix::fs::symlink(to, &link).unwrap();
+    };
+    lead("other");
+    drop(open(&path).unwrap());
+    lead("one");
+    let store = open(&path).unwrap();
+    store.commit(unit(Some(0))).await.unwrap();
+    lead("other");
+    let refused = store.commit(unit(Some(1))).await.unwrap_err();
+    assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+    assert!(store.log_size().await.is_err(), "nobody has read before");
+    lead("one");
+    store.commit(unit(Some(1))).await.unwrap();
+    assert_eq!(store.log_size().await.unwrap(), 2);
+}
+
+/// What ends well while a file is aside leaves the rest as it is, for when that one is back.
+#[tokio::test]
+async fn n_124_what_is_closed_while_a_file_is_aside_is_whole_when_it_is_back() {
+    for name in ["db", "db-wal"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let (file, aside) = (directory.path().join(name), directory.path().join("aside"));
+        let store = open(&path).unwrap();
+        for number in 0..8 {
+            store.commit(unit(Some(number))).await.unwrap();
+        }
+        assert_eq!(store.log_size().await.unwrap(), 8);
+        std::fs::rename(&file, &aside).unwrap();
+        drop(store);
+        assert!(!file.exists(), "{name}");
+        std::fs::rename(&aside, &file).unwrap();
+        assert_eq!(open(&path).unwrap().log_size().await.unwrap(), 8, "{name}");
+    }
+}
+
+/// What empties the log has it open from the start: what it found in its place later it would take for it, and write
+/// that into the database.
+#[tokio::test]
+async fn n_124_what_lies_in_the_place_of_the_log_is_not_emptied_into_the_database() {
+    let back_end = fresh().await;
+    let store = back_end.store();
+    let (path, log) = (back_end.path(), back_end.path().with_file_name("db-wal"));
+    let aside = log.with_file_name("aside");
+    let mut records = 0..;
+    for record in records.by_ref().take(8) {
+        store.commit(unit(Some(record))).await.unwrap();
+    }
+    std::fs::rename(&log, &aside).unwrap();
+    // As many batches as let it be emptied, though none is committed.
+    for _ in 0..256 {
+        store.commit(unit(None)).await.unwrap_err();
+    }
+    assert!(!log.exists(), "none is made in its place");
+    std::fs::rename(&aside, &log).unwrap();
+    let written = || std::fs::metadata(&path).unwrap().modified().unwrap();
+    let (before, began) = (written(), Instant::now());
+    let mut last = 0;
+    while written() == before {
+        last = records.next().unwrap();
+        store.commit(unit(Some(last))).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(30), "it is never emptied");
+    }
+    assert_eq!(back_end.killed().await.log_size().await.unwrap(), last + 1);
+}
+
 /// To make a database where one is gone would delete the log of its changes.
 #[tokio::test]
 async fn n_124_no_database_is_made_beside_a_log_of_another() {
@@ -149,13 +244,19 @@ async fn n_124_no_database_is_made_beside_a_log_of_another() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (path, log) = (elsewhere.path().join("db"), elsewhere.path().join("db-wal"));
     std::fs::copy(back_end.path().with_file_name("db-wal"), &log).unwrap();
+    let links = tempfile::tempdir().unwrap();
+    let (link, next) = (links.path().join("db"), links.path().join("next"));
+    std::os::unix::fs::symlink("next", &link).unwrap();
+    std::os::unix::fs::symlink(&path, next).unwrap();
     for is_empty in [false, true] {
         if is_empty {
             std::fs::write(&path, b"").unwrap();
         }
-        let refused = open(&path).map(drop).unwrap_err();
-        assert!(matches!(refused, OpenError::Gone { .. }), "{refused}");
-        assert!(refused.to_string().contains("put the database back"), "{refused}");
+        for asked in [&path, &link] {
+            let refused = open(asked).map(drop).unwrap_err();
+            assert!(matches!(refused, OpenError::Gone { .. }), "{refused}");
+            assert!(refused.to_string().contains("put the database back"), "{refused}");
+        }
     }
     std::fs::copy(back_end.path(), &path).unwrap();
     assert_eq!(open(&path).unwrap().log_size().await.unwrap(), 1);
