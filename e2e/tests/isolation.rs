@@ -108,7 +108,7 @@ impl Wall {
             vec![("canary".to_owned(), hostile(way.key())), ("other".to_owned(), other)];
         let anchor = private.path().join("anchor");
         options.configuration = format!(
-            "timeouts: {{ upstream_ms: 20000 }}\nlogging: {{ level: error }}\n\
+            "timeouts: {{ decision_ms: 10000, upstream_ms: 20000 }}\nlogging: {{ level: error }}\n\
              log: {{ anchors: [{{ file: '{}' }}] }}\n",
             anchor.display()
         );
@@ -384,7 +384,7 @@ fn what_cannot_be_isolated_is_not_started() {
     for (key, isolation) in [("", "refused"), ("allow_unisolated: true, ", "none")] {
         let mut options = stage::options(1, stage::REQUEST, "");
         options.servers = vec![("canary".to_owned(), hostile(key))];
-        options.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
+        options.configuration = "timeouts: { decision_ms: 10000, upstream_ms: 20000 }\n".to_owned();
         let mut deployment = Deployment::start(&options);
         deployment.onboard(&["canary"], "changes-production");
         deployment.stop();
