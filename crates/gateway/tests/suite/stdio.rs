@@ -77,7 +77,7 @@ async fn each_conversation_has_a_process_of_its_own_that_ends_with_it() {
 async fn an_idle_process_ends() {
     let process = Process::new("stateless");
     let (world, bot) =
-        before(&process, |setup| setup.limits.links.idle = Duration::from_millis(1_500)).await;
+        before(&process, |setup| setup.limits.links.idle = Duration::from_secs(5)).await;
     for era in ERAS {
         let client = bot.connected(&world, "up", era).await;
         text(&client, "echo", json!({})).await;
