@@ -74,7 +74,8 @@ impl Way {
             }
             Self::Unprivileged => {
                 let own = deployment.path("chancery");
-                std::fs::copy(binary(), &own).expect("the binary can be copied");
+                // By another process: what is open for writing here could not be started.
+                run(Command::new("cp").arg(binary()).arg(&own));
                 let all = ["home", "user"].map(|name| deployment.path(name));
                 run(Command::new("chown").args(["-R", OTHER]).args(all));
                 let ids = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups"];
