@@ -118,12 +118,17 @@ fn does_not_start(deployment: &Deployment, name: &str, why: &str) {
 fn n_130_a_drain_loses_no_call_and_no_outcome() {
     const CALLS: usize = 8;
     let mut stage = Stage::set();
-    let call = |number: usize| {
+    // All have tokens before the first calls, so that all are under way at once.
+    let caller = |_| {
         let mut caller = Caller::new(&stage.deployment, "canary");
         caller.obtain().expect("a token");
+        caller
+    };
+    let callers: Vec<_> = (0..CALLS).map(caller).collect();
+    let call = |(number, mut caller): (usize, Caller)| {
         std::thread::spawn(move || caller.call("slow", &format!("slow-{number}")))
     };
-    let calls: Vec<_> = (0..CALLS).map(call).collect();
+    let calls: Vec<_> = callers.into_iter().enumerate().map(call).collect();
     wait_until("the calls are under way", || {
         let effects = stage.canary.effects();
         let slow = effects.iter().filter(|effect| effect.mark.starts_with("slow-"));
