@@ -206,7 +206,8 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
 #[tokio::test]
 async fn so_much_waits_for_a_process_that_does_not_read() {
     let process = Process::new("session");
-    let (world, bot) = before(&process, |_| ()).await;
+    // Longer than the one that is not sent is waited for.
+    let (world, bot) = before(&process, |setup| setup.limits.call = Duration::from_mins(1)).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     text(&client, "echo", json!({})).await;
     let busy = pause(&process);
