@@ -18,7 +18,7 @@ use crate::Deployment;
 use crate::head;
 
 /// How long to wait for an answer before there is none.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The protocol version that it speaks.
 const VERSION: &str = "2026-07-28";

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Child, wait_until};
-use crate::upstream::directory;
+use crate::upstream::{directory, lines};
 
 /// A tool server on loopback that writes down every call that reached it.
 #[derive(Debug)]
@@ -106,16 +106,14 @@ pub fn stdio_canary(file: &Path) -> String {
 
 /// Every call that a canary wrote to `file`, oldest first.
 pub fn effects(file: &Path) -> Vec<Effect> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let parse = |line: &str| {
-        let value: Value = serde_json::from_str(line).expect("each line is a call");
+    let parse = |value: Value| {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let at = Duration::from_secs_f64(value["at"].as_f64().expect("it has a time"));
         let mark = text("mark").expect("it has a mark");
         let (subject, actor) = (text("subject"), text("actor"));
         Effect { mark, at: UNIX_EPOCH + at, subject, actor, decision: text("decision") }
     };
-    text.lines().map(parse).collect()
+    lines(file).into_iter().map(parse).collect()
 }
 
 fn script() -> Command {

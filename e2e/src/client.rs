@@ -4,11 +4,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::{Child, PATIENCE};
+use crate::process::Child;
 use crate::{Deployment, binary, python, repository, wait_until};
+
+/// How long one step may take, of which some are what a hundred clients do at once.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An official SDK, in the era that it is asked to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -109,9 +109,12 @@ impl Deployment {
         let public = public.map(|url| format!("public_url: '{url}'\n")).unwrap_or_default();
         let policy =
             if options.releases { "" } else { "policy:\n  path: policies\n  allow_loose: true\n" };
+        // Where nothing is said of it, what a busy machine takes is no matter of the test.
+        let is_said = options.configuration.contains("timeouts:");
+        let timeouts = if is_said { "" } else { "timeouts: { decision_ms: 10000 }\n" };
         let text = format!(
             "{public}state_dir: state\nlisten:\n  agents: 127.0.0.1:{agents}\n  admin: 127.0.0.1:{admin}\n\
-             {policy}{servers}{}",
+             {timeouts}{policy}{servers}{}",
             options.configuration
         );
         std::fs::write(path, text).expect("the configuration can be written");

@@ -77,6 +77,8 @@ impl Newcomer {
     pub fn start_dev_with(&mut self, options: &[&str]) {
         let port = self.port.to_string();
         let mut command = self.command(&[&["dev", "--port", &port][..], options].concat());
+        // Which no newcomer says; but their machine is not as busy as one that runs tests.
+        command.env("CHANCERY_TIMEOUTS_DECISION_MS", "10000");
         let mut printed = String::new();
         let read = |line: &str| {
             printed.extend([line, "\n"]);

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::free_port;
 use crate::head;
 use crate::process::wait_until;
 
@@ -60,15 +61,15 @@ impl Relay {
             held: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
-        let mut relay = Self { port: 0, shared };
+        // While it is closed, nobody is given its port.
+        let relay = Self { port: free_port(), shared };
         relay.open();
         relay
     }
 
     /// Listens, at the same port as before.
-    pub fn open(&mut self) {
+    pub fn open(&self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the port is free");
-        self.port = listener.local_addr().expect("it is bound").port();
         self.shared.stopped.store(false, Ordering::SeqCst);
         let shared = self.shared.clone();
         std::thread::spawn(move || {

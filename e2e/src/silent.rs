@@ -4,15 +4,11 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::head;
 use crate::relay::read_request;
-
-/// How long a request may take to arrive.
-const ASKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A tool server on loopback. A call of its tool `touch` is answered at once if its mark is
 /// [`QUICK`](Self::QUICK) or [`MUCH`](Self::MUCH), and otherwise by a stream that falls silent after
@@ -48,8 +44,12 @@ impl Silent {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let begun = answer(stream);
-                held.lock().expect("nobody panics while they hold it").extend(begun);
+                // Whoever connects and asks nothing does not hold up the others.
+                let held = held.clone();
+                std::thread::spawn(move || {
+                    let begun = answer(stream);
+                    held.lock().expect("nobody panics while they hold it").extend(begun);
+                });
             }
         });
         Self { port, stopped, silent }
@@ -71,8 +71,6 @@ impl Drop for Silent {
 
 /// Answers one request; gives the stream back if there is more to come.
 fn answer(mut stream: TcpStream) -> Option<TcpStream> {
-    // Whoever connects and asks nothing does not hold up the others.
-    stream.set_read_timeout(Some(ASKED_WITHIN)).ok()?;
     let request = read_request(&mut stream)?;
     let body = &request[head::end(&request)?..];
     let message: Value = serde_json::from_slice(body).unwrap_or_default();

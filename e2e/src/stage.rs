@@ -9,11 +9,11 @@ use crate::breaking::Mount;
 use crate::canary::{Canary, Effect};
 use crate::{Answer, Caller, Deployment, Options, Relay, wait_until};
 
-/// How long a decision may take.
-pub const DECISION: Duration = Duration::from_secs(1);
+/// How long a decision may take: longer than a busy machine stands still for now and then.
+pub const DECISION: Duration = Duration::from_secs(5);
 
-/// How long an upstream may take.
-pub const UPSTREAM: Duration = Duration::from_millis(1_500);
+/// How long an upstream may take: as long.
+pub const UPSTREAM: Duration = DECISION;
 
 /// How long a request may take to arrive, where a test says nothing else.
 pub const REQUEST: Duration = Duration::from_secs(30);
@@ -174,7 +174,7 @@ impl Stage {
     }
 }
 
-/// What the deployments of fault tests are like: short timeouts, and a canary at `port`.
+/// What the deployments of fault tests are like: timeouts that a test can wait for, and a canary at `port`.
 pub fn options(port: u16, request: Duration, further: &str) -> Options {
     options_within(port, (request, UPSTREAM), further)
 }

@@ -95,9 +95,11 @@ pub(crate) fn directory(file: &Path) -> String {
     file.parent().expect("it is in a directory").display().to_string()
 }
 
-/// The lines of JSON in a file that may not be there yet.
+/// The lines of JSON in a file that may not be there yet, nor the end of its last line.
 pub fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    let text = std::str::from_utf8(&bytes[..whole]).expect("it is text");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect()
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use e2e::breaking::{self, Cgroup};
 use e2e::{Answer, Caller, Deployment, Mode, Silent, Stage, stage, wait_until};
 
-/// How long a head, a body and a write may take here.
-const WITHIN: Duration = Duration::from_millis(1_500);
+/// How long a head, a body and a write may take here: longer than a busy machine stands still for now and then.
+const WITHIN: Duration = Duration::from_secs(4);
 
 /// How many connections there may be here.
 const CONNECTIONS: usize = 24;
@@ -69,7 +69,7 @@ fn resident_mb(pid: u32) -> u64 {
 
 #[test]
 fn n_110_heads_have_limits() {
-    let stage = limited(WITHIN);
+    let stage = limited(stage::REQUEST);
     let deployment = &stage.deployment;
     // Host, Connection, Content-Type, Content-Length: four, and those that are added.
     let headers = |count: usize| -> String {
@@ -164,7 +164,7 @@ fn n_111_who_takes_no_answer_is_cut_off() {
 /// A deployment before `silent`, of whose calls one instance may have ten thousand under way.
 fn before(silent: &Silent) -> Deployment {
     let limits = "limits: { requests_per_agent: 40000 }\n";
-    let patient = (stage::REQUEST, Duration::from_mins(5));
+    let patient = (Duration::from_mins(5), Duration::from_mins(5));
     let deployment = Deployment::start(&stage::options_within(silent.port, patient, limits));
     deployment.onboard(&["canary"], "reads-data");
     deployment
@@ -217,6 +217,8 @@ fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
     const STREAMS: usize = 8_000;
     /// Fewer than one instance may have waiting for their turn.
     const AT_ONCE: usize = 100;
+    /// Fewer than a busy machine begins while one token counts.
+    const OF_ONE_TOKEN: usize = 1_000;
     let silent = Silent::start();
     let deployment = before(&silent);
     let mut caller = Caller::new(&deployment, "canary");
@@ -229,6 +231,9 @@ fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
     while idle.len() < STREAMS {
         tried += AT_ONCE;
         assert!(tried < 2 * STREAMS, "of {tried} calls {} began", idle.len());
+        if tried.is_multiple_of(OF_ONE_TOKEN) {
+            caller.obtain().expect("another token");
+        }
         let mut some: Vec<_> = (0..AT_ONCE).map(|_| connect(&deployment)).collect();
         for stream in &mut some {
             caller.begin(stream, ("touch", "silent"));
@@ -256,7 +261,8 @@ fn n_111_eight_thousand_idle_streams_cost_little_and_nobody_waits() {
 fn n_111_slow_bodies_lock_nobody_out() {
     /// The bytes that are left out of each: more than one after another are sent while it is waited for.
     const LEFT: usize = 2 << 10;
-    let mut stage = Stage::set();
+    // None is given up for being slow while the others are sent.
+    let mut stage = Stage::set_with(Duration::from_mins(5), "");
     let port = stage.deployment.port;
     let slow = |path: &str, count: usize, bytes: usize| -> Vec<TcpStream> {
         let head = format!(

@@ -29,7 +29,7 @@ const POINTS: usize = 300;
 const WORKERS: usize = 4;
 
 /// How long a point may take to fire.
-const FIRES_WITHIN: Duration = Duration::from_secs(20);
+const FIRES_WITHIN: Duration = Duration::from_mins(2);
 
 /// How many calls the counting run makes.
 const COUNTED_CALLS: usize = 18;

@@ -74,7 +74,8 @@ impl Way {
             }
             Self::Unprivileged => {
                 let own = deployment.path("chancery");
-                std::fs::copy(binary(), &own).expect("the binary can be copied");
+                // By another process: what is open for writing here could not be started.
+                run(Command::new("cp").arg(binary()).arg(&own));
                 let all = ["home", "user"].map(|name| deployment.path(name));
                 run(Command::new("chown").args(["-R", OTHER]).args(all));
                 let ids = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups"];
@@ -108,7 +109,7 @@ impl Wall {
             vec![("canary".to_owned(), hostile(way.key())), ("other".to_owned(), other)];
         let anchor = private.path().join("anchor");
         options.configuration = format!(
-            "timeouts: {{ upstream_ms: 20000 }}\nlogging: {{ level: error }}\n\
+            "timeouts: {{ decision_ms: 10000, upstream_ms: 20000 }}\nlogging: {{ level: error }}\n\
              log: {{ anchors: [{{ file: '{}' }}] }}\n",
             anchor.display()
         );
@@ -384,7 +385,7 @@ fn what_cannot_be_isolated_is_not_started() {
     for (key, isolation) in [("", "refused"), ("allow_unisolated: true, ", "none")] {
         let mut options = stage::options(1, stage::REQUEST, "");
         options.servers = vec![("canary".to_owned(), hostile(key))];
-        options.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
+        options.configuration = "timeouts: { decision_ms: 10000, upstream_ms: 20000 }\n".to_owned();
         let mut deployment = Deployment::start(&options);
         deployment.onboard(&["canary"], "changes-production");
         deployment.stop();

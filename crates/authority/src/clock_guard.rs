@@ -8,6 +8,9 @@ use model::{CLOCK_STEP_MAX, Clock, Timestamp};
 /// After a step the clock must run true for this long to be trusted again.
 pub const CLOCK_TRUST_AFTER: Duration = Duration::from_secs(30);
 
+/// Within how much time both clocks are read: what is read farther apart says nothing of their offset.
+const READ_WITHIN: Duration = Duration::from_millis(100);
+
 /// The wall clock stepped, or runs before what was already recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the clock cannot be trusted: it stepped or runs behind the last record")]
@@ -27,11 +30,35 @@ struct State {
     last: Timestamp,
 }
 
+/// What both clocks show at one time.
+struct Reading {
+    wall: Timestamp,
+    boot: Duration,
+}
+
 impl State {
     fn begin(clock: &dyn Clock, last: Timestamp) -> Self {
-        let behind = clock.wall() < last;
-        let unsure_since = behind.then(|| clock.monotonic());
-        Self { offset: offset(clock), unsure_since, last }
+        let read = Reading::of(clock);
+        let unsure_since = (read.wall < last).then_some(read.boot);
+        Self { offset: read.offset(), unsure_since, last }
+    }
+}
+
+impl Reading {
+    /// Reads `clock`, and again if the thread stood still in between: on a busy machine that is no step.
+    fn of(clock: &dyn Clock) -> Self {
+        loop {
+            let (boot, wall) = (clock.monotonic(), clock.wall());
+            if clock.monotonic().saturating_sub(boot) <= READ_WITHIN {
+                return Self { wall, boot };
+            }
+        }
+    }
+
+    /// Wall clock minus boot clock, in milliseconds.
+    fn offset(&self) -> i64 {
+        let boot = i64::try_from(self.boot.as_millis()).unwrap_or(i64::MAX);
+        self.wall.as_millis().saturating_sub(boot)
     }
 }
 
@@ -48,20 +75,21 @@ impl ClockGuard {
 
     /// The time now, if it can be trusted.
     pub fn now(&self, clock: &dyn Clock) -> Result<Timestamp, ClockUnsure> {
-        // What is told is the clock's own time; whether it can be trusted is judged by the wall's.
-        let (told, now, boot) = (clock.now(), clock.wall(), clock.monotonic());
+        // Read while nobody else looks: beside what they saw meanwhile, it would have run back.
         let mut state = self.0.lock().expect("no panic while it is held");
-        let step = offset(clock).abs_diff(state.offset);
+        // What is told is the clock's own time; whether it can be trusted is judged by the wall's.
+        let (told, read) = (clock.now(), Reading::of(clock));
+        let step = read.offset().abs_diff(state.offset);
         if u128::from(step) > CLOCK_STEP_MAX.as_millis() {
-            state.offset = offset(clock);
-            state.unsure_since = Some(boot);
+            state.offset = read.offset();
+            state.unsure_since = Some(read.boot);
         }
-        let behind = now.plus(CLOCK_STEP_MAX) < state.last;
+        let behind = read.wall.plus(CLOCK_STEP_MAX) < state.last;
         if behind {
-            state.unsure_since = Some(boot);
+            state.unsure_since = Some(read.boot);
         }
         match state.unsure_since {
-            Some(since) if boot.saturating_sub(since) < CLOCK_TRUST_AFTER => Err(ClockUnsure),
+            Some(since) if read.boot.saturating_sub(since) < CLOCK_TRUST_AFTER => Err(ClockUnsure),
             _ => {
                 state.unsure_since = None;
                 state.last = state.last.max(told);
@@ -74,11 +102,7 @@ impl ClockGuard {
     pub fn trust(&self, clock: &dyn Clock) {
         clock.trust();
         let mut state = self.0.lock().expect("no panic while it is held");
-        *state = State { offset: offset(clock), unsure_since: None, last: clock.wall() };
+        let read = Reading::of(clock);
+        *state = State { offset: read.offset(), unsure_since: None, last: read.wall };
     }
-}
-
-fn offset(clock: &dyn Clock) -> i64 {
-    let boot = i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
-    clock.wall().as_millis().saturating_sub(boot)
 }

@@ -17,8 +17,12 @@ use crate::provider::Provider;
 /// What the demo permits.
 const POLICY: &str = include_str!("demo.cedar");
 
+/// Within how many milliseconds every decision is answered: longer than a busy machine takes for those of twenty
+/// agents at once.
+pub(crate) const DECISION_MS: u64 = 5_000;
+
 /// How long to wait for anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long nothing may be published before nothing is on its way: longer than the service waits
 /// between two checkpoints.
@@ -63,6 +67,7 @@ impl Deployment {
         let configuration = json!({
             "state_dir": "state",
             "listen": { "agents": loopback(self.agents), "admin": loopback(self.observers) },
+            "timeouts": { "decision_ms": DECISION_MS },
             "policy": { "path": "policies", "allow_loose": true },
             "servers": servers,
             "login": provider.configuration("login.pem"),

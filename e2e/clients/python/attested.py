@@ -22,7 +22,7 @@ with open(token_file, encoding="ascii") as file:
     shown = {"workload_token": file.read().strip(), "workload_token_type": "oidc"}
 body = asked.read().decode() + "&" + urlencode(shown)
 headers = {"dpop": asked.headers["dpop"], "content-type": "application/x-www-form-urlencoded"}
-answer = httpx2.post(str(asked.url), content=body, headers=headers).json()
+answer = httpx2.post(str(asked.url), content=body, headers=headers, timeout=30).json()
 assert answer["token_type"] == "DPoP", answer
 
 token = answer["access_token"]

@@ -54,7 +54,7 @@ def as_written(expected, actual):
 filling.get_random_example_value = known
 patch_replace.fields_equality = as_written
 
-session = Client(base_url=base, headers={"Authorization": f"Bearer {token}"})
+session = Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30)
 results = check_server(SyncSCIMClient(session))
 bad = {Status.DEVIATION, Status.ERROR, Status.CRITICAL, Status.SKIPPED}
 failed = [r for r in results if r.status in bad]

@@ -1,10 +1,11 @@
 //! The service itself ends, is killed, or is started twice.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use e2e::breaking::FailingCalls;
-use e2e::stage::outcome;
-use e2e::{Answer, Caller, Deployment, Mode, Stage, signal, wait_until};
+use e2e::stage::{REQUEST, options_within, outcome};
+use e2e::{Caller, Deployment, Mode, Stage, signal, wait_until};
 
 /// Killed between permit and forward: nothing happened, nobody knows, nothing is redone.
 #[test]
@@ -19,7 +20,9 @@ fn n_040h_killed_before_the_answer_came() {
 }
 
 fn killed_while_held(mode: Mode, reaches: usize) {
-    let mut stage = Stage::set();
+    // However long it takes until it is killed, the call is under way.
+    let patient = (REQUEST, Duration::from_mins(1));
+    let mut stage = Stage::set_by(|port| options_within(port, patient, ""));
     stage.relay.set(mode);
     let mark = stage.mark();
     let mut caller = std::mem::replace(&mut stage.caller, Caller::new(&stage.deployment, "canary"));
@@ -56,16 +59,15 @@ fn killed_while_held(mode: Mode, reaches: usize) {
 fn n_123_killed_within_a_sync() {
     let mut stage = Stage::set();
     let killing = FailingCalls::begin(stage.pid(), "fdatasync:signal=KILL:when=2");
-    let mut last: Option<Answer> = None;
     let mut process = stage.deployment.process.take().expect("it runs");
-    wait_until("the second sync kills it", || {
+    let last = wait_until("the second sync kills it", || {
         let (mark, answer) = stage.touch();
         assert_eq!(stage.reached(&mark), usize::from(answer.is_done()), "{answer:?}");
-        last = Some(answer);
-        process.ended()
+        (!answer.is_done()).then_some(answer)
     });
+    assert_eq!(last.code(), "nothing", "{last:?}");
+    wait_until("it has ended", || process.ended());
     drop(killing);
-    assert_eq!(last.expect("there was a call").code(), "nothing");
     stage.deployment.serve();
     stage.ends_well();
 }
@@ -116,12 +118,17 @@ fn does_not_start(deployment: &Deployment, name: &str, why: &str) {
 fn n_130_a_drain_loses_no_call_and_no_outcome() {
     const CALLS: usize = 8;
     let mut stage = Stage::set();
-    let call = |number: usize| {
+    // All have tokens before the first calls, so that all are under way at once.
+    let caller = |_| {
         let mut caller = Caller::new(&stage.deployment, "canary");
         caller.obtain().expect("a token");
+        caller
+    };
+    let callers: Vec<_> = (0..CALLS).map(caller).collect();
+    let call = |(number, mut caller): (usize, Caller)| {
         std::thread::spawn(move || caller.call("slow", &format!("slow-{number}")))
     };
-    let calls: Vec<_> = (0..CALLS).map(call).collect();
+    let calls: Vec<_> = callers.into_iter().enumerate().map(call).collect();
     wait_until("the calls are under way", || {
         let effects = stage.canary.effects();
         let slow = effects.iter().filter(|effect| effect.mark.starts_with("slow-"));

@@ -1,6 +1,7 @@
 //! The store cannot be read, or not be written: system calls that fail, files that are gone.
 
 use e2e::breaking::FailingCalls;
+use e2e::stage::DECISION;
 use e2e::{Caller, Stage, wait_until};
 
 /// The store cannot be read: what a decision needs and is not known yet is not guessed.
@@ -11,7 +12,7 @@ fn i_03_an_unreadable_store_denies() {
     let failing = FailingCalls::begin(stage.pid(), "pread64:error=EIO");
     let answer = stranger.call("touch", "of-a-stranger");
     assert_eq!(answer.code(), "temporarily_unavailable", "{answer:?}");
-    assert!(answer.took < 2 * e2e::stage::DECISION, "{answer:?}");
+    assert!(answer.took < 2 * DECISION, "{answer:?}");
     let ready = stage.told("chancery_store_failing 1");
     assert!(ready.contains("503"), "{ready}");
     drop(failing);
@@ -57,7 +58,8 @@ fn n_123_a_failed_sync_ends_the_process() {
 #[test]
 fn n_119_a_slow_sync_denies_in_time() {
     let mut stage = Stage::set();
-    let slow = FailingCalls::begin(stage.pid(), "fdatasync:delay_enter=3000000");
+    let beyond = (3 * DECISION).as_micros();
+    let slow = FailingCalls::begin(stage.pid(), &format!("fdatasync:delay_enter={beyond}"));
     stage.is_refused("unavailable");
     drop(slow);
     stage.recovers();

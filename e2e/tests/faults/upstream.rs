@@ -59,7 +59,7 @@ fn r_32_a_server_process_that_dies_is_an_unknown_outcome() {
     let file = dir.path().join("calls");
     let mut wanted = options(1, REQUEST, "");
     // An interpreter takes its time to start.
-    wanted.configuration = "timeouts: { upstream_ms: 20000 }\n".to_owned();
+    wanted.configuration = "timeouts: { decision_ms: 10000, upstream_ms: 20000 }\n".to_owned();
     wanted.servers = vec![("canary".to_owned(), stdio_canary(&file))];
     let deployment = Deployment::start(&wanted);
     deployment.onboard(&["canary"], "changes-production");

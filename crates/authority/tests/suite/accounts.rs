@@ -70,7 +70,7 @@ async fn r_11_an_account_that_two_agents_share_is_found() {
         assert!(permitted(&world, &other).await && permitted(&world, &own).await);
     }
     let keeper = keeper.expect("the register can be read");
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    world.keeps(keeper, 1).await;
     let found = world.store.list("finding/", None, 10).await.expect("it can be read").facts;
     assert_eq!(found.len(), 1, "it is found once");
     let found: Finding = serde_json::from_slice(&found[0].1).expect("a finding");

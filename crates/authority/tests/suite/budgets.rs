@@ -165,9 +165,7 @@ async fn what_is_denied_is_denied_by_the_day_and_the_set_of_its_record() {
     world.store.on_commit([OnCommit::Hold]);
     let asked = world.done(world.refund(1, 1));
     let passes = async {
-        while world.store.commits_left() > 0 {
-            tokio::task::yield_now().await;
-        }
+        world.store.commits_came().await;
         world.clock.advance(Duration::from_hours(24));
         world.store.release();
     };

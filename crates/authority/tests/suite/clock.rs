@@ -1,5 +1,6 @@
 //! N-120: a clock that cannot be trusted denies, until it agrees again or somebody says so.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use authority::{CLOCK_TRUST_AFTER, ClockGuard, ClockUnsure, NotPermitted};
@@ -60,6 +61,47 @@ fn n_120_small_steps_are_no_reason() {
     assert!(guard.now(&clock).is_ok());
     clock.step_wall(2_001);
     assert_eq!(guard.now(&clock), Err(ClockUnsure));
+}
+
+/// A machine that stands still for longer than a step may be, once, after one of its clocks is read.
+struct Pausing {
+    machine: ManualClock,
+    readings: AtomicUsize,
+    pauses_after: usize,
+}
+
+impl Pausing {
+    fn read<T>(&self, read: impl FnOnce(&ManualClock) -> T) -> T {
+        let told = read(&self.machine);
+        if self.readings.fetch_add(1, Ordering::SeqCst) == self.pauses_after {
+            self.machine.advance(3 * SECOND);
+        }
+        told
+    }
+}
+
+impl Clock for Pausing {
+    fn now(&self) -> Timestamp {
+        self.read(ManualClock::now)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.read(ManualClock::monotonic)
+    }
+}
+
+#[test]
+fn n_120_a_machine_that_stands_still_between_two_readings_is_no_reason() {
+    const READINGS: usize = 30;
+    for pauses_after in 0..READINGS {
+        let (machine, readings) = (ManualClock::new(), AtomicUsize::new(0));
+        let clock = Pausing { machine, readings, pauses_after };
+        let guard = ClockGuard::new(&clock, Timestamp::from_millis(0));
+        while clock.readings.load(Ordering::SeqCst) <= READINGS {
+            assert!(guard.now(&clock).is_ok(), "it stood still after reading {pauses_after}");
+            clock.machine.advance(SECOND);
+        }
+    }
 }
 
 /// A wall clock that runs at another pace than the boot clock: every second it is off by `off_ms`.

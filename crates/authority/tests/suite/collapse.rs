@@ -20,7 +20,7 @@ async fn check(world: World, rule: &str) {
         assert_eq!(denial.code(), rule);
     }
     let keeper = keeper.expect("the register can be read");
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    world.keeps(keeper, 1).await;
     let found = world.store.list("finding/", None, 10).await.expect("it can be read").facts;
     let [(_, body)] = found.as_slice() else { panic!("{rule}: found {} times", found.len()) };
     let Finding { stranger, .. } = serde_json::from_slice(body).expect("a finding");

@@ -285,7 +285,7 @@ async fn r_48_a_departure_is_a_finding() {
         world.depart(Departure::Tool).await;
     }
     let keeper = keeper.expect("the register can be read");
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    world.keeps(keeper, 1).await;
     let found = world.store.list("finding/", None, 10).await.expect("it can be read").facts;
     let [(_, body)] = found.as_slice() else { panic!("it is found once: {}", found.len()) };
     let Finding { stranger, count, .. } = serde_json::from_slice(body).expect("a finding");

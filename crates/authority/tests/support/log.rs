@@ -1,10 +1,18 @@
-//! Reads the log as an auditor would: every record, its kind, and what is behind its commitments.
+//! Reads the log as an auditor would: every record, its kind, and what is behind its commitments; and has kept
+//! beside it what is found.
 
+use std::time::Duration;
+
+use authority::FindingKeeper;
 use journal::Journal;
 use model::record::Disclosure;
 use serde_json::Value;
+use store::Store as _;
 
-use super::World;
+use super::{World, until};
+
+/// Longer than between two looks at what was found.
+const LOOKED: Duration = Duration::from_secs(2);
 
 /// One record, as it stands in the log.
 #[derive(Clone, Debug)]
@@ -51,6 +59,22 @@ impl World {
     pub(crate) async fn outcomes(&self) -> Vec<String> {
         let outcomes = self.records("outcome").await;
         outcomes.iter().map(|entry| entry.text_of("outcome").to_owned()).collect()
+    }
+
+    /// Lets `keeper` keep what was found: until so many findings are kept at `least`, and a while longer, as there
+    /// may be more.
+    pub(crate) async fn keeps(&self, keeper: FindingKeeper, least: usize) {
+        let mut keeping = Box::pin(keeper.run());
+        let is_kept = || async {
+            let kept = self.store.list("finding/", None, least).await;
+            kept.expect("it can be read").facts.len() == least
+        };
+        tokio::select! {
+            () = &mut keeping => panic!("the authority is gone"),
+            () = until("it is found", is_kept) => {}
+        }
+        let goes_on = tokio::time::timeout(LOOKED, keeping).await;
+        assert!(goes_on.is_err(), "the authority is gone");
     }
 
     /// What is behind the commitments of `entry`.

@@ -14,6 +14,8 @@ use store::{
 use store_sqlite::SqliteStore;
 use tokio::sync::{Notify, watch};
 
+use super::until;
+
 /// What becomes of a commit that somebody waits for.
 pub(crate) enum OnCommit {
     /// It fails like this, and nothing is written.
@@ -109,6 +111,11 @@ impl Interposed {
     /// How many commits are yet to come of which something was said.
     pub(crate) fn commits_left(&self) -> usize {
         self.commits.lock().expect("no test panics while it holds it").len()
+    }
+
+    /// Waits until the last commit has come of which something was said.
+    pub(crate) async fn commits_came(&self) {
+        until("the commits come", || async { self.commits_left() == 0 }).await;
     }
 
     /// What the next readings do.

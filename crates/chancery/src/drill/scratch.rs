@@ -242,7 +242,7 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     copy.state_dir = dir.join("state");
     copy.policy.path = Some(policies);
     (copy.policy.allow_loose, copy.policy.reload, copy.policy.starter) = (true, true, false);
-    (copy.listen.agents, copy.listen.admin) = (free()?, free()?);
+    [copy.listen.agents, copy.listen.admin] = free()?;
     copy.listen.host = None;
     (copy.public_url, copy.people_url) = (None, None);
     copy.log = crate::config::Log::default();
@@ -255,10 +255,12 @@ async fn copied(config: &Config, dir: &Path, canary: &str) -> anyhow::Result<Con
     Ok(copy)
 }
 
-/// A loopback address that nobody listens at.
-fn free() -> anyhow::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?)
+/// Two loopback addresses that nobody listens at.
+fn free() -> anyhow::Result<[SocketAddr; 2]> {
+    let listen = || std::net::TcpListener::bind(("127.0.0.1", 0));
+    // Both at once, so that they differ.
+    let [agents, admin] = [listen()?, listen()?];
+    Ok([agents.local_addr()?, admin.local_addr()?])
 }
 
 /// The file in `dir` with the key of the agent `name`.

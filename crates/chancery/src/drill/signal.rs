@@ -1,7 +1,7 @@
 //! The drills that take something away from an agent at work: one instance is revoked, or the directory of a
 //! sponsor says that they left, while calls and a stream run.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
@@ -20,6 +20,9 @@ const AT_ONCE: usize = 4;
 
 /// How much is done before anything is taken away.
 const BEFORE: u64 = 20;
+
+/// How many calls are begun after that at least, however long a busy machine takes for them.
+const AFTER: u64 = 10;
 
 /// How long it is looked on after the last moment at which something may still happen.
 const WATCHED: Duration = Duration::from_millis(300);
@@ -60,12 +63,14 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
             (Taking::Revokes(Box::new(Asked::InstanceRevoke { id, reason })), Some(other))
         }
     };
-    let is_over = AtomicBool::new(false);
+    let (is_over, ended) = (AtomicBool::new(false), AtomicU64::new(0));
     let works = agents.iter().flat_map(|agent| std::iter::repeat_n(agent, each));
-    let work = join_all(works.map(|agent| works_on(scratch, agent, &is_over)));
+    let work = join_all(works.map(|agent| works_on(scratch, agent, (&is_over, &ended))));
     let stream = scratch.follow(first);
+    // Those that are under way when it is taken away end, too.
+    let more = AFTER + (agents.len() * each) as u64;
     let taken = async {
-        let taken = taken_away(scratch, &taking).await;
+        let taken = taken_away(scratch, &taking, (&ended, more)).await;
         is_over.store(true, Ordering::SeqCst);
         taken
     };
@@ -94,8 +99,12 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
 }
 
 /// Waits until all are at work, and does what takes something away; when that was answered, by the clock
-/// of the canary. It is looked on for a while.
-async fn taken_away(scratch: &Scratch, taking: &Taking<'_>) -> anyhow::Result<i64> {
+/// of the canary. It is looked on for a while, and until so many `more` calls have `ended`.
+async fn taken_away(
+    scratch: &Scratch,
+    taking: &Taking<'_>,
+    (ended, more): (&AtomicU64, u64),
+) -> anyhow::Result<i64> {
     scratch.is_busy(BEFORE).await?;
     match taking {
         Taking::Revokes(command) => {
@@ -103,8 +112,12 @@ async fn taken_away(scratch: &Scratch, taking: &Taking<'_>) -> anyhow::Result<i6
         }
         Taking::Leaves(directory) => directory.deactivates(LEAVER).await?,
     }
-    let at = scratch.canary.now();
+    let (at, enough) = (scratch.canary.now(), ended.load(Ordering::SeqCst) + more);
     tokio::time::sleep(Duration::from_millis(LAST_EFFECT_MAX_MS) + WATCHED).await;
+    let looked = Instant::now();
+    while ended.load(Ordering::SeqCst) < enough && looked.elapsed() < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
+    }
     Ok(at)
 }
 
@@ -142,12 +155,17 @@ async fn only_instance(scratch: &Scratch) -> anyhow::Result<String> {
     id.map(str::to_owned).context("the instance of the drill is not in the register")
 }
 
-/// Calls again and again until it is over.
-async fn works_on(scratch: &Scratch, agent: &Gateway, is_over: &AtomicBool) -> Vec<Tried> {
+/// Calls again and again until it is over, and counts the calls that have ended.
+async fn works_on(
+    scratch: &Scratch,
+    agent: &Gateway,
+    (is_over, ended): (&AtomicBool, &AtomicU64),
+) -> Vec<Tried> {
     let mut all = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
         let began = scratch.canary.now();
         all.push(Tried { began, is_done: scratch.touch_as(agent).await });
+        ended.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(PAUSE).await;
     }
     all

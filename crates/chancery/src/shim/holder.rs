@@ -25,8 +25,8 @@ use crate::socket;
 /// The most shims of one client.
 const SHIMS_MAX: usize = 256;
 
-/// How long to tell the service that the key is gone.
-const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
+/// How long to tell the service that the key is gone: longer than a busy one takes to decide.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is held.
 struct Holding {

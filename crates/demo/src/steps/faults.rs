@@ -6,13 +6,13 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::deployment::until;
+use crate::deployment::{DECISION_MS, until};
 use crate::relay::Fate;
 use crate::stage::Stage;
 use crate::story::say;
 
 /// Twice the time within which every decision is answered.
-const DENIED_WITHIN: Duration = Duration::from_secs(4);
+const DENIED_WITHIN: Duration = Duration::from_millis(2 * DECISION_MS);
 
 /// No record, no permit; and as soon as there is room again it goes on by itself.
 pub(super) async fn full(stage: &mut Stage) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -56,11 +56,11 @@ pub(super) async fn measured(stage: &mut Stage) -> anyhow::Result<()> {
         "a SCIM directory brings {LEAVER}, who answers for {AGENTS} agents, and reports to {PERSON}"
     ));
     let (streaming, others) = clerks.split_first().context("there are some")?;
-    let is_over = AtomicBool::new(false);
-    let work = join_all(others.iter().map(|clerk| works(clerk, &is_over)));
-    let stream = async { (follows(streaming).await, works(streaming, &is_over).await) };
+    let (is_over, ended) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let work = join_all(others.iter().map(|clerk| works(clerk, (&is_over, &ended))));
+    let stream = async { (follows(streaming).await, works(streaming, (&is_over, &ended)).await) };
     let leave = async {
-        let left = leaves(stage, &directory).await;
+        let left = leaves(stage, &directory, &ended).await;
         is_over.store(true, Ordering::SeqCst);
         left
     };
@@ -74,8 +74,9 @@ pub(super) async fn measured(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 /// Waits until all are at work, and lets the directory say that the sponsor left; when that was
-/// acknowledged, in milliseconds since the epoch.
-async fn leaves(stage: &Stage, directory: &Directory) -> anyhow::Result<u64> {
+/// acknowledged, in milliseconds since the epoch. It is looked on until each could have tried again, by how
+/// many calls have `ended`.
+async fn leaves(stage: &Stage, directory: &Directory, ended: &AtomicUsize) -> anyhow::Result<u64> {
     let at_work = async || {
         let mut done = BTreeMap::<String, usize>::new();
         for ticket in stage.effects()?.iter().filter_map(|it| ticket(&it.arguments)) {
@@ -89,9 +90,12 @@ async fn leaves(stage: &Stage, directory: &Directory) -> anyhow::Result<u64> {
     until("all agents are at work", at_work).await?;
     say(&format!("{AGENTS} instances are at work, one of them in a call that streams"));
     directory.deactivates(LEAVER).await?;
-    let signal = now_ms();
+    let (signal, before) = (now_ms(), ended.load(Ordering::SeqCst));
     say(&format!("PATCH /scim/v2/Users/{LEAVER} active: false → 200; all of them go on trying"));
     tokio::time::sleep(Duration::from_millis(WITHIN_MS + WATCHED_MS)).await;
+    // Those that were under way, and as many after them, however long a busy machine takes.
+    let tried = async || Ok((ended.load(Ordering::SeqCst) >= before + 2 * AGENTS).then_some(()));
+    until("enough is tried after it", tried).await?;
     Ok(signal)
 }
 
@@ -182,8 +186,11 @@ struct Tried {
     is_done: bool,
 }
 
-/// Comments on its ticket again and again until it is over.
-async fn works(clerk: &Instance, is_over: &AtomicBool) -> anyhow::Result<Vec<Tried>> {
+/// Comments on its ticket again and again until it is over, and counts the calls that have ended.
+async fn works(
+    clerk: &Instance,
+    (is_over, ended): (&AtomicBool, &AtomicUsize),
+) -> anyhow::Result<Vec<Tried>> {
     let (mut all, mut number) = (Vec::new(), 0);
     while !is_over.load(Ordering::SeqCst) {
         number += 1;
@@ -191,6 +198,7 @@ async fn works(clerk: &Instance, is_over: &AtomicBool) -> anyhow::Result<Vec<Tri
         let began = now_ms();
         let answer = clerk.call(("comment", &comment), &clerk.proof()?).await?;
         all.push(Tried { began, is_done: is_done(&answer) });
+        ended.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(PAUSE).await;
     }
     Ok(all)

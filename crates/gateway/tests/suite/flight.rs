@@ -167,7 +167,7 @@ async fn a_client_that_goes_away_cuts_its_call() {
 
 #[tokio::test]
 async fn an_answer_after_the_time_limit_is_unknown() {
-    let within = Duration::from_millis(400);
+    let within = Duration::from_secs(4);
     for streams in [false, true] {
         let up = upstream(Era::Session).await;
         let routes = vec![("up", up.target())];

@@ -282,7 +282,7 @@ async fn an_idle_session_ends_and_its_server_is_told() {
     let up = upstream(Era::Session).await;
     let mut setup =
         Setup { policy: POLICY.to_owned(), routes: vec![("up", up.target())], ..Setup::default() };
-    setup.limits.links.idle = Duration::from_millis(200);
+    setup.limits.links.idle = Duration::from_secs(5);
     let (world, bot) = with(setup).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     // Onboarding ended its own conversation: this one is the second.

@@ -67,8 +67,7 @@ async fn what_a_shared_process_says_besides_answers_is_for_nobody() {
 #[tokio::test]
 async fn n_116_an_answer_beyond_its_limit_ends_nobody_elses_calls() {
     let process = Process::stateless("session");
-    let (world, bot) =
-        before(&process, |setup| setup.limits.call = Duration::from_millis(1_500)).await;
+    let (world, bot) = before(&process, |setup| setup.limits.call = Duration::from_secs(5)).await;
     let first = bot.connected(&world, "up", Era::Session).await;
     let second = bot.connected(&world, "up", Era::Session).await;
     let bytes = gateway::UPSTREAM_MESSAGE_MAX + 1;

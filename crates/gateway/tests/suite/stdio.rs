@@ -77,7 +77,7 @@ async fn each_conversation_has_a_process_of_its_own_that_ends_with_it() {
 async fn an_idle_process_ends() {
     let process = Process::new("stateless");
     let (world, bot) =
-        before(&process, |setup| setup.limits.links.idle = Duration::from_millis(1_500)).await;
+        before(&process, |setup| setup.limits.links.idle = Duration::from_secs(5)).await;
     for era in ERAS {
         let client = bot.connected(&world, "up", era).await;
         text(&client, "echo", json!({})).await;
@@ -206,7 +206,8 @@ async fn what_is_cut_before_a_process_reads_it_is_not_asked() {
 #[tokio::test]
 async fn so_much_waits_for_a_process_that_does_not_read() {
     let process = Process::new("session");
-    let (world, bot) = before(&process, |_| ()).await;
+    // Longer than the one that is not sent is waited for.
+    let (world, bot) = before(&process, |setup| setup.limits.call = Duration::from_mins(1)).await;
     let client = bot.connected(&world, "up", Era::Session).await;
     text(&client, "echo", json!({})).await;
     let busy = pause(&process);

@@ -10,8 +10,10 @@ import time
 
 kept, era = sys.argv[1], sys.argv[2]
 name = f"{time.time_ns():020d}-{os.getpid()}"
-with open(os.path.join(kept, name + ".pid"), "w") as file:
+# Whoever looks at it while it is written finds no half of it.
+with open(os.path.join(kept, name + ".new"), "w") as file:
     file.write(str(os.getpid()))
+os.rename(file.name, os.path.join(kept, name + ".pid"))
 told = open(os.path.join(kept, name + ".in"), "a", buffering=1)
 progress = {}
 waiting = {}

@@ -43,7 +43,7 @@ pub fn nonces(boot: u8) -> Arc<Nonces> {
 static COMPILER: LazyLock<SharedCompiler> = LazyLock::new(SharedCompiler::default);
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What differs from test to test.
 pub struct Setup {

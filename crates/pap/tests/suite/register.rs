@@ -378,7 +378,7 @@ async fn r_11_a_key_is_registered_once() {
     desk.run(agent("two", &jwk())).await.expect("with a key of its own");
 
     let keeper = keeper.expect("the register can be read");
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    desk.world.keeps(keeper, 2).await;
     let found = desk.world.store.list("finding/", None, 10).await.unwrap().facts;
     let found = found.iter().map(|(_, body)| serde_json::from_slice::<Finding>(body).unwrap());
     let shares: Vec<_> = found.map(|it| (it.stranger.claimed, it.stranger.holder)).collect();

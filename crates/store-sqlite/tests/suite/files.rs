@@ -290,7 +290,8 @@ async fn somebody_who_holds_the_write_lock_makes_it_deny_and_not_hang() {
     let began = Instant::now();
     let denied = store.commit(unit(Some(1))).await.unwrap_err();
     assert!(matches!(denied, CommitError::Unavailable(_)), "{denied:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // It is waited for a second; a busy machine stands still for a few more.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(store.commit(unit(Some(2))).await.unwrap().indices, [1]);
 }

@@ -105,7 +105,7 @@ async fn is_borrowed(idp: &SigningKey, (way, show): (&str, Way)) {
 
 /// Whom `keeper` found.
 pub(crate) async fn strangers(sts: &Sts, keeper: FindingKeeper) -> Vec<Stranger> {
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    sts.world.keeps(keeper, 1).await;
     let found = sts.world.store.list("finding/", None, 10).await.expect("a list").facts;
     let read = |body: &[u8]| serde_json::from_slice::<Finding>(body).expect("a finding").stranger;
     found.iter().map(|(_, body)| read(body)).collect()

@@ -11,8 +11,8 @@ use store::Store as _;
 
 use crate::client::{Sts, key};
 use crate::delegation::{before, delegates, hands_over, part, takes_up};
+use crate::support::put;
 use crate::support::stores::OnCommit;
-use crate::support::{put, until};
 
 /// How the acts `action` ended that were permitted, in their order.
 async fn ended(sts: &Sts, action: &str) -> Vec<String> {
@@ -42,7 +42,7 @@ async fn i_02_work_that_was_handed_over_to_nobody_who_waits_may_be_done() {
         let sts = sts.clone();
         async move { sts.send(request).await.map(drop) }
     });
-    until("it is about to be committed", || async { sts.world.store.commits_left() == 0 }).await;
+    sts.world.store.commits_came().await;
     asking.abort();
     assert!(asking.await.expect_err("it does not answer").is_cancelled());
     sts.world.store.release();
@@ -85,7 +85,7 @@ async fn a_slow_disk_does_not_lose_who_the_work_was_handed_over_to() {
         let sts = sts.clone();
         async move { sts.send(request).await }
     });
-    until("it is about to be committed", || async { sts.world.store.commits_left() == 0 }).await;
+    sts.world.store.commits_came().await;
     sts.world.clock.advance(BEGIN_WITHIN + Duration::from_millis(1));
     sts.world.store.release();
     let token = asking.await.expect("no panic").expect("a token");

@@ -125,7 +125,7 @@ async fn r_11_a_registered_key_is_no_key_of_an_instance() {
     assert_eq!(error.code, ErrorCode::InvalidDpopProof);
     assert_eq!(sts.causes(1).await, ["registered_key_as_instance"]);
     let keeper = keeper.expect("the register can be read");
-    let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+    sts.world.keeps(keeper, 1).await;
     let found = sts.world.store.list("finding/", None, 10).await.unwrap().facts;
     let found: model::Finding = serde_json::from_slice(&found[0].1).unwrap();
     assert_eq!(found.stranger.proven.as_ref().map(model::AgentName::as_str), Some("billing"));

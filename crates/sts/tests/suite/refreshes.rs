@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use keys::SigningKey;
 use model::{Clock as _, FactKey, Mandate, RegisteredClient, TaskState};
 use oauth::ErrorCode;
@@ -77,7 +78,7 @@ async fn check_race(key: Option<Arc<SigningKey>>) {
         let (stage, token, key) = (stage.clone(), token.clone(), key.clone());
         tokio::spawn(async move { stage.refresh(&token, &[], key.as_deref()).await })
     });
-    let answers = futures::future::join_all(racers).await;
+    let answers = join_all(racers).await;
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
     let won: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
     assert!(won.len() <= 1, "{} won", won.len());
@@ -123,7 +124,8 @@ async fn show(stage: &Stage, shown: &str, is_refreshed: bool) -> Answer {
 /// What was shown is used up, and nobody knows it: asked for once more, it would look like a thief's.
 #[tokio::test]
 async fn ma_04_who_may_have_been_given_a_token_is_not_told_to_ask_again() {
-    for is_refreshed in [true, false] {
+    // Both wait until a decision is late: at once.
+    let checks = [true, false].map(async |is_refreshed: bool| {
         let lost = told_after(OnCommit::WrittenButLost, is_refreshed);
         let late = told_after(OnCommit::WrittenAndSilent, is_refreshed);
         let ((_, _, lost), (_, _, late)) = futures::join!(lost, late);
@@ -132,7 +134,8 @@ async fn ma_04_who_may_have_been_given_a_token_is_not_told_to_ask_again() {
         let (stage, shown, told) = told_after(OnCommit::Refuse(full), is_refreshed).await;
         assert_eq!(told, Some(ErrorCode::TemporarilyUnavailable));
         show(&stage, &shown, is_refreshed).await.expect("nothing was used up");
-    }
+    });
+    join_all(checks).await;
 }
 
 #[tokio::test]

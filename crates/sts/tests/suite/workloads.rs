@@ -325,7 +325,7 @@ async fn r_2_one_token_of_a_platform_serves_one_key() {
             [&details["held_by_instance"], &details["used_by_agent"]],
             [first.sub.as_str(), "billing"]
         );
-        let _ = tokio::time::timeout(Duration::from_secs(2), keeper.run()).await;
+        sts.world.keeps(keeper, 1).await;
         let found = sts.world.store.list("finding/", None, 10).await.unwrap().facts;
         let found: Finding = serde_json::from_slice(&found[0].1).unwrap();
         assert_eq!(found.stranger.cause, "workload_token_shared");
