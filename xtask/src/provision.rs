@@ -19,7 +19,7 @@ impl std::fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Programs, each with the Debian package that has it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -33,6 +33,8 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("faketime", "faketime"),
     ("mkfs.ext4", "e2fsprogs"),
     ("prlimit", "util-linux"),
+    // What a deployment is backed up with.
+    ("sqlite3", "sqlite3"),
 ];
 
 /// Programs that only measuring needs.

@@ -4,6 +4,7 @@
 //! tells, recovery without an operator, and a log that verifies at the end.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
+mod backup;
 mod clock;
 mod disk;
 mod drill;
