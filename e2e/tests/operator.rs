@@ -237,6 +237,25 @@ fn a_deployment_is_founded_once_in_an_empty_directory_by_two() {
     assert!(!alone.status.success() && said(&alone).contains("two founders"), "{}", said(&alone));
 }
 
+/// Nothing is left behind that would be in the way of the next try.
+#[test]
+fn founders_that_are_none_leave_no_deployment_half_made() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let new = home.path().join("new");
+    for (founders, wanted) in [
+        (&["alice", "alice"][..], "two founders"),
+        (&["alice", "bob", "alice"][..], "each founder once"),
+        (&["Al ice", "bob"][..], "`Al ice` is not a person id"),
+    ] {
+        let named = founders.iter().flat_map(|founder| ["--founder", *founder]);
+        let arguments: Vec<_> = ["init", text(&new)].into_iter().chain(named).collect();
+        let refused = chancery(&arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains(wanted), "{}", said(&refused));
+        assert!(!new.exists(), "{founders:?}");
+    }
+}
+
 /// A stop is clean, and a start takes up where it was.
 #[test]
 fn n_130_a_stop_drains_and_a_start_goes_on() {
