@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use e2e::{Caller, Canary, Child, Deployment, Options};
 
@@ -122,6 +122,29 @@ fn the_schema_of_the_configuration_is_the_one_in_the_repository() {
     let output = chancery(&["config-schema"]);
     let now = String::from_utf8(output.stdout).expect("it is text");
     assert_eq!(now, kept, "write it again: chancery config-schema > docs/chancery.schema.json");
+}
+
+/// `| head -1` is no mistake, and a full disk is told as one.
+#[test]
+fn standard_output_that_takes_no_more_is_no_panic() {
+    let printed_to = |arguments: &[&str], place: Stdio| {
+        let mut command = Command::new(e2e::binary());
+        let output = command.args(arguments).stdout(place).stderr(Stdio::piped()).output();
+        let output = output.expect("the binary can be started");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for arguments in
+        [&["config-schema"][..], &["completions", "bash"][..], &["policy", "sets"][..]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        assert_eq!(printed_to(arguments, writer.into()), (Some(141), String::new()));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let (code, said) = printed_to(arguments, full.into());
+        assert_eq!(code, Some(1), "{said}");
+        let wanted = "chancery: could not write to standard output: No space left on device";
+        assert!(said.starts_with(wanted), "{said}");
+    }
 }
 
 #[test]
