@@ -133,8 +133,7 @@ fn standard_output_that_takes_no_more_is_no_panic() {
         let output = output.expect("the binary can be started");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    for arguments in
-        [&["config-schema"][..], &["completions", "bash"][..], &["policy", "sets"][..]]
+    for arguments in [&["config-schema"][..], &["completions", "bash"][..], &["policy", "sets"][..]]
     {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         drop(reader);
