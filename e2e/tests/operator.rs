@@ -164,6 +164,7 @@ fn mistakes_in_the_configuration_are_named() {
     );
     check("state_dir: state\nlisten: { agents: here }\n", &["does not fit"]);
     check("state_dir: [\n", &["not valid YAML"]);
+    check("", &["expected keys with values"]);
     check("state_dir: state\nlisten: { agents: 0.0.0.0:8420 }\n", &["off loopback", "`tls`"]);
     check("state_dir: state\nlogging: { level: loud }\n", &["logging.level", "`loud`"]);
     check(

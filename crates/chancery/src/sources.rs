@@ -85,7 +85,10 @@ impl ToolSource for Sources {
     async fn read(&self, server: &ServerName) -> Result<Found, String> {
         let gateway = self.gateway().ok_or("the service is stopping")?;
         let route = gateway.route(server).ok_or_else(|| {
-            format!("server `{server}` is not in the configuration: add it under `servers`")
+            format!(
+                "server `{server}` is not in the configuration that the service started with: add it under `servers`, \
+                 and start the service again"
+            )
         })?;
         let origin = origin(&route.target);
         let tools = gateway::list_tools(&gateway, server, true).await;
