@@ -60,7 +60,8 @@ impl From<NotAdministered> for AdminError {
         match reason {
             NotAdministered::Conflict(error) => Self::Conflict(error.to_string()),
             NotAdministered::NotPermitted(NotPermitted::Denied { denial, decision }) => {
-                Self::Refused(format!("not permitted: {denial} (decision {decision})"))
+                let why = crate::explain::why(&denial);
+                Self::Refused(format!("not permitted: {why} (decision {decision})"))
             }
             NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
                 who,
