@@ -92,7 +92,13 @@ impl ToolSource for Sources {
         })?;
         let origin = origin(&route.target);
         let tools = gateway::list_tools(&gateway, server, true).await;
-        let tools = tools.map_err(|error| format!("could not read the tools: {error}"))?;
+        let look = match &route.target {
+            Target::Stdio { .. } => {
+                ": if its program could not be started, the service's log says why"
+            }
+            Target::Http { .. } => "",
+        };
+        let tools = tools.map_err(|error| format!("could not read the tools: {error}{look}"))?;
         // Who answers without seeing who asks can be called around us.
         let bare = gateway::list_tools(&gateway, server, false).await;
         let enforcement =
