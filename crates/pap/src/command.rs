@@ -68,7 +68,7 @@ impl From<NotAdministered> for AdminError {
             ))) => Self::Refused(format!("not permitted: there is no {who}")),
             NotAdministered::Unknown => {
                 let look =
-                    "look (`stop list`, `mandate list`, `log tail`) before it is asked again";
+                    "look (`agent list`, `mandate list`, `log tail`) before it is asked again";
                 Self::Unknown(format!("it may have been done: {look}"))
             }
             NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),
