@@ -318,7 +318,7 @@ async fn a_tool_without_harm_class_is_asked_about_like_any_other() {
         when { resource.harm.contains("moves-money") && context.risk == "high" };"#;
     let set = sets(&[&refunds("50.0"), LOOKUP, FORBID]);
     let properties = Some(property);
-    let asked = Asked { set: &set, properties, undescribed: true, ..Asked::default() };
+    let asked = Asked { set: &set, undescribed: true, properties, ..Asked::default() };
     check(asked, "proved").await;
 }
 
