@@ -72,6 +72,10 @@ fn a_newcomer_is_told_what_is_wrong() {
     assert!(suspend.expect("it starts").status.success());
     let said = refused(&newcomer, &mcp);
     assert!(said.contains("agent `bot` no token"), "it is denied a token: {said}");
+    let people = format!("http://127.0.0.1:{}", newcomer.port + 1);
+    let said = refused(&newcomer, &[&mcp[..], &["--url", &people]].concat());
+    let wanted = ["404 Not Found", "is it the URL for agents"];
+    assert!(wanted.iter().all(|it| said.contains(it)), "people are served there: {said}");
     let key = newcomer.home().join("exposed.pem");
     std::fs::write(&key, "x").expect("the directory is ours");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("it is ours");

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Caller, Deployment, binary, signal, stage, wait_until};
+use e2e::{Caller, Deployment, Options, binary, signal, stage, wait_until};
 use tempfile::TempDir;
 
 /// Neither among temporary files, which servers have of their own, nor below a home that another
@@ -370,6 +370,25 @@ fn ends(mut wall: Wall) {
     wait_until("everything ends with the service", || {
         let gone = left.iter().all(|pid| parents(*pid).is_empty());
         (gone && !is_left(1)).then_some(())
+    });
+}
+
+/// Whoever misspells a command is told: not by what the server would have written, which is nobody's to read.
+#[test]
+fn a_server_that_is_not_there_is_told_in_the_log() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let log = place.path().join("service.log");
+    let servers = vec![("gone".to_owned(), "{ command: /nowhere/server }".to_owned())];
+    let deployment = Deployment::start(&Options {
+        servers,
+        service_log: Some(log.clone()),
+        ..Options::default()
+    });
+    let told = deployment.run_refused(&["server", "add", "gone", "--owner", "alice"]);
+    assert!(told.contains("the service's log says"), "{told}");
+    wait_until("the log says why", || {
+        let logged = std::fs::read_to_string(&log).expect("it is written");
+        logged.contains("could not start `/nowhere/server`: No such file").then_some(())
     });
 }
 

@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use e2e::{Caller, Canary, Child, Deployment, Options};
 
@@ -124,6 +124,28 @@ fn the_schema_of_the_configuration_is_the_one_in_the_repository() {
     assert_eq!(now, kept, "write it again: chancery config-schema > docs/chancery.schema.json");
 }
 
+/// `| head -1` is no mistake, and a full disk is told as one.
+#[test]
+fn standard_output_that_takes_no_more_is_no_panic() {
+    let printed_to = |arguments: &[&str], place: Stdio| {
+        let mut command = Command::new(e2e::binary());
+        let output = command.args(arguments).stdout(place).stderr(Stdio::piped()).output();
+        let output = output.expect("the binary can be started");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for arguments in [&["config-schema"][..], &["completions", "bash"][..], &["policy", "sets"][..]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        assert_eq!(printed_to(arguments, writer.into()), (Some(141), String::new()));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let (code, said) = printed_to(arguments, full.into());
+        assert_eq!(code, Some(1), "{said}");
+        let wanted = "chancery: could not write to standard output: No space left on device";
+        assert!(said.starts_with(wanted), "{said}");
+    }
+}
+
 #[test]
 fn mistakes_in_the_configuration_are_named() {
     let founded = Founded::new();
@@ -142,6 +164,7 @@ fn mistakes_in_the_configuration_are_named() {
     );
     check("state_dir: state\nlisten: { agents: here }\n", &["does not fit"]);
     check("state_dir: [\n", &["not valid YAML"]);
+    check("", &["expected keys with values"]);
     check("state_dir: state\nlisten: { agents: 0.0.0.0:8420 }\n", &["off loopback", "`tls`"]);
     check("state_dir: state\nlogging: { level: loud }\n", &["logging.level", "`loud`"]);
     check(
@@ -235,6 +258,25 @@ fn a_deployment_is_founded_once_in_an_empty_directory_by_two() {
     assert!(!again.status.success() && said(&again).contains("is not empty"), "{}", said(&again));
     let alone = chancery(&["init", text(&home.join("new")), "--founder", "alice"]);
     assert!(!alone.status.success() && said(&alone).contains("two founders"), "{}", said(&alone));
+}
+
+/// Nothing is left behind that would be in the way of the next try.
+#[test]
+fn founders_that_are_none_leave_no_deployment_half_made() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let new = home.path().join("new");
+    for (founders, wanted) in [
+        (&["alice", "alice"][..], "two founders"),
+        (&["alice", "bob", "alice"][..], "each founder once"),
+        (&["Al ice", "bob"][..], "`Al ice` is not a person id"),
+    ] {
+        let named = founders.iter().flat_map(|founder| ["--founder", *founder]);
+        let arguments: Vec<_> = ["init", text(&new)].into_iter().chain(named).collect();
+        let refused = chancery(&arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains(wanted), "{}", said(&refused));
+        assert!(!new.exists(), "{founders:?}");
+    }
 }
 
 /// A stop is clean, and a start takes up where it was.

@@ -120,7 +120,8 @@ impl Device {
         match (error["error"].as_str(), error["error_description"].as_str()) {
             (Some("slow_down"), _) => Ok(None),
             (error, why) => {
-                let why = why.or(error).unwrap_or("no reason");
+                let unsaid = format!("it answered {}", answer.status);
+                let why = why.or(error).unwrap_or(&unsaid);
                 bail!("`{}` does not enrol this device: {why}", self.issuer)
             }
         }

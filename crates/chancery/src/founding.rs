@@ -1,6 +1,6 @@
 //! `chancery init`: founds a deployment in a directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use authority::Reader;
 use journal::{Journal, Sealer};
 use keys::{KeyRing, SigningKey};
-use model::{Clock, Entropy, Sha256Digest, Thumbprint};
+use model::{Clock, Entropy, PersonId, Sha256Digest, Thumbprint};
 use pap::{Founder, Founding, KeptTokenKeys, PolicyFiles, PolicyKey, WrittenKeys};
 use store::Store;
 use store_sqlite::{Options, SqliteStore};
@@ -82,8 +82,11 @@ pub(crate) async fn init(
         "`{}` is not empty: found a deployment in a directory of its own",
         dir.display()
     );
+    let named: BTreeSet<PersonId> =
+        founders.iter().map(|founder| founder.parse()).collect::<Result<_, _>>()?;
     let enough = if development { 1 } else { 2 };
-    ensure!(founders.len() >= enough, "name two founders: nobody founds a deployment alone");
+    ensure!(named.len() >= enough, "name two founders: nobody founds a deployment alone");
+    ensure!(named.len() == founders.len(), "name each founder once");
     for folder in ["policies/cases", "policies/properties"] {
         std::fs::create_dir_all(dir.join(folder))
             .with_context(|| format!("could not create `{}`", dir.display()))?;
@@ -102,7 +105,9 @@ pub(crate) async fn init(
     }
     let digest = |code: &Code| Some(Sha256Digest::of(code.code.as_bytes()));
     let named = codes.iter().map(|code| (code.founder.clone(), digest(code))).collect();
-    found(&config, named, development).await?;
+    found(&config, named, development).await.with_context(|| {
+        format!("`{}` is not founded: remove what was made there, and try again", dir.display())
+    })?;
     let ring = KeyRing::open(&config.keys_dir())?;
     let verifier = log_verifier(&config, &ring)?;
     Ok(Founded { codes, keys: thumbprints(&config, &ring)?, verifier })

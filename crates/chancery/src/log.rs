@@ -38,9 +38,11 @@ pub(crate) async fn run(log: Log) -> anyhow::Result<ExitCode> {
 
 fn offline(dir: &Path, key: &str, since: Option<&Path>) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(PathBuf::from(key)).unwrap_or_else(|_| key.to_owned());
-    let key = text.trim().parse().context("`--key` is not a log's verifier key")?;
+    let neither = || format!("`--key {key}` is no log's verifier key, nor a file that holds one");
+    let key = text.trim().parse().with_context(neither)?;
     let since = since.map(std::fs::read).transpose().context("could not read `--since`")?;
-    let report = verify(&LogDirectory::new(dir), &key, since.as_deref())?;
+    let report = verify(&LogDirectory::new(dir), &key, since.as_deref())
+        .with_context(|| format!("could not verify the log in `{}`", dir.display()))?;
     println!("size {} root {}", report.size, report.root);
     for (kind, count) in &report.totals {
         println!("{count:>8} {kind}");

@@ -71,6 +71,7 @@ mod verifying;
 mod watched;
 mod words;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -96,11 +97,16 @@ fn main() -> ExitCode {
     if let Command::Isolate(typed) = &cli.command {
         return isolate::run(typed);
     }
+    own_process::printing(|| ran(cli.command))
+}
+
+/// Does what was asked for, and says what went wrong.
+fn ran(command: Command) -> ExitCode {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
     // Whatever is written is its owner's alone, unless somebody says otherwise.
     nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    let ran = runtime(&cli.command).and_then(|runtime| runtime.block_on(run(cli.command)));
+    let ran = runtime(&command).and_then(|runtime| runtime.block_on(run(command)));
     match ran {
         Ok(code) => code,
         Err(error) => {
@@ -178,7 +184,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Review(review) => reviews::run(review).await?,
         Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);
+            print!("{}", String::from_utf8_lossy(&script));
         }
         Command::Stream(Stream::Manage(typed)) => return Box::pin(managing::run(typed)).await,
         Command::System(System::Initiate(initiate)) => initiate::run(initiate)?,
@@ -200,7 +208,7 @@ pub(crate) fn logging(level: &str, json: bool) {
     let filter = tracing_subscriber::EnvFilter::new(level);
     // What cannot be written is lost: telling standard error that it is full would panic.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let builder = builder.log_internal_errors(false);
+    let builder = builder.log_internal_errors(false).with_ansi(std::io::stderr().is_terminal());
     // A second call changes nothing: `dev` sets it up before it serves.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

@@ -1,12 +1,46 @@
-//! The process of the service itself: what it holds, and how it ends.
+//! The process itself: what it holds, and how it ends.
 
+use std::any::Any;
 use std::fs::{File, TryLockError};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use store_sqlite::OnFatal;
+
+/// As shells tell of a program that `SIGPIPE` ended: nobody reads its standard output any longer.
+const UNREAD: u8 = 128 + 13;
+
+/// How the standard library panics where standard output takes no more.
+const NOT_PRINTED: &str = "failed printing to stdout: ";
+
+/// Runs `command` to its exit code. Where standard output takes no more, what runs is unwound: without a word where
+/// only nobody reads it any longer (`| head -1`), else with what was wrong.
+pub(crate) fn printing(command: impl FnOnce() -> ExitCode) -> ExitCode {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if not_printed(panic.payload()).is_none() {
+            tell(panic);
+        }
+    }));
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(command));
+    ran.unwrap_or_else(|payload| match not_printed(&*payload) {
+        Some(why) if why.ends_with("(os error 32)") => ExitCode::from(UNREAD),
+        Some(why) => {
+            eprintln!("chancery: could not write to standard output: {why}");
+            ExitCode::from(crate::FAILED)
+        }
+        None => std::panic::resume_unwind(payload),
+    })
+}
+
+/// Why standard output took no more, if a panic is of that.
+fn not_printed(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<String>()?.strip_prefix(NOT_PRINTED)
+}
 
 /// Ends the process: after a failed sync nobody knows what is durable.
 pub(crate) fn end_process() -> OnFatal {

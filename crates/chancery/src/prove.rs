@@ -340,7 +340,10 @@ fn assumptions_told(assumed: &Assumptions) -> Vec<String> {
     }
     lines.extend(assumed.tools.iter().map(|(tool, harm)| {
         let harm: Vec<_> = harm.iter().map(|class| class.as_str()).collect();
-        format!("assumes that {tool} is {}", harm.join(", "))
+        match harm.as_slice() {
+            [] => format!("assumes that {tool} has no harm class"),
+            harm => format!("assumes that {tool} is {}", harm.join(", ")),
+        }
     }));
     lines.extend(mappings_told(&assumed.mappings));
     lines.push("assumes the built-in rules, and what they and the facts guarantee:".to_owned());

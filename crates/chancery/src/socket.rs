@@ -86,11 +86,15 @@ pub(crate) async fn serve_one(stream: UnixStream, router: Router) -> anyhow::Res
 
 /// Sends `command` to the service at `socket` and gives its answer.
 pub(crate) async fn call(socket: &Path, command: &pap::Command) -> anyhow::Result<Value> {
-    let stream = UnixStream::connect(socket).await.with_context(|| {
-        format!(
-            "could not reach the service at `{}`: is it running? name its socket with `--socket`",
-            socket.display()
-        )
+    let connected = UnixStream::connect(socket).await;
+    let stream = connected.map_err(|error| {
+        let what = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            "run this as the user of the service"
+        } else {
+            "is it running? name its socket with `--socket`"
+        };
+        let why = format!("could not reach the service at `{}`: {what}", socket.display());
+        anyhow::Error::new(error).context(why)
     })?;
     let (status, bytes) = post(stream, "/api/v1/command", serde_json::to_vec(command)?).await?;
     let answer: Value =

@@ -85,11 +85,20 @@ impl ToolSource for Sources {
     async fn read(&self, server: &ServerName) -> Result<Found, String> {
         let gateway = self.gateway().ok_or("the service is stopping")?;
         let route = gateway.route(server).ok_or_else(|| {
-            format!("server `{server}` is not in the configuration: add it under `servers`")
+            format!(
+                "server `{server}` is not in the configuration that the service started with: add it under `servers`, \
+                 and start the service again"
+            )
         })?;
         let origin = origin(&route.target);
         let tools = gateway::list_tools(&gateway, server, true).await;
-        let tools = tools.map_err(|error| format!("could not read the tools: {error}"))?;
+        let look = match &route.target {
+            Target::Stdio { .. } => {
+                ": if its program could not be started, the service's log says why"
+            }
+            Target::Http { .. } => "",
+        };
+        let tools = tools.map_err(|error| format!("could not read the tools: {error}{look}"))?;
         // Who answers without seeing who asks can be called around us.
         let bare = gateway::list_tools(&gateway, server, false).await;
         let enforcement =

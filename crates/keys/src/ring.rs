@@ -238,6 +238,9 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
     // What is checked is what is read: the open file, whatever its name comes to stand for.
     let file = fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyRingError::Exposed { path: path.to_owned(), mode });

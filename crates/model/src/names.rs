@@ -186,7 +186,8 @@ impl FromStr for ToolRef {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let (server, tool) = text.split_once('/').unwrap_or((text, ""));
+        let whole = || InvalidName::new(text, "a tool of a server", "`SERVER/TOOL`");
+        let (server, tool) = text.split_once('/').ok_or_else(whole)?;
         Ok(Self { server: server.parse()?, tool: tool.parse()? })
     }
 }

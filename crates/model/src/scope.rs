@@ -73,8 +73,9 @@ impl FromStr for ToolPattern {
         if let Some(server) = text.strip_suffix("/*") {
             return Ok(Self { server: server.parse()?, tool: None });
         }
-        let ToolRef { server, tool } = text.parse()?;
-        Ok(Self { server, tool: Some(tool) })
+        let whole = || InvalidName::new(text, "a pattern of tools", "`SERVER/TOOL` or `SERVER/*`");
+        let (server, tool) = text.split_once('/').ok_or_else(whole)?;
+        Ok(Self { server: server.parse()?, tool: Some(tool.parse()?) })
     }
 }
 

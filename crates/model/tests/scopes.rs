@@ -87,6 +87,16 @@ proptest! {
     }
 }
 
+/// Whoever forgets the server, or the tool, is told how it is written.
+#[test]
+fn a_tool_is_named_with_its_server() {
+    let tool = "lookup".parse::<ToolRef>().expect_err("it names no server").to_string();
+    assert_eq!(tool, "`lookup` is not a tool of a server: expected `SERVER/TOOL`");
+    let pattern = "crm".parse::<ToolPattern>().expect_err("it names no tool").to_string();
+    let expected = "expected `SERVER/TOOL` or `SERVER/*`";
+    assert_eq!(pattern, format!("`crm` is not a pattern of tools: {expected}"));
+}
+
 #[test]
 fn an_empty_scope_covers_nothing() {
     let tool: ToolRef = "crm/lookup".parse().unwrap();

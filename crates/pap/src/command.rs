@@ -60,14 +60,15 @@ impl From<NotAdministered> for AdminError {
         match reason {
             NotAdministered::Conflict(error) => Self::Conflict(error.to_string()),
             NotAdministered::NotPermitted(NotPermitted::Denied { denial, decision }) => {
-                Self::Refused(format!("not permitted: {denial} (decision {decision})"))
+                let why = crate::explain::why(&denial);
+                Self::Refused(format!("not permitted: {why} (decision {decision})"))
             }
             NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
                 who,
             ))) => Self::Refused(format!("not permitted: there is no {who}")),
             NotAdministered::Unknown => {
                 let look =
-                    "look (`stop list`, `mandate list`, `log tail`) before it is asked again";
+                    "look (`agent list`, `mandate list`, `log tail`) before it is asked again";
                 Self::Unknown(format!("it may have been done: {look}"))
             }
             NotAdministered::NotPermitted(other) => Self::Unavailable(other.to_string()),

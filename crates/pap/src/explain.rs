@@ -138,7 +138,7 @@ pub(crate) fn told(request: &AccessRequest, explained: &Explanation) -> Map<Stri
 }
 
 /// Why it is denied, in words.
-fn why(denial: &Denial) -> String {
+pub(crate) fn why(denial: &Denial) -> String {
     match denial {
         Denial::Kernel(rule) => format!("{denial}: {}", rule.in_words()),
         other => other.to_string(),

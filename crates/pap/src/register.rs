@@ -279,8 +279,8 @@ pub(crate) async fn owned_purpose(
     reader: &mut Reader<'_>,
     wanted: &PurposeId,
 ) -> Result<Purpose, AdminError> {
-    let purpose =
-        known::<Purpose>(reader, FactKey::purpose(wanted), &format!("purpose `{wanted}`")).await?;
+    let what = format!("purpose `{wanted}`: add it with `chancery purpose add {wanted}`");
+    let purpose = known::<Purpose>(reader, FactKey::purpose(wanted), &what).await?;
     let owner = reader.find::<Person>(FactKey::person(&purpose.owner)).await;
     let owner = owner.map_err(AdminError::unavailable)?;
     let owners = owner.map(|owner| (owner.id.clone(), owner)).into_iter().collect();

@@ -4,13 +4,13 @@
 //! fifteen minutes of the first (`n_098_…`). A deployment for development has one, who does.
 
 use authority::{Effect, Reader};
-use model::{Agent, FactKey, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool};
+use model::{FactKey, PersonId, ResourceRef, StartWish, Stop, StopTarget, Timestamp, Tool};
 use serde_json::{Value, json};
 
 use crate::asked::Command;
 use crate::command::{AdminError, Administration};
 use crate::founding::is_for_development;
-use crate::register::{known, put};
+use crate::register::{known, put, registered};
 use crate::words::{Acting, key_of, stands_behind};
 
 /// What stopping and starting are called, and what they are done to.
@@ -96,19 +96,14 @@ impl Administration {
     /// Whether there is what somebody wants to stop: a name that is misspelt stops nothing.
     async fn is_known(&self, what: &StopTarget) -> Result<(), AdminError> {
         let mut reader = self.reader();
-        let is_known = match what {
-            StopTarget::All => Ok(true),
+        match what {
+            StopTarget::All => Ok(()),
             StopTarget::Tool(tool) => {
-                reader.find::<Tool>(FactKey::tool(tool)).await.map(|found| found.is_some())
+                let what = format!("tool `{tool}`");
+                known::<Tool>(&mut reader, FactKey::tool(tool), &what).await.map(drop)
             }
-            StopTarget::Agent(name) => {
-                reader.find::<Agent>(FactKey::agent(name)).await.map(|found| found.is_some())
-            }
-        };
-        if is_known.map_err(AdminError::unavailable)? {
-            return Ok(());
+            StopTarget::Agent(name) => registered(&mut reader, name).await.map(drop),
         }
-        Err(AdminError::Missing(format!("`{what}`")))
     }
 
     /// The facts under each prefix, as [`Administration::list`] gives them, each agent and tool with

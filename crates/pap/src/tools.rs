@@ -65,6 +65,7 @@ impl Administration {
         let mut draft = self.draft(by, "server/add", target.clone()).await?;
         let Found { tools, origin, enforcement, account } =
             self.source.read(&name).await.map_err(AdminError::Unavailable)?;
+        are_listed(&harm, &tools)?;
         let reader = &mut draft.reader;
         let owner = match owner {
             Some(owner) => Some(active(reader, &owner, "owner").await?.id),
@@ -427,6 +428,22 @@ fn state_now(tool: &Tool, listed: &BTreeMap<ToolName, Value>, now: Timestamp) ->
         (ToolState::Pinned, None) => Some(ToolState::Gone { seen: now }),
         (ToolState::Changed { .. } | ToolState::Gone { .. }, None) => None,
     }
+}
+
+/// The most tools that are told where a rule names none of them.
+const TOOLS_TOLD_MAX: usize = 20;
+
+/// Demands that each of the `rules` that names a tool names one of `tools`, which the server lists: of one that is
+/// misspelt, what is said of all would count.
+fn are_listed(rules: &[String], tools: &BTreeMap<ToolName, Value>) -> Result<(), AdminError> {
+    let mut names = rules.iter().filter_map(|rule| rule.split_once('=')).map(|(name, _)| name);
+    let is_listed = |name: &str| name == "*" || tools.keys().any(|tool| tool.as_str() == name);
+    let Some(unlisted) = names.find(|&name| !is_listed(name)) else { return Ok(()) };
+    let told = tools.keys().take(TOOLS_TOLD_MAX).map(|tool| format!("`{tool}`"));
+    let mut told: Vec<_> = told.collect();
+    told.extend((tools.len() > TOOLS_TOLD_MAX).then(|| "…".to_owned()));
+    let why = format!("the server lists no tool `{unlisted}`, but {}", told.join(", "));
+    Err(AdminError::Invalid(why))
 }
 
 /// The harm classes that `rules` (`TOOL=CLASS,…` or `*=CLASS`) give `tool`; later ones win.

@@ -317,7 +317,11 @@ fn values(action: &Action, harm: &BTreeMap<ToolRef, BTreeSet<Harm>>) -> Vec<Stri
         all.push(format!("resource == {uid} && resource in {server}"));
         if let Some(classes) = harm.get(tool) {
             let classes: Vec<_> = classes.iter().map(|class| class.as_str()).collect();
-            all.push(format!("resource.harm == {}", set(&classes)));
+            // No policy has an empty set literal: its type would be nobody's.
+            all.push(match classes.as_slice() {
+                [] => "resource.harm.isEmpty()".to_owned(),
+                classes => format!("resource.harm == {}", set(classes)),
+            });
         }
     }
     all

@@ -311,6 +311,17 @@ async fn what_a_proof_rests_on_is_told() {
     assert_eq!(assumed.environments, report.shown[0].environments);
 }
 
+/// A tool of which nobody has said what it can do, as `policy tools` prints it, is in nobody's way.
+#[tokio::test]
+async fn a_tool_without_harm_class_is_asked_about_like_any_other() {
+    let property = r#"@id("it") @property("never-permits") forbid (principal, action in Action::"tools/call", resource is Tool)
+        when { resource.harm.contains("moves-money") && context.risk == "high" };"#;
+    let set = sets(&[&refunds("50.0"), LOOKUP, FORBID]);
+    let properties = Some(property);
+    let asked = Asked { set: &set, undescribed: true, properties, ..Asked::default() };
+    check(asked, "proved").await;
+}
+
 /// What does not fit the arguments of one tool is not proved of that one.
 #[tokio::test]
 async fn a_property_that_does_not_fit_a_tool_is_not_proved() {

@@ -33,6 +33,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) set: &'a str,
     pub(crate) against: Option<&'a str>,
     pub(crate) equivalent: bool,
+    /// Nobody has said what `crm/lookup` can do.
+    pub(crate) undescribed: bool,
     pub(crate) properties: Option<&'a str>,
     /// The labels of the other set, which has none else.
     pub(crate) labels: Option<&'a str>,
@@ -70,20 +72,21 @@ pub(crate) fn snapshot(policies: &str) -> Snapshot {
     Snapshot::compile(bundle(policies)).expect("it compiles")
 }
 
-fn harm() -> BTreeMap<ToolRef, BTreeSet<Harm>> {
-    let tools = [("payments/refund", Harm::MovesMoney), ("crm/lookup", Harm::ReadsData)];
-    tools.into_iter().map(|(tool, harm)| (tool.parse().expect("a tool"), [harm].into())).collect()
+fn harm(is_undescribed: bool) -> BTreeMap<ToolRef, BTreeSet<Harm>> {
+    let reads: BTreeSet<_> = (!is_undescribed).then_some(Harm::ReadsData).into_iter().collect();
+    let tools = [("payments/refund", BTreeSet::from([Harm::MovesMoney])), ("crm/lookup", reads)];
+    tools.into_iter().map(|(tool, harm)| (tool.parse().expect("a tool"), harm)).collect()
 }
 
-fn tool(name: &ToolRef, ToolSchema { input_schema }: &ToolSchema) -> CaseTool {
-    let harm = harm()[name].clone();
-    CaseTool { harm, input: input_schema.clone(), objects: None, data: BTreeSet::new() }
+fn tool(harm: &BTreeSet<Harm>, ToolSchema { input_schema }: &ToolSchema) -> CaseTool {
+    let (harm, input) = (harm.clone(), input_schema.clone());
+    CaseTool { harm, input, objects: None, data: BTreeSet::new() }
 }
 
 /// What the solver at `program` says within `time`.
 pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration) -> Report {
     let solver = Solver::at(program, time).await.expect("there is a solver");
-    let tools = harm();
+    let tools = harm(asked.undescribed);
     let [own, others] = asked.budgets.map(|text| text.map(str::to_owned));
     let set = Bundle { budgets: own, ..bundle(asked.set) };
     let set = Snapshot::compile(set).expect("it compiles");
@@ -95,8 +98,8 @@ pub(crate) async fn report_by(asked: Asked<'_>, program: PathBuf, time: Duration
     let properties = asked
         .properties
         .map(|text| Snapshot::compile_properties(bundle(text)).expect("the properties compile"));
-    let cases: Tools =
-        set.bundle().tools.iter().map(|(name, it)| (name.clone(), tool(name, it))).collect();
+    let described = set.bundle().tools.iter();
+    let cases: Tools = described.map(|(name, it)| (name.clone(), tool(&tools[name], it))).collect();
     let subject = Subject {
         set: &set,
         against: against.as_ref().map(|it| (it, asked.equivalent)),

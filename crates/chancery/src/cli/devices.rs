@@ -12,7 +12,7 @@ pub(crate) struct Login {
     pub(crate) agent: String,
     /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
     /// `http://127.0.0.1:8420`.
-    #[arg(long, env = "CHANCERY_URL")]
+    #[arg(long, env = "CHANCERY_URL", value_parser = super::signed::base_url)]
     pub(crate) url: Option<String>,
     /// What the page calls this device; default: the name of the host.
     #[arg(long)]

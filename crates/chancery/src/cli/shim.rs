@@ -20,7 +20,7 @@ pub(crate) struct Mcp {
     pub(crate) key: Option<PathBuf>,
     /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
     /// `http://127.0.0.1:8420`.
-    #[arg(long, env = "CHANCERY_URL")]
+    #[arg(long, env = "CHANCERY_URL", value_parser = super::signed::base_url)]
     pub(crate) url: Option<String>,
     /// The socket at which the service on this host vouches for processes; default: that of the
     /// deployment that `dev` runs, else `/run/chancery/host.sock`.

@@ -58,7 +58,7 @@ pub(crate) struct Initiate {
     pub(crate) key: PathBuf,
     /// The base URL of the gateway; default: that of the deployment that `dev` runs, else
     /// `http://127.0.0.1:8420`.
-    #[arg(long, env = "CHANCERY_URL")]
+    #[arg(long, env = "CHANCERY_URL", value_parser = super::signed::base_url)]
     pub(crate) url: Option<String>,
     /// The person on whose behalf.
     #[arg(long)]

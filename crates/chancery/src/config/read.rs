@@ -27,7 +27,7 @@ const PREFIX: &str = "CHANCERY_";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
-    #[error("could not read the configuration `{path}`")]
+    #[error("could not read the configuration `{path}`{}", to_name_it(.source))]
     Unreadable {
         path: PathBuf,
         #[source]
@@ -45,6 +45,12 @@ pub(crate) enum ConfigError {
     /// The values do not go together.
     #[error("`{key}`: {why}")]
     Invalid { key: String, why: String },
+}
+
+fn to_name_it(source: &std::io::Error) -> &'static str {
+    let is_missing = source.kind() == std::io::ErrorKind::NotFound;
+    let what = ": name it with `--config`, or found a deployment with `chancery init`";
+    if is_missing { what } else { "" }
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -87,6 +93,9 @@ pub(super) fn from_value(
         if let Some(key) = key {
             overlay(&mut tree, key, &value);
         }
+    }
+    if !tree.is_object() {
+        return Err(ConfigError::Unfit("expected keys with values, as `state_dir: state`".into()));
     }
     refuse_unknown(&tree, "", &keys)?;
     let config: Config =

@@ -1,17 +1,20 @@
 //! The inside: narrows itself, and becomes the server.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::setsid;
 
 use super::rights::{self, Allowed};
-use super::{Apart, Ids, Isolation, Made, OWN_TMP, Report};
+use super::{Apart, Ids, Isolation, Made, NOT_STARTED, OWN_TMP, Report};
 use crate::cli;
 
 /// The terminals of its own, where it has namespaces of its own.
@@ -30,9 +33,12 @@ pub(super) fn run(
     let (program, args) = typed.command.split_first().context("there is no command")?;
     // What those before it wait for is the server's to hear.
     SigSet::empty().thread_set_mask()?;
-    // What a server writes to standard error may hold what it was told: it is nobody's to read.
+    // What a server writes to standard error may hold what it was told: it is nobody's to read. A server that cannot be
+    // started has taken ours all the same, so why is told by a copy, which no program gets.
+    let mut errors = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
     let error = Command::new(program).args(args).stderr(Stdio::null()).exec();
-    Err(anyhow!("could not start `{}`: {error}", program.display()))
+    writeln!(errors, "chancery: could not start `{}`: {error}", program.display())?;
+    Ok(ExitCode::from(NOT_STARTED))
 }
 
 /// Gives up everything that a server does not need.

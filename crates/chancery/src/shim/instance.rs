@@ -207,7 +207,8 @@ impl Instance {
         }
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         if !status.is_success() {
-            let why = text("error_description").or_else(|| text("error")).unwrap_or("no reason");
+            let unsaid = format!("it answered {status}");
+            let why = text("error_description").or_else(|| text("error")).unwrap_or(&unsaid);
             self.over.fetch_or(why.starts_with(sts::TASK_OVER), Ordering::Relaxed);
             tokens.consent = asked_from_now_on(tokens.consent.take(), server, &answer);
             let error = (text("error"), text("consent_uri"));
@@ -375,7 +376,8 @@ fn refused(
             "is the server's name right, and is the agent's work for it? `chancery log chain` tells, with \
              the id of the decision, if it was decided"
         }
-        _ => "see the service's log",
+        Some(_) => "see the service's log",
+        None => "is it the URL for agents, and what does the service's log say?",
     };
     format!("`{issuer}` gives agent `{agent}` no token: {why}; {remedy}")
 }

@@ -87,6 +87,14 @@ fn private_files_are_private_from_the_start_and_written_once() {
 }
 
 #[test]
+fn a_directory_is_no_key_whoever_may_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let error = read_private(dir.path()).unwrap_err();
+    assert!(matches!(error, KeyRingError::Unreadable { .. }), "{error}");
+}
+
+#[test]
 fn an_exposed_file_is_refused_and_the_remedy_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.pem");

@@ -145,7 +145,10 @@ async fn r_14_nobody_but_the_sponsor_renews() {
     let mut second = desk.world.standing.other.clone();
     second.groups.insert("administrators".parse().unwrap());
     desk.world.put(FactKey::person(&second.id), &second).await;
-    assert_eq!(word(&desk.run_as(&second.id, renew(&desk)).await), "refused");
+    let refused = desk.run_as(&second.id, renew(&desk)).await;
+    assert_eq!(word(&refused), "refused");
+    let why = refused.expect_err("it is refused").to_string();
+    assert!(why.contains("only its sponsor says that it goes on"), "{why}");
     let name = before.name.to_string();
     desk.run(Command::AgentAffirm { name, word: None }).await.expect("it is affirmed");
     let mut moved = desk.world.standing.sponsor.clone();

@@ -46,7 +46,8 @@ async fn r_12_a_registration_names_people_who_are_there_and_a_purpose() {
         check(|it| it[member] = json!("no one"), "is not a person id").await;
         check(|it| it[member] = json!(""), "is not a person id").await;
     }
-    check(|it| it["purpose"] = json!("nothing"), "there is no purpose `nothing`").await;
+    check(|it| it["purpose"] = json!("nothing"), "there is no purpose `nothing`: add it with")
+        .await;
     check(|it| it["purpose"] = json!(""), "is not a purpose id").await;
     check(|it| it["name"] = json!("No Name"), "is not an agent name").await;
     check(|it| it["key"] = json!({ "kty": "oct", "k": "AA" }), "the key").await;

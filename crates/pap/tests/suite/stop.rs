@@ -32,6 +32,18 @@ async fn desk() -> (Desk, [PersonId; 2]) {
     (Desk::over(world).await, people)
 }
 
+/// A name that is misspelt stops nothing, and is told.
+#[tokio::test]
+async fn what_is_not_there_is_not_stopped() {
+    let (desk, [a, _]) = desk().await;
+    for (what, told) in [("agent/biling", "agent `biling`"), ("tool/crm/lokup", "tool `crm/lokup`")]
+    {
+        let error = desk.run_as(&a, stop(what)).await.expect_err("it is not there").to_string();
+        assert_eq!(error, format!("there is no {told}"));
+    }
+    assert_eq!(desk.call("lookup").await, "permitted");
+}
+
 #[tokio::test]
 async fn n_098_one_stops_at_once_and_another_must_agree_to_start() {
     for (what, code) in

@@ -138,6 +138,20 @@ async fn i_07_a_tool_that_vanished_is_not_callable_and_a_new_one_not_before_it_i
     assert_eq!(desk.call("new").await, "permitted");
 }
 
+/// Of a tool that is misspelt, what is said of all would count: nothing is onboarded.
+#[tokio::test]
+async fn what_is_said_of_a_tool_that_the_server_does_not_list_is_refused() {
+    let desk = Desk::new().await;
+    let before = desk.revision().await;
+    let harm = ["*=reads-data", "refnd=moves-money"].map(str::to_owned).to_vec();
+    let said = pap::ServerSaid { harm, ..pap::ServerSaid::default() };
+    let add = Command::ServerAdd { name: "crm".to_owned(), said };
+    let error = desk.run(add).await.expect_err("it is misspelt").to_string();
+    assert!(error.starts_with("the server lists no tool `refnd`, but "), "{error}");
+    assert!(error.contains("`refund`"), "{error}");
+    assert_eq!(desk.revision().await, before);
+}
+
 /// N-080: a pin holds for the place that it was taken from.
 #[tokio::test]
 async fn i_07_a_server_that_is_onboarded_from_elsewhere_has_to_be_pinned_again() {

@@ -48,7 +48,7 @@ fn what_is_wrong_is_told_with_its_line() {
     check(
         "labels: {}\ntools:\n  lookup: {}\n",
         expect![
-            "labels.yaml:3: `` is not a tool name: expected 1 to 128 characters, none of them control, invisible or a slash at line 3, column 3: see docs/labels.md"
+            "labels.yaml:3: `lookup` is not a tool of a server: expected `SERVER/TOOL` at line 3, column 3: see docs/labels.md"
         ],
     );
     check(
