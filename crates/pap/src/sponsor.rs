@@ -241,7 +241,7 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), AdminError> {
     Err(AdminError::Invalid(format!("say why, in at most {REASON_MAX} bytes")))
 }
 
-/// That its sponsor answers for `agent`: if not, it is affirmed first.
+/// Demands that its sponsor answers for `agent`: if not, it is affirmed first.
 pub(crate) async fn is_affirmed(reader: &mut Reader<'_>, agent: &Agent) -> Result<(), AdminError> {
     if is_answered_for(reader, agent).await? {
         return Ok(());

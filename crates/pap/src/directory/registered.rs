@@ -89,8 +89,8 @@ impl Administration {
         match command {
             Command::DirectoryAdd(said) => self.directory_add(by, said).await,
             Command::DirectoryToken { name, token, alone } => {
-                let given = ("people/directory", FactKey::directory_tokens, alone);
-                self.give_token(by, ("directory", &name), given, token).await
+                let kept = ("people/directory", FactKey::directory_tokens);
+                self.give_token(by, ("directory", &name), kept, (token, alone)).await
             }
             Command::DirectoryAdopt { name, person } => {
                 self.directory_adopt(by, &name, &person).await
@@ -140,14 +140,14 @@ impl Administration {
         Ok(json!({ "directory": name, "silence_min": silence_min, "decision": done.decision }))
     }
 
-    /// Gives the `kind` `name`, whose tokens are where `place` says, another one by `action`: beside the newest that it
-    /// has, or `alone`.
+    /// Gives the `kind` `name`, whose tokens are at `place`, another one by `action`: beside the newest that it has, or
+    /// `alone`.
     pub(crate) async fn give_token(
         &self,
         by: &PersonId,
         (kind, name): (&'static str, &str),
-        (action, place, alone): (&'static str, impl Fn(&SourceName) -> FactKey + Send, bool),
-        token: NewToken,
+        (action, place): (&'static str, impl Fn(&SourceName) -> FactKey + Send),
+        (token, alone): (NewToken, bool),
     ) -> Result<Value, AdminError> {
         let name: SourceName = name.parse().map_err(AdminError::invalid)?;
         let (token, place) = (token.checked(self.now())?, place(&name));

@@ -89,8 +89,8 @@ impl Administration {
                 self.receiver_issuer(by, &name, issuer).await
             }
             Command::ReceiverToken { name, token, alone } => {
-                let given = (ACT, FactKey::receiver_tokens, alone);
-                self.give_token(by, ("receiver", &name), given, token).await
+                let kept = (ACT, FactKey::receiver_tokens);
+                self.give_token(by, ("receiver", &name), kept, (token, alone)).await
             }
             Command::ReceiverKey { name, key } => self.receiver_key(by, &name, key).await,
             Command::ReceiverSuspend { name, reason } => {

@@ -60,8 +60,8 @@ impl Administration {
             Command::StreamAdd(said) => self.stream_add(by, said).await,
             Command::StreamToken { name, token, alone } => {
                 writes(&token)?;
-                let given = ("people/stream", FactKey::stream_tokens, alone);
-                self.give_token(by, ("stream", &name), given, token).await
+                let kept = ("people/stream", FactKey::stream_tokens);
+                self.give_token(by, ("stream", &name), kept, (token, alone)).await
             }
             Command::StreamSuspend { name, reason } => {
                 let state = DirectoryState::Suspended { reason, since: self.now() };
