@@ -162,8 +162,8 @@ impl Folder {
             "with `{shown}` there are more than {BYTES_MAX} bytes of policy: move elsewhere what is none"
         );
         self.reading.borrow_mut().bytes += bytes;
-        let unread = || format!("could not read `{shown}`: write it as text in UTF-8");
-        String::from_utf8(text).with_context(unread)
+        let no_text = || format!("could not read `{shown}`: write it as text in UTF-8");
+        String::from_utf8(text).with_context(no_text)
     }
 
     /// The texts of all that is in it, by name: what is no file with this extension would never be read, as if it held.

@@ -82,11 +82,11 @@ pub(crate) async fn init(
         "`{}` is not empty: found a deployment in a directory of its own",
         dir.display()
     );
-    let named: BTreeSet<PersonId> =
+    let people: BTreeSet<PersonId> =
         founders.iter().map(|founder| founder.parse()).collect::<Result<_, _>>()?;
     let enough = if development { 1 } else { 2 };
-    ensure!(named.len() >= enough, "name two founders: nobody founds a deployment alone");
-    ensure!(named.len() == founders.len(), "name each founder once");
+    ensure!(people.len() >= enough, "name two founders: nobody founds a deployment alone");
+    ensure!(people.len() == founders.len(), "name each founder once");
     for folder in ["policies/cases", "policies/properties"] {
         std::fs::create_dir_all(dir.join(folder))
             .with_context(|| format!("could not create `{}`", dir.display()))?;

@@ -97,11 +97,11 @@ fn main() -> ExitCode {
     if let Command::Isolate(typed) = &cli.command {
         return isolate::run(typed);
     }
-    own_process::printing(|| ran(cli.command))
+    own_process::printing(|| run_and_tell(cli.command))
 }
 
 /// Does what was asked for, and says what went wrong.
-fn ran(command: Command) -> ExitCode {
+fn run_and_tell(command: Command) -> ExitCode {
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     assert!(installed.is_ok(), "nothing installed a provider before");
     // Whatever is written is its owner's alone, unless somebody says otherwise.
@@ -184,6 +184,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Review(review) => reviews::run(review).await?,
         Command::Offboard(offboard) => return offboard::run(offboard).await,
         Command::Completions { shell } => {
+            // Where standard output takes no more, it would panic in words of its own.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chancery", &mut script);
             print!("{}", String::from_utf8_lossy(&script));

@@ -17,6 +17,9 @@ const UNREAD: u8 = 128 + 13;
 /// How the standard library panics where standard output takes no more.
 const NOT_PRINTED: &str = "failed printing to stdout: ";
 
+/// How that ends where nobody reads it any longer: `EPIPE`.
+const BROKEN_PIPE: &str = "(os error 32)";
+
 /// Runs `command` to its exit code. Where standard output takes no more, what runs is unwound: without a word where
 /// only nobody reads it any longer (`| head -1`), else with what was wrong.
 pub(crate) fn printing(command: impl FnOnce() -> ExitCode) -> ExitCode {
@@ -28,7 +31,7 @@ pub(crate) fn printing(command: impl FnOnce() -> ExitCode) -> ExitCode {
     }));
     let ran = std::panic::catch_unwind(AssertUnwindSafe(command));
     ran.unwrap_or_else(|payload| match not_printed(&*payload) {
-        Some(why) if why.ends_with("(os error 32)") => ExitCode::from(UNREAD),
+        Some(why) if why.ends_with(BROKEN_PIPE) => ExitCode::from(UNREAD),
         Some(why) => {
             eprintln!("chancery: could not write to standard output: {why}");
             ExitCode::from(crate::FAILED)

@@ -240,10 +240,10 @@ async fn open(config: &Config, ring: &KeyRing) -> anyhow::Result<Found> {
     // What facts were is kept by the same time as records.
     let clock = Arc::new(SteadyClock::new(machine, Timestamp::from_millis(0)));
     let options = Options { clock: clock.clone(), on_fatal: end_process() };
-    // Who founds a deployment makes one, and nobody else.
-    let (database, back) = (config.database(), "put it back, with its `-wal` if it had one");
-    let is_there = database.try_exists().unwrap_or(true);
-    ensure!(is_there, "the database `{}` is gone: {back}", database.display());
+    // Whoever founds a deployment makes one, and nobody else.
+    let database = config.database();
+    let (is_there, shown) = (database.try_exists().unwrap_or(true), database.display());
+    ensure!(is_there, "the database `{shown}` is gone: put it back, with its `-wal` if it had one");
     let store = Arc::new(WatchedStore::new(Arc::new(SqliteStore::open(&database, options)?)));
     let sealer = Arc::new(Sealer::new(ring.sealing(), entropy.clone()));
     let journal = Journal::new(store.clone(), sealer);

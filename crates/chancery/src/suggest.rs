@@ -21,11 +21,9 @@ pub(crate) async fn run(typed: Suggest) -> anyhow::Result<ExitCode> {
     let told = counted(&socket.socket, &asked).await?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for tool in told["granted"].as_array().into_iter().flatten() {
-        let classes = tool["harm"].as_array().into_iter().flatten().map(text);
-        let mut classes = classes.collect::<Vec<_>>().join(" ");
-        if classes.is_empty() {
-            "no harm class".clone_into(&mut classes);
-        }
+        let classes: Vec<_> = tool["harm"].as_array().into_iter().flatten().map(text).collect();
+        let classes =
+            if classes.is_empty() { "no harm class".to_owned() } else { classes.join(" ") };
         let last = tool["last"].as_str().map_or(String::new(), |last| format!(", last {last}"));
         eprintln!("{} ({classes}): used {} times{last}", text(&tool["tool"]), tool["used"]);
     }

@@ -257,7 +257,8 @@ async fn load(store: &dyn Store, directory: &LogDirectory) -> Result<At, Integra
 }
 
 /// What was published was in the store before. If the store does not have it any more, it was put
-/// back to an older state, and going on would make two histories of one log.
+/// back to an older state, and going on would make two histories of one log. Where that cannot be told,
+/// nothing goes on either.
 fn not_put_back(
     current: Option<&CheckpointRow>,
     directory: &LogDirectory,

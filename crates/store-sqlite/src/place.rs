@@ -1,8 +1,8 @@
 //! Where a database lies: its file and the log of its changes, which must stay those that were opened.
 //!
-//! INVARIANT: no batch is committed, and no connection opened, where one of them is gone or another one: what would be
-//! written there could never be found again, SQLite deletes the log beside an empty database, and with it what was
-//! acknowledged, and what lies in the log's place it takes for the log
+//! INVARIANT: no batch is committed, and no connection opened, where one of them is gone or another one. What would be
+//! written there could never be found again; and SQLite deletes the log beside an empty database, and with it what was
+//! acknowledged last, and takes for the log whatever lies in its place
 //! (`n_124_a_reader_makes_no_database_where_one_is_gone`, `n_124_nothing_is_committed_to_a_log_that_is_gone`,
 //! `n_124_what_lies_in_the_place_of_the_log_is_not_emptied_into_the_database`).
 
@@ -23,7 +23,7 @@ pub(crate) struct Place {
     log: Placed,
 }
 
-/// A file where it was found, with its device and its number there.
+/// A file where it was found, with its device and its inode there.
 struct Placed {
     path: PathBuf,
     identity: (u64, u64),

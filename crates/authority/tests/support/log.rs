@@ -1,5 +1,5 @@
-//! Reads the log as an auditor would: every record, its kind, and what is behind its commitments; and has kept
-//! beside it what is found.
+//! Reads the log as an auditor would: every record, its kind, and what is behind its commitments; and has what is
+//! found kept beside it.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl World {
         outcomes.iter().map(|entry| entry.text_of("outcome").to_owned()).collect()
     }
 
-    /// Lets `keeper` keep what was found: until so many findings are kept at `least`, and a while longer, as there
+    /// Lets `keeper` keep what was found: until so many findings at `least` are kept, and a while longer, as there
     /// may be more.
     pub(crate) async fn keeps(&self, keeper: FindingKeeper, least: usize) {
         let mut keeping = Box::pin(keeper.run());

@@ -65,7 +65,7 @@ impl Message {
     }
 
     /// The same over HTTP, after its status. What wants no answer and is not taken has a status that says so, and an error
-    /// without an id (MC-02).
+    /// without an id, as MCP has it.
     pub(super) fn unanswered_over_http(&self, why: &SendError) -> (StatusCode, Bytes) {
         if let Some(answer) = self.unanswered(why) {
             return (StatusCode::OK, answer);
