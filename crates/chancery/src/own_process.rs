@@ -20,8 +20,8 @@ const NOT_PRINTED: &str = "failed printing to stdout: ";
 /// How that ends where nobody reads it any longer: `EPIPE`.
 const BROKEN_PIPE: &str = "(os error 32)";
 
-/// Runs `command` to its exit code. Where standard output takes no more, what runs is unwound: without a word where
-/// only nobody reads it any longer (`| head -1`), else with what was wrong.
+/// Runs `command` to its exit code. Where standard output takes no more, what runs is unwound: without a word where it
+/// is that nobody reads it any longer (`| head -1`), else with what was wrong.
 pub(crate) fn printing(command: impl FnOnce() -> ExitCode) -> ExitCode {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

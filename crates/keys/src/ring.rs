@@ -238,6 +238,7 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyRingError> {
     // What is checked is what is read: the open file, whatever its name comes to stand for.
     let file = fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
+    // Whoever may read it: `chmod 600` makes no key of it.
     if metadata.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }

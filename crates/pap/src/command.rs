@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::KeptTokenKeys;
 use crate::asked::Command;
+use crate::explain::why;
 use crate::flips::Trying;
 use crate::log::Exports;
 use crate::logged_in::By;
@@ -60,8 +61,7 @@ impl From<NotAdministered> for AdminError {
         match reason {
             NotAdministered::Conflict(error) => Self::Conflict(error.to_string()),
             NotAdministered::NotPermitted(NotPermitted::Denied { denial, decision }) => {
-                let why = crate::explain::why(&denial);
-                Self::Refused(format!("not permitted: {why} (decision {decision})"))
+                Self::Refused(format!("not permitted: {} (decision {decision})", why(&denial)))
             }
             NotAdministered::NotPermitted(NotPermitted::FactsUnavailable(FactsError::Missing(
                 who,

@@ -14,6 +14,9 @@ use crate::command::{AdminError, Administration, Draft};
 use crate::register::{active, classes, known, put};
 use crate::said::{ServerSaid, ToolSaid};
 
+/// The most tools that are told where a rule names none of them.
+const TOOLS_TOLD_MAX: usize = 20;
+
 /// What a server lists, as somebody read it.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -429,9 +432,6 @@ fn state_now(tool: &Tool, listed: &BTreeMap<ToolName, Value>, now: Timestamp) ->
         (ToolState::Changed { .. } | ToolState::Gone { .. }, None) => None,
     }
 }
-
-/// The most tools that are told where a rule names none of them.
-const TOOLS_TOLD_MAX: usize = 20;
 
 /// Demands that each of the `rules` that names a tool names one of `tools`, which the server lists: of one that is
 /// misspelt, what is said of all would count.

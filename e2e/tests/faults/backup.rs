@@ -1,5 +1,7 @@
 //! What is backed up is put back, and what was recorded meanwhile is missed by whoever kept a checkpoint.
 
+use std::process::Command;
+
 use e2e::{Page, Stage, wait_until};
 
 /// The page on what is kept, word by word: of a deployment at work, and put back after more was done.
@@ -10,8 +12,7 @@ fn n_104_what_is_put_back_works_and_is_told_from_what_was() {
     let [back_up, put_back] = blocks.as_slice() else { panic!("two are shown: {blocks:?}") };
     let home = stage.deployment.path("home");
     let sh = |block: &str| {
-        let done =
-            std::process::Command::new("sh").args(["-ec", block]).current_dir(&home).output();
+        let done = Command::new("sh").args(["-ec", block]).current_dir(&home).output();
         let done = done.expect("there is a shell");
         assert!(done.status.success(), "{block}: {}", String::from_utf8_lossy(&done.stderr));
     };
