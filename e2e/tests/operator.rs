@@ -2,12 +2,12 @@
 //! can read, a stop and a start.
 #![allow(clippy::disallowed_methods, reason = "tests run real processes")]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use e2e::{Caller, Canary, Child, Deployment, Options};
+use e2e::{Caller, Canary, Child, Deployment, Options, free_port, wait_until};
 
 fn chancery(arguments: &[&str]) -> Output {
     Command::new(e2e::binary()).args(arguments).output().expect("the binary can be started")
@@ -143,6 +143,22 @@ fn standard_output_that_takes_no_more_is_no_panic() {
         assert_eq!(code, Some(1), "{said}");
         let wanted = "chancery: could not write to standard output: No space left on device";
         assert!(said.starts_with(wanted), "{said}");
+    }
+}
+
+#[test]
+fn a_service_goes_on_whose_standard_output_takes_no_more() {
+    let founded = Founded::new();
+    let (_, writer) = std::io::pipe().expect("a pipe can be made");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+    for place in [Stdio::from(writer), Stdio::from(full)] {
+        let admin = format!("127.0.0.1:{}", free_port());
+        let mut serve = Command::new(e2e::binary());
+        serve.args(["serve", "--config", text(&founded.path("chancery.yaml"))]);
+        serve.env("CHANCERY_LISTEN_AGENTS", "127.0.0.1:0").env("CHANCERY_LISTEN_ADMIN", &admin);
+        let mut process = Child::start(serve.stdout(place).stderr(Stdio::null()));
+        wait_until("it listens", || TcpStream::connect(&admin).ok());
+        assert!(process.terminate().success(), "it ended by itself");
     }
 }
 

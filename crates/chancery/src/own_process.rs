@@ -1,7 +1,9 @@
 //! The process itself: what it holds, and how it ends.
 
 use std::any::Any;
+use std::fmt::Arguments;
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +40,13 @@ pub(crate) fn printing(command: impl FnOnce() -> ExitCode) -> ExitCode {
         }
         None => std::panic::resume_unwind(payload),
     })
+}
+
+/// Says `what` on standard output as a service does: where that takes no more, its log has it, and it goes on.
+pub(crate) fn announce(what: Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{what}") {
+        tracing::warn!(%error, "{what}");
+    }
 }
 
 /// Why standard output took no more, if a panic is of that.

@@ -34,7 +34,7 @@ use crate::founding;
 use crate::isolate;
 use crate::listener::{self, ConnectionLimits, Serving, Tell};
 use crate::note_signer::LogSigner;
-use crate::own_process::{end_process, lock, raise_descriptor_limit};
+use crate::own_process::{announce, end_process, lock, raise_descriptor_limit};
 use crate::receivers::Signals;
 use crate::reload::{self, Looked, PolicyWatch, Stale};
 use crate::sources::{self, Sources};
@@ -118,7 +118,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let keeping = keep(running.outcomes, running.findings, running.leases);
 
     let (issuer, scheme) = (config.issuer(), config.scheme());
-    println!("ready: agents at {issuer}, observers at {scheme}://{admin}");
+    announce(format_args!("ready: agents at {issuer}, observers at {scheme}://{admin}"));
     told_to_stop.wait().await;
     tracing::info!("stopping: no new requests, those under way are finished");
     stop.cancel();

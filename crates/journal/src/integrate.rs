@@ -141,11 +141,15 @@ impl Integrator {
         Ok(Some(row.note))
     }
 
-    /// Whether the published log is gone: what only adds to it would leave holes, which the next start does not see.
+    /// Whether the published log is gone, or an older one lies in its place: what only adds to that would leave holes,
+    /// which the next start does not see.
     async fn is_taken_away(&self) -> bool {
+        let Some(size) = self.at.current.as_ref().map(|row| row.size) else { return false };
         let directory = self.directory.clone();
         let published = blocking(move || directory.checkpoint()).await;
-        self.at.current.is_some() && matches!(published, Ok(None))
+        published.is_ok_and(|note| {
+            note.is_none_or(|note| signed_size(&note).is_some_and(|of| of < size))
+        })
     }
 
     async fn publish(&mut self) -> Result<(), IntegrateError> {
@@ -264,8 +268,7 @@ fn not_put_back(
     directory: &LogDirectory,
 ) -> Result<(), IntegrateError> {
     let Some(published) = directory.checkpoint()? else { return Ok(()) };
-    let size = String::from_utf8_lossy(&published).lines().nth(1).and_then(|n| n.parse().ok());
-    let Some(size) = size else {
+    let Some(size) = signed_size(&published) else {
         let why =
             "what is published as a checkpoint is none: remove it, if the database is the newest";
         return Err(IntegrateError::Inconsistent(why.to_owned()));
@@ -280,6 +283,12 @@ fn not_put_back(
         )));
     }
     Ok(())
+}
+
+/// How many records a note of ours is of.
+fn signed_size(note: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(note);
+    text.lines().nth(1).and_then(|size| size.parse().ok())
 }
 
 /// The root that a note of ours commits to.

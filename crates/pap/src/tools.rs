@@ -442,7 +442,9 @@ fn are_listed(rules: &[String], tools: &BTreeMap<ToolName, Value>) -> Result<(),
     let told = tools.keys().take(TOOLS_TOLD_MAX).map(|tool| format!("`{tool}`"));
     let mut told: Vec<_> = told.collect();
     told.extend((tools.len() > TOOLS_TOLD_MAX).then(|| "…".to_owned()));
-    let why = format!("the server lists no tool `{unlisted}`, but {}", told.join(", "));
+    let others =
+        if told.is_empty() { "nor any".to_owned() } else { "but ".to_owned() + &told.join(", ") };
+    let why = format!("the server lists no tool `{unlisted}`, {others}");
     Err(AdminError::Invalid(why))
 }
 

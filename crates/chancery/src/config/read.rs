@@ -87,6 +87,8 @@ pub(super) fn from_value(
     mut tree: Value,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
+    // What the environment sets stands beside what is there, and not in place of what is no configuration.
+    let is_other = !(tree.is_object() || tree.is_null());
     let keys = known_keys();
     for (name, value) in environment.filter(|(name, _)| name.starts_with(PREFIX)) {
         let key = keys.iter().find(|key| variable(key) == name);
@@ -94,7 +96,7 @@ pub(super) fn from_value(
             overlay(&mut tree, key, &value);
         }
     }
-    if !tree.is_object() {
+    if is_other || !tree.is_object() {
         return Err(ConfigError::Unfit("expected keys with values, as `state_dir: state`".into()));
     }
     refuse_unknown(&tree, "", &keys)?;
@@ -399,9 +401,26 @@ fn is_exact(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{Anchor, check_anchor, from_value};
+
+    #[test]
+    fn the_environment_makes_no_configuration_of_what_is_none() {
+        let check = |tree: Value, is_one: bool| {
+            let set = [("CHANCERY_STATE_DIR".to_owned(), "state".to_owned())];
+            let told = from_value(tree, set.into_iter()).err().map(|error| error.to_string());
+            let is_other = told.as_ref().is_some_and(|told| told.contains("expected keys with"));
+            assert_eq!((told.is_none(), is_other), (is_one, !is_one), "{told:?}");
+        };
+        check(json!({}), true);
+        check(json!({ "state_dir": "elsewhere" }), true);
+        // An empty file.
+        check(Value::Null, true);
+        for other in [json!(["state_dir"]), json!("state_dir"), json!(1), json!(false)] {
+            check(other, false);
+        }
+    }
 
     #[test]
     fn n_084_a_host_of_elicitations_is_named_as_it_is_compared() {

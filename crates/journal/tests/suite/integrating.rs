@@ -263,7 +263,7 @@ async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
     let log = Log::new();
     let store = log.store();
     let mut integrator = log.integrator(store.clone()).await;
-    let all = records(901);
+    let all = records(1_101);
     append(store.as_ref(), &all[..300]).await;
     let seen = integrator.step().await.unwrap().unwrap();
     for (from, to) in [(300, 300), (300, 600), (600, 900)] {
@@ -280,9 +280,18 @@ async fn a_log_that_is_taken_away_while_it_grows_is_made_again() {
     assert_eq!(kind(&integrator.step().await.unwrap_err()), "unpublished");
     assert!(!around.exists());
     std::fs::rename(&aside, around).unwrap();
-    append(store.as_ref(), &all[900..]).await;
-    assert!(integrator.step().await.unwrap().is_some());
+    append(store.as_ref(), &all[900..901]).await;
+    let seen = integrator.step().await.unwrap().unwrap();
     assert_eq!(verify_as_outsider(&log, Some(&seen)), 901);
+    // It is put back where another one was made meanwhile: what it lacks is made, too.
+    std::fs::rename(log.path(), &aside).unwrap();
+    append(store.as_ref(), &all[901..1_100]).await;
+    assert!(integrator.step().await.unwrap().is_some());
+    std::fs::remove_dir_all(log.path()).unwrap();
+    std::fs::rename(&aside, log.path()).unwrap();
+    append(store.as_ref(), &all[1_100..]).await;
+    assert!(integrator.step().await.unwrap().is_some());
+    assert_eq!(verify_as_outsider(&log, Some(&seen)), 1_101);
 }
 
 /// Partial tiles and bundles go once the full one is published; older checkpoints still hold.

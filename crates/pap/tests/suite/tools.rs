@@ -146,9 +146,12 @@ async fn what_is_said_of_a_tool_that_the_server_does_not_list_is_refused() {
     let harm = ["*=reads-data", "refnd=moves-money"].map(str::to_owned).to_vec();
     let said = pap::ServerSaid { harm, ..pap::ServerSaid::default() };
     let add = Command::ServerAdd { name: "crm".to_owned(), said };
-    let error = desk.run(add).await.expect_err("it is misspelt").to_string();
+    let error = desk.run(add.clone()).await.expect_err("it is misspelt").to_string();
     assert!(error.starts_with("the server lists no tool `refnd`, but "), "{error}");
     assert!(error.contains("`refund`"), "{error}");
+    desk.list(std::collections::BTreeMap::clear);
+    let error = desk.run(add).await.expect_err("there is none").to_string();
+    assert_eq!(error, "the server lists no tool `refnd`, nor any");
     assert_eq!(desk.revision().await, before);
 }
 
