@@ -55,8 +55,13 @@ async fn before(upstream: &Upstream, policy: &str) -> (World, Agent) {
 }
 
 async fn with(setup: Setup) -> (World, Agent) {
+    onboarded(setup, &["*=reads-data", "pay=moves-money"]).await
+}
+
+/// The same, where this is said of what the tools of `up` can do.
+async fn onboarded(setup: Setup, harm: &[&str]) -> (World, Agent) {
     let world = Box::pin(World::new(setup)).await;
-    world.onboard("up", &["*=reads-data", "pay=moves-money"]).await;
+    world.onboard("up", harm).await;
     let bot = world.agent("bot", &["up/*"]).await;
     (world, bot)
 }

@@ -8,8 +8,8 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{Agent, Client, Upstream, World, tool};
-use crate::{ERAS, POLICY, before};
+use crate::support::{Agent, Client, Setup, Upstream, World, tool};
+use crate::{ERAS, POLICY, before, onboarded};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -137,7 +137,9 @@ fn numbered(name: &str) -> Value {
 async fn of_four() -> (Upstream, World, Agent) {
     let tools = ["a", "b", "c", "d"].map(numbered).to_vec();
     let up = Upstream::start(Era::Session, tools).await;
-    let (world, bot) = before(&up, "").await;
+    let (policy, routes) = (POLICY.to_owned(), vec![("up", up.target())]);
+    let setup = Setup { policy, routes, ..Setup::default() };
+    let (world, bot) = onboarded(setup, &["*=reads-data"]).await;
     (up, world, bot)
 }
 

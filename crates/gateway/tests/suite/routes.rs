@@ -158,7 +158,8 @@ unless { action == Action::"initialize" || action == Action::"server/discover" |
 /// N-053, N-054, N-057: a name is compared byte for byte, and nothing in it is syntax.
 #[tokio::test]
 async fn n_057_no_spelling_of_a_name_reaches_another_tool() {
-    let up = Upstream::start(Era::Session, vec![tool("echo"), tool("a:b"), tool("x__echo")]).await;
+    let tools = ["echo", "a:b", "x__echo", "pay"].map(tool).to_vec();
+    let up = Upstream::start(Era::Session, tools).await;
     let (world, bot) = before(&up, "").await;
     let client = bot.connected(&world, "up", Era::Session).await;
     for name in [
