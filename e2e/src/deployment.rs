@@ -1,7 +1,7 @@
 //! A deployment under test: founded, configured, served.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -362,7 +362,9 @@ pub fn free_port() -> u16 {
         let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 61);
         let port = u16::try_from(FIRST + number.wrapping_mul(2) % COUNT);
         let port = port.expect("it is below 65536");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        // To see that, nobody listens on it: what another thread starts at that moment would have it, too, until it is
+        // the program that it becomes, and take connections that are meant for somebody else.
+        if TcpStream::connect(("127.0.0.1", port)).is_err() {
             return port;
         }
     }
