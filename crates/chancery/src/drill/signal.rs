@@ -1,7 +1,7 @@
 //! The drills that take something away from an agent at work: one instance is revoked, or the directory of a
 //! sponsor says that they left, while calls and a stream run.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
@@ -11,6 +11,7 @@ use crate::socket;
 use anyhow::{Context as _, ensure};
 use futures::future::join_all;
 use pap::{Command as Asked, DrillMeasured, DrillSignal, LAST_EFFECT_MAX_MS};
+use tokio::sync::watch;
 
 /// How many instances are at work when their sponsor is deactivated.
 const INSTANCES: usize = 8;
@@ -63,7 +64,7 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
             (Taking::Revokes(Box::new(Asked::InstanceRevoke { id, reason })), Some(other))
         }
     };
-    let (is_over, ended) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (is_over, ended) = (AtomicBool::new(false), watch::Sender::new(0_u64));
     let works = agents.iter().flat_map(|agent| std::iter::repeat_n(agent, each));
     let work = join_all(works.map(|agent| works_on(scratch, agent, (&is_over, &ended))));
     let stream = scratch.follow(first);
@@ -103,7 +104,7 @@ pub(super) async fn run(scratch: &Scratch, signal: DrillSignal) -> anyhow::Resul
 async fn taken_away(
     scratch: &Scratch,
     taking: &Taking<'_>,
-    (ended, more): (&AtomicU64, u64),
+    (ended, more): (&watch::Sender<u64>, u64),
 ) -> anyhow::Result<i64> {
     scratch.is_busy(BEFORE).await?;
     match taking {
@@ -112,12 +113,11 @@ async fn taken_away(
         }
         Taking::Leaves(directory) => directory.deactivates(LEAVER).await?,
     }
-    let (at, enough) = (scratch.canary.now(), ended.load(Ordering::SeqCst) + more);
+    let (at, enough) = (scratch.canary.now(), *ended.borrow() + more);
     tokio::time::sleep(Duration::from_millis(LAST_EFFECT_MAX_MS) + WATCHED).await;
-    let looked = Instant::now();
-    while ended.load(Ordering::SeqCst) < enough && looked.elapsed() < PATIENCE {
-        tokio::time::sleep(PAUSE).await;
-    }
+    let mut ended = ended.subscribe();
+    // Where they do not come in time, what was tried until then is told.
+    drop(tokio::time::timeout(PATIENCE, ended.wait_for(|ended| *ended >= enough)).await);
     Ok(at)
 }
 
@@ -159,13 +159,13 @@ async fn only_instance(scratch: &Scratch) -> anyhow::Result<String> {
 async fn works_on(
     scratch: &Scratch,
     agent: &Gateway,
-    (is_over, ended): (&AtomicBool, &AtomicU64),
+    (is_over, ended): (&AtomicBool, &watch::Sender<u64>),
 ) -> Vec<Tried> {
     let mut all = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
         let began = scratch.canary.now();
         all.push(Tried { began, is_done: scratch.touch_as(agent).await });
-        ended.fetch_add(1, Ordering::SeqCst);
+        ended.send_modify(|ended| *ended += 1);
         tokio::time::sleep(PAUSE).await;
     }
     all
