@@ -229,6 +229,24 @@ impl Deployment {
         self.path(&format!("{agent}.pem"))
     }
 
+    /// Types `block` into a shell, as somebody who administers it and holds the key of the agent `bot`; gives what
+    /// that printed.
+    pub fn shell(&self, block: &str) -> String {
+        let bin = crate::binary().parent().expect("a directory").display().to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", block]).current_dir(self.path("home"));
+        shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
+        shell.env("CHANCERY_SOCKET", self.path("home/state/admin.sock"));
+        shell.env("CHANCERY_URL", self.url());
+        shell.env("CHANCERY_HOST_SOCKET", self.host_socket());
+        shell.env("CHANCERY_AGENT_KEY", self.agent_key("bot"));
+        shell.env("XDG_RUNTIME_DIR", self.path("")).stdin(Stdio::null());
+        let output = shell.output().expect("it starts");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{block}: {told}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Runs a command of the binary, which must succeed, and gives what it printed.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.run_raw(arguments);

@@ -1,7 +1,5 @@
 //! Pages of the documentation, whose blocks tests run as they stand there.
 
-use std::process::{Command, Stdio};
-
 use crate::Deployment;
 
 /// A page, with whatever a test puts in place of its names.
@@ -22,24 +20,8 @@ impl Page {
         parts.map(|(block, _)| block.to_owned()).collect()
     }
 
-    /// Runs its shell blocks beside `deployment`, as somebody who administers it and holds the key
-    /// of the agent `bot`; gives what each printed.
+    /// Runs its shell blocks beside `deployment`; gives what each printed.
     pub fn run(&self, deployment: &Deployment) -> Vec<String> {
-        let bin = crate::binary().parent().expect("a directory").display().to_string();
-        let run = |block: &String| {
-            let mut shell = Command::new("sh");
-            shell.args(["-e", "-c", block]).current_dir(deployment.path("home"));
-            shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
-            shell.env("CHANCERY_SOCKET", deployment.path("home/state/admin.sock"));
-            shell.env("CHANCERY_URL", deployment.url());
-            shell.env("CHANCERY_HOST_SOCKET", deployment.host_socket());
-            shell.env("CHANCERY_AGENT_KEY", deployment.agent_key("bot"));
-            shell.env("XDG_RUNTIME_DIR", deployment.path("")).stdin(Stdio::null());
-            let output = shell.output().expect("it starts");
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{block}: {told}");
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        self.blocks("sh").iter().map(run).collect()
+        self.blocks("sh").iter().map(|block| deployment.shell(block)).collect()
     }
 }

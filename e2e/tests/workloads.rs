@@ -96,20 +96,8 @@ impl Stage {
         let commands = blocks("sh");
         let attest: Vec<_> = commands.iter().filter(|it| it.contains("agent attest")).collect();
         let [attest] = attest.as_slice() else { panic!("one command is shown: {commands:?}") };
-        stage.shell(attest);
+        stage.deployment.shell(attest);
         stage
-    }
-
-    /// Runs what the page shows, as it stands there.
-    fn shell(&self, shown: &str) {
-        let binary = e2e::binary();
-        let path = binary.parent().expect("it lies somewhere").display();
-        let status = Command::new("sh")
-            .args(["-ec", shown])
-            .env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap_or_default()))
-            .env("CHANCERY_SOCKET", self.deployment.path("home/state/admin.sock"))
-            .status();
-        assert!(status.expect("it starts").success(), "{shown}");
     }
 
     fn attest(&self, rules: &[&str]) {

@@ -1,7 +1,5 @@
 //! What is backed up is put back, and what was recorded meanwhile is missed by whoever kept a checkpoint.
 
-use std::process::Command;
-
 use e2e::{Page, Stage, wait_until};
 
 /// The page on what is kept, word by word: of a deployment at work, and put back after more was done.
@@ -11,12 +9,7 @@ fn n_104_what_is_put_back_works_and_is_told_from_what_was() {
     let blocks = Page::read("state.md", &[]).blocks("sh");
     let [back_up, put_back] = blocks.as_slice() else { panic!("two are shown: {blocks:?}") };
     let home = stage.deployment.path("home");
-    let sh = |block: &str| {
-        let done = Command::new("sh").args(["-ec", block]).current_dir(&home).output();
-        let done = done.expect("there is a shell");
-        assert!(done.status.success(), "{block}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    sh(back_up);
+    stage.deployment.shell(back_up);
     let known = stage.decisions().len();
     for _ in 0..3 {
         stage.works();
@@ -31,7 +24,7 @@ fn n_104_what_is_put_back_works_and_is_told_from_what_was() {
     let key = std::fs::read(home.join("state/keys/log.pub")).expect("it is published");
     stage.deployment.stop();
 
-    sh(put_back);
+    stage.deployment.shell(put_back);
     // The older database with what was published after it.
     let (log, of_before) = (home.join("state/log"), home.join("state-of-before/log"));
     std::fs::rename(&of_before, &log).expect("it can be moved");
